@@ -1,0 +1,54 @@
+"""Which device runs the arithmetic, and with how many threads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from recgan.errors import DeviceError
+
+__all__ = ["available_cores", "resolve_device", "torch_threads"]
+
+
+def resolve_device(device: str = "auto") -> torch.device:
+    """Return the torch device for ``"auto"`` (cuda, then mps, then cpu) or for a name such as ``"cuda:0"``.
+
+    Raises:
+        DeviceError: the named device does not exist on this machine.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        if torch.backends.mps.is_available():
+            return torch.device("mps")
+        return torch.device("cpu")
+    try:
+        resolved = torch.device(device)
+        torch.empty(1, device=resolved)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise DeviceError(
+            f"device '{device}' is not available here ({str(error).splitlines()[0]}); use --device auto"
+        ) from error
+    return resolved
+
+
+def available_cores() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextmanager
+def torch_threads(count: int | None = None) -> Iterator[int]:
+    """Run the block with ``count`` native torch threads (default: the machine's cores), then restore the old number."""
+    before = torch.get_num_threads()
+    wanted = count or available_cores()
+    torch.set_num_threads(wanted)
+    try:
+        yield wanted
+    finally:
+        torch.set_num_threads(before)
