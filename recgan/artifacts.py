@@ -117,7 +117,9 @@ def atomic_folder(target: str | Path, *, overwrite: bool = False) -> Iterator[Pa
         if isinstance(error, OSError) and not isinstance(error, RecganError):
             mend = {errno.ENOSPC: "free some space", errno.EACCES: "choose a place you may write"}
             hint = mend.get(error.errno or 0, "check the place and try again")
-            raise StorageError(f"cannot write '{target}': {error.strerror or error}; {hint}. Nothing was changed") from error
+            raise StorageError(
+                f"cannot write '{target}': {error.strerror or error}; {hint}. Nothing was changed"
+            ) from error
         raise
 
 
@@ -131,7 +133,10 @@ class ArtifactWriter:
 
     def tensors(self, part: str, tensors: Mapping[str, np.ndarray]) -> None:
         """Write named arrays as ``<part>.safetensors``."""
-        save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, self.path(f"{part}.safetensors"))
+        save_file(
+            {name: np.ascontiguousarray(array) for name, array in tensors.items()},
+            self.path(f"{part}.safetensors"),
+        )
 
     def table(self, part: str, frame: pd.DataFrame) -> None:
         """Write a table as ``<part>.parquet`` (zstd)."""
@@ -165,7 +170,11 @@ def write_artifact(
     """
     url = str(target)
     remote = "://" in url and not url.startswith("file://")
-    with tempfile.TemporaryDirectory() if remote else atomic_folder(url.removeprefix("file://"), overwrite=overwrite) as folder:
+    with (
+        tempfile.TemporaryDirectory()
+        if remote
+        else atomic_folder(url.removeprefix("file://"), overwrite=overwrite) as folder
+    ):
         folder = Path(folder)
         writer = ArtifactWriter(folder)
         yield writer
@@ -197,7 +206,9 @@ def _upload(folder: Path, url: str, parts: list[str], *, overwrite: bool) -> Non
             store.makedirs(f"{root}/{part}".rsplit("/", 1)[0], exist_ok=True)
             store.put_file(str(folder / part), f"{root}/{part}")
     except OSError as error:
-        raise StorageError(f"cannot write '{url}': {error}; the manifest was not written, so nothing half-done is readable") from error
+        raise StorageError(
+            f"cannot write '{url}': {error}; the manifest was not written, so nothing half-done is readable"
+        ) from error
 
 
 def _library_versions() -> dict[str, str]:
@@ -228,7 +239,9 @@ class Artifact:
         try:
             return load_file(self.path(f"{part}.safetensors"))
         except SafetensorError as error:
-            raise ArtifactError(f"'{self.source}': part '{part}' is damaged ({error}); make the artifact again") from error
+            raise ArtifactError(
+                f"'{self.source}': part '{part}' is damaged ({error}); make the artifact again"
+            ) from error
 
     def table(self, part: str) -> pd.DataFrame:
         """Return the table ``<part>.parquet``."""
@@ -241,7 +254,9 @@ class Artifact:
     def path(self, name: str) -> Path:
         """Return the local path of a part listed in the manifest."""
         if name not in self.manifest.files:
-            raise ArtifactError(f"'{self.source}' has no part '{name}'; it was written by another version: make it again")
+            raise ArtifactError(
+                f"'{self.source}' has no part '{name}'; it was written by another version: make it again"
+            )
         return self.folder / name
 
     def verify(self) -> Self:
@@ -253,7 +268,9 @@ class Artifact:
         for name, expected in self.manifest.files.items():
             path = self.folder / name
             if not path.is_file():
-                raise ArtifactError(f"'{self.source}': part '{name}' is missing; copy the artifact again or make it anew")
+                raise ArtifactError(
+                    f"'{self.source}': part '{name}' is missing; copy the artifact again or make it anew"
+                )
             if sha256_file(path) != expected:
                 raise ArtifactError(
                     f"'{self.source}': part '{name}' does not match its checksum (damaged or edited); "
@@ -272,7 +289,11 @@ def open_artifact(source: str | Path, kind: str, *, format_version: int, verify:
     folder = _fetch(url) if "://" in url and not url.startswith("file://") else Path(url.removeprefix("file://"))
     path = folder / MANIFEST
     if not path.is_file():
-        what = "does not exist" if not folder.exists() else f"holds no {MANIFEST}: it is not an artifact, or was not finished"
+        what = (
+            "does not exist"
+            if not folder.exists()
+            else f"holds no {MANIFEST}: it is not an artifact, or was not finished"
+        )
         raise ArtifactError(f"'{url}' {what}; give the folder that a recgan verb wrote with --out")
     try:
         manifest = Manifest.model_validate_json(path.read_text(encoding="utf-8"))
@@ -294,7 +315,11 @@ def _fetch(url: str) -> Path:
         raise ArtifactError(f"'{url}' holds no {MANIFEST}: it is not an artifact, or was not finished")
     folder = Path(tempfile.mkdtemp(prefix="recgan-artifact-"))
     for remote in store.find(root):
-        local = folder / remote[len(root.lstrip("/")) :].lstrip("/") if not remote.startswith(root) else folder / remote[len(root) :].lstrip("/")
+        local = (
+            folder / remote[len(root.lstrip("/")) :].lstrip("/")
+            if not remote.startswith(root)
+            else folder / remote[len(root) :].lstrip("/")
+        )
         local.parent.mkdir(parents=True, exist_ok=True)
         store.get_file(remote, str(local))
     return folder

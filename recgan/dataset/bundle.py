@@ -34,7 +34,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from recgan.artifacts import atomic_folder, json_digest, sha256_file
 from recgan.errors import ArtifactError, DataError, NotFoundError, nearest_name
 
-__all__ = ["Bundle", "BundleHeader", "BundleWriter", "QUARANTINE_COLUMNS"]
+__all__ = ["QUARANTINE_COLUMNS", "Bundle", "BundleHeader", "BundleWriter"]
 
 HEADER = "dataset.json"
 SCHEMA_VERSION = 1
@@ -94,7 +94,7 @@ class Bundle:
             raise ArtifactError(f"'{header_path}' is damaged; import the bundle again") from error
         if header.schema_version != SCHEMA_VERSION:
             raise ArtifactError(
-                f"'{path}' has bundle schema {header.schema_version}, this recgan reads {SCHEMA_VERSION}; import it again"
+                f"'{path}' has bundle schema {header.schema_version}, not {SCHEMA_VERSION}; import it again"
             )
         for part, expected in header.parts.items():
             if not (path / part).is_file():
@@ -159,7 +159,7 @@ class Bundle:
         lookup = {name: index for index, name in enumerate(self.category_names)}
         return self.items["category"].map(lookup).to_numpy(dtype=np.int64)
 
-    def item_rows(self, item_ids: Sequence[str]) -> np.ndarray:
+    def item_rows(self, item_ids: Sequence[str] | np.ndarray) -> np.ndarray:
         """Return the dense indices int64 [n] of item ids.
 
         Raises:
@@ -168,7 +168,9 @@ class Bundle:
         rows = pd.Index(self.item_ids).get_indexer(np.asarray(item_ids, dtype=object))
         if (rows < 0).any():
             missing = str(np.asarray(item_ids, dtype=object)[rows < 0][0])
-            raise NotFoundError(f"bundle '{self.path}' has no item '{missing}'{nearest_name(missing, self.item_ids[:20000])}")
+            raise NotFoundError(
+                f"bundle '{self.path}' has no item '{missing}'{nearest_name(missing, self.item_ids[:20000])}"
+            )
         return rows.astype(np.int64)
 
     @property
@@ -199,7 +201,7 @@ class Bundle:
             for batch in pq.ParquetFile(self.path / part).iter_batches(batch_size=_ROW_GROUP, columns=["image"]):
                 yield from (cell.as_py() for cell in batch.column(0).field("bytes"))
 
-    def image_bytes(self, rows: Sequence[int]) -> list[bytes]:
+    def image_bytes(self, rows: Sequence[int] | np.ndarray) -> list[bytes]:
         """Return the encoded bytes of the images at ``rows`` of `image_index`, reading only their row groups."""
         found: dict[int, bytes] = {}
         wanted = np.unique(np.asarray(rows, dtype=np.int64))
@@ -235,7 +237,14 @@ class BundleWriter:
     """
 
     def __init__(
-        self, out: str | Path, *, name: str, licence: str, source: str, pseudo_users: bool = False, overwrite: bool = False
+        self,
+        out: str | Path,
+        *,
+        name: str,
+        licence: str,
+        source: str,
+        pseudo_users: bool = False,
+        overwrite: bool = False,
     ) -> None:
         self._out = Path(out)
         self._overwrite = overwrite
@@ -268,10 +277,18 @@ class BundleWriter:
             self._writer.close()
         return self._stack.__exit__(kind, error, traceback)
 
-    def add_image(self, item_id: str, data: bytes, *, sha256: str, position: int = 0, role: str = "main", path: str = "") -> None:
+    def add_image(
+        self, item_id: str, data: bytes, *, sha256: str, position: int = 0, role: str = "main", path: str = ""
+    ) -> None:
         """Add one encoded image; ``sha256`` is that of its decoded pixels (`recgan.dataset.pixels.pixel_digest`)."""
         self._pending.append(
-            {"item_id": item_id, "position": position, "role": role, "sha256": sha256, "image": {"bytes": data, "path": path}}
+            {
+                "item_id": item_id,
+                "position": position,
+                "role": role,
+                "sha256": sha256,
+                "image": {"bytes": data, "path": path},
+            }
         )
         self._image_count += 1
         self._part_bytes += len(data)
@@ -313,7 +330,9 @@ class BundleWriter:
         """Count one refused ``item``, ``image`` or ``interaction``; ``reason`` is a stable word."""
         self._refused.append((kind, str(id), reason, detail, where))
 
-    def refuse_frame(self, kind: str, frame: pd.DataFrame, id_column: str, reason: str, where: pd.Series | str = "") -> None:
+    def refuse_frame(
+        self, kind: str, frame: pd.DataFrame, id_column: str, reason: str, where: pd.Series | str = ""
+    ) -> None:
         """Count every row of ``frame`` as refused for one reason."""
         places = where if isinstance(where, pd.Series) else [where] * len(frame)
         self._refused.extend((kind, str(id), reason, "", str(place)) for id, place in zip(frame[id_column], places))
@@ -349,7 +368,9 @@ class BundleWriter:
         frame = interactions.reset_index(drop=True).copy()
         for column in ("user_id", "item_id"):
             frame[column] = frame[column].astype(str).astype(object)
-        frame["timestamp"] = pd.to_datetime(frame["timestamp"]) if "timestamp" in frame else pd.Series(pd.NaT, index=frame.index)
+        frame["timestamp"] = (
+            pd.to_datetime(frame["timestamp"]) if "timestamp" in frame else pd.Series(pd.NaT, index=frame.index)
+        )
         frame["timestamp"] = frame["timestamp"].astype("datetime64[us]")
         frame["event"] = frame["event"].astype(str) if "event" in frame else "interaction"
         frame["weight"] = frame["weight"].astype(np.float32) if "weight" in frame else np.float32(1)

@@ -56,7 +56,7 @@ def decode_image(data: bytes) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the pixel limit below is ours, and Pillow's warning says less
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise ImageRefused("too_many_pixels", f"more than {MAX_PIXELS:,} pixels") from error
     except UnidentifiedImageError as error:
@@ -70,8 +70,7 @@ def decode_image(data: bytes) -> Image.Image:
         raise ImageRefused("too_small", f"{width} x {height}: a side is shorter than {MIN_SIDE} pixels")
     try:
         image.load()
-        image = ImageOps.exif_transpose(image)
-        return _to_rgb(image)
+        return _to_rgb(ImageOps.exif_transpose(image))
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
         raise ImageRefused("corrupt", f"it cannot be decoded: {error}") from error
 
