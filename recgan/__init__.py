@@ -1,1 +1,44 @@
-"""recgan."""
+"""recgan: learn each user's visual taste, recommend from a fashion catalogue, and design new items.
+
+Every stage is one public function here and one verb of the command line. They are imported when first used, so that
+training a generator needs neither fastapi nor faiss.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Bundle": "recgan.dataset.bundle",
+    "import_bundle": "recgan.dataset.importers",
+    "load_pixels": "recgan.dataset.pixels",
+    "make_boutique": "recgan.dataset.boutique",
+    "simulate_users": "recgan.dataset.simulate",
+    "show_bundle": "recgan.dataset.show",
+    "make_split": "recgan.dataset.split",
+    "load_encoder": "recgan.encoders",
+    "embed_items": "recgan.encoders",
+    "train_recommender": "recgan.recommenders",
+    "load_recommender": "recgan.recommenders",
+    "train_gan": "recgan.gan",
+    "load_gan": "recgan.gan",
+    "load_designer": "recgan.design",
+    "evaluate_ranking": "recgan.evaluation.ranking",
+    "make_report": "recgan.evaluation.report",
+    "run_demo": "recgan.demo",
+}
+
+__all__ = ["__version__", *sorted(_HOMES)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'recgan' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
