@@ -8,6 +8,7 @@ URL) the parts go first and the manifest last, so that a reader never sees half 
 
 from __future__ import annotations
 
+import atexit
 import errno
 import hashlib
 import importlib.metadata
@@ -18,13 +19,13 @@ import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
 import fsspec
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
@@ -59,6 +60,14 @@ class Manifest(BaseModel):
     facts: dict[str, Any]
     libraries: dict[str, str]
     files: dict[str, str]
+
+    @field_validator("files")
+    @classmethod
+    def _inside_the_folder(cls, files: dict[str, str]) -> dict[str, str]:
+        for name in files:
+            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+                raise ValueError(f"'{name}' lies outside the artifact")
+        return files
 
 
 def sha256_file(path: str | Path) -> str:
@@ -106,7 +115,11 @@ def atomic_folder(target: str | Path, *, overwrite: bool = False) -> Iterator[Pa
         if target.exists():
             retired = target.with_name(f".{target.name}.replaced-{uuid.uuid4().hex}")
             os.rename(target, retired)
-            os.rename(building, target)
+            try:
+                os.rename(building, target)
+            except BaseException:
+                os.rename(retired, target)
+                raise
             shutil.rmtree(retired, ignore_errors=True)
         else:
             os.rename(building, target)
@@ -133,10 +146,11 @@ class ArtifactWriter:
 
     def tensors(self, part: str, tensors: Mapping[str, np.ndarray]) -> None:
         """Write named arrays as ``<part>.safetensors``."""
-        save_file(
-            {name: np.ascontiguousarray(array) for name, array in tensors.items()},
-            self.path(f"{part}.safetensors"),
-        )
+        path = self.path(f"{part}.safetensors")
+        try:
+            save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, path)
+        except SafetensorError as error:  # it hides the operating system's error
+            raise StorageError(f"cannot write '{path.name}': {error}; free some space and try again") from error
 
     def table(self, part: str, frame: pd.DataFrame) -> None:
         """Write a table as ``<part>.parquet`` (zstd)."""
@@ -170,6 +184,8 @@ def write_artifact(
     """
     url = str(target)
     remote = "://" in url and not url.startswith("file://")
+    if remote and not overwrite:
+        _refuse_existing(url)
     with (
         tempfile.TemporaryDirectory()
         if remote
@@ -192,16 +208,20 @@ def write_artifact(
         )
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
         if remote:
-            _upload(folder, url, list(files), overwrite=overwrite)
+            _upload(folder, url, list(files))
 
 
-def _upload(folder: Path, url: str, parts: list[str], *, overwrite: bool) -> None:
+def _refuse_existing(url: str) -> None:
     store, root = fsspec.core.url_to_fs(url)
     if store.exists(f"{root}/{MANIFEST}"):
-        if not overwrite:
-            raise ArtifactError(f"'{url}' exists already; choose another --out or pass --overwrite")
-        store.rm(f"{root}/{MANIFEST}")
+        raise ArtifactError(f"'{url}' exists already; choose another --out or pass --overwrite")
+
+
+def _upload(folder: Path, url: str, parts: list[str]) -> None:
+    store, root = fsspec.core.url_to_fs(url)
     try:
+        if store.exists(f"{root}/{MANIFEST}"):
+            store.rm(f"{root}/{MANIFEST}")
         for part in [*parts, MANIFEST]:
             store.makedirs(f"{root}/{part}".rsplit("/", 1)[0], exist_ok=True)
             store.put_file(str(folder / part), f"{root}/{part}")
@@ -287,18 +307,14 @@ def open_artifact(source: str | Path, kind: str, *, format_version: int, verify:
     """
     url = str(source)
     folder = _fetch(url) if "://" in url and not url.startswith("file://") else Path(url.removeprefix("file://"))
-    path = folder / MANIFEST
-    if not path.is_file():
+    if not (folder / MANIFEST).is_file():
         what = (
             "does not exist"
             if not folder.exists()
             else f"holds no {MANIFEST}: it is not an artifact, or was not finished"
         )
         raise ArtifactError(f"'{url}' {what}; give the folder that a recgan verb wrote with --out")
-    try:
-        manifest = Manifest.model_validate_json(path.read_text(encoding="utf-8"))
-    except (ValidationError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"'{url}': {MANIFEST} is damaged; copy the artifact again or make it anew") from error
+    manifest = _read_manifest(folder, url)
     if manifest.kind != kind:
         raise ArtifactError(f"'{url}' is a {manifest.kind}, not a {kind}; give the folder of a {kind}")
     if manifest.format_version != format_version:
@@ -309,17 +325,26 @@ def open_artifact(source: str | Path, kind: str, *, format_version: int, verify:
     return artifact.verify() if verify else artifact
 
 
+def _read_manifest(folder: Path, source: str) -> Manifest:
+    try:
+        return Manifest.model_validate_json((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"'{source}': {MANIFEST} is damaged; copy the artifact again or make it anew") from error
+
+
 def _fetch(url: str) -> Path:
+    """Copy a remote artifact into a local folder that lives as long as the process."""
     store, root = fsspec.core.url_to_fs(url)
-    if not store.exists(f"{root}/{MANIFEST}"):
-        raise ArtifactError(f"'{url}' holds no {MANIFEST}: it is not an artifact, or was not finished")
     folder = Path(tempfile.mkdtemp(prefix="recgan-artifact-"))
-    for remote in store.find(root):
-        local = (
-            folder / remote[len(root.lstrip("/")) :].lstrip("/")
-            if not remote.startswith(root)
-            else folder / remote[len(root) :].lstrip("/")
-        )
-        local.parent.mkdir(parents=True, exist_ok=True)
-        store.get_file(remote, str(local))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    try:
+        if not store.exists(f"{root}/{MANIFEST}"):
+            raise ArtifactError(f"'{url}' holds no {MANIFEST}: it is not an artifact, or was not finished")
+        store.get_file(f"{root}/{MANIFEST}", str(folder / MANIFEST))
+        for part in _read_manifest(folder, url).files:
+            (folder / part).parent.mkdir(parents=True, exist_ok=True)
+            if store.exists(f"{root}/{part}"):
+                store.get_file(f"{root}/{part}", str(folder / part))
+    except OSError as error:
+        raise ArtifactError(f"'{url}' cannot be fetched: {error}; try again") from error
     return folder

@@ -82,15 +82,20 @@ def import_(
     source: Annotated[str, typer.Argument(help="folder, fashion-product-images, hm, renttherunway, mnist, …")],
     path: Annotated[Path, typer.Argument(help="The source's folder or file.")],
     out: Out,
+    items: Annotated[str | None, typer.Option("--items", help="Items table (CSV or Parquet).")] = None,
+    interactions: Annotated[str | None, typer.Option("--interactions", help="Interactions table.")] = None,
+    images: Annotated[str | None, typer.Option("--images", help="Folder or zip of the images.")] = None,
     settings: Assignments = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Import a catalogue and its interactions into a bundle. Options of a shop's own export go by --set."""
+    """Import a catalogue and its interactions into a bundle. Column names of a shop's own export go by --set."""
     from recgan.config import ImportOptions, overridden
     from recgan.dataset.importers import import_bundle
 
-    options = overridden(ImportOptions(), settings or [])
+    files = {"items": items, "interactions": interactions, "images": images}
+    given = {name: file for name, file in files.items() if file is not None}
+    options = overridden(ImportOptions(**given), settings or [])
     with shown_progress() as progress:
         summary = import_bundle(source, path, out, options=options, overwrite=overwrite, progress=progress)
     answer(summary.as_json(), summary, as_json=as_json)
@@ -210,10 +215,10 @@ def train_recommender_(
     """Train a recommender on a bundle's train split."""
     from recgan.config import EmbedSettings, SplitSettings, overridden
     from recgan.dataset.bundle import Bundle
-    from recgan.recommenders import model_settings, train_recommender
+    from recgan.recommenders import recommender_type, train_recommender
 
     split_settings = overridden(SplitSettings(), (split or []) + (["protocol=all"] if everything else []))
-    chosen = overridden(model_settings(model), settings or [])
+    chosen = overridden(recommender_type(model).settings_type(), settings or [])
     with shown_progress() as progress:
         trained = train_recommender(
             Bundle.open(bundle),
@@ -255,9 +260,9 @@ def train_gan_(
     """Train a class-conditional GAN on a bundle's images."""
     from recgan.config import overridden
     from recgan.dataset.bundle import Bundle
-    from recgan.gan import load_recipe, train_gan
+    from recgan.gan import find_recipe, train_gan
 
-    chosen = overridden(load_recipe(recipe), settings or [])
+    chosen = overridden(find_recipe(recipe), settings or [])
     with shown_progress() as progress:
         gan = train_gan(
             Bundle.open(bundle),
@@ -268,7 +273,7 @@ def train_gan_(
             seed=seed,
             device=device,
             resume=resume,
-            everything=everything,
+            all_images=everything,
             overwrite=overwrite,
             progress=progress,
         )

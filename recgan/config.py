@@ -7,17 +7,23 @@ named instances of `DesignSettings`, in `recgan.design.presets`.
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Sequence
-from typing import Literal, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from recgan.errors import SettingsError, nearest_name
 
 __all__ = [
+    "ALSSettings",
+    "BPRSettings",
+    "DemoSettings",
     "DesignSettings",
     "EmbedSettings",
+    "FeatureKind",
+    "ImportOptions",
     "PopularitySettings",
     "Recipe",
     "Settings",
@@ -29,6 +35,10 @@ __all__ = [
 ]
 
 S = TypeVar("S", bound="Settings")
+
+FeatureKind: TypeAlias = Literal["real", "permuted", "noise", "category"]
+"""The features of a visual model, or a control that says nothing about how an item looks: rows permuted among the
+items, Gaussian noise, the one-hot category alone."""
 
 
 class Settings(BaseModel):
@@ -63,6 +73,63 @@ def overridden(settings: S, assignments: Sequence[str]) -> S:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]) or "settings"
         raise SettingsError(f"{name}={first.get('input')!r}: {first['msg']}") from error
+
+
+class ImportOptions(Settings):
+    """Where an importer finds things in a source (`recgan.dataset.importers`).
+
+    A relative path is looked up beside the source first, then in the working directory. An importer refuses an option
+    that it has no use for.
+    """
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)  # a column may be called 123
+
+    name: str | None = None
+    """The data set's name; None: the source's own."""
+    licence: str | None = None
+    """Under what licence the data may be used; None: what is known of the source."""
+    items: str | None = None
+    """Items table, CSV (``.csv``, ``.tsv``, ``.gz``) or Parquet; None: ``items.*`` beside the images, where there is
+    one, or else every image is an item and its folder the category."""
+    interactions: str | None = None
+    """Interactions table; None: ``interactions.*`` beside the images, where there is one."""
+    images: str | None = None
+    """Folder or zip of the images; None: ``images.zip`` or ``images/`` beside the tables, or else the source itself."""
+    item_id_column: str = "item_id"
+    interactions_item_id_column: str | None = None
+    """None: ``item_id_column``, or else ``item_id``."""
+    category_column: str | None = None
+    """None: ``category``, or the data set's usual one."""
+    default_category: str | None = None
+    """Category of the items that have none; None: they are refused."""
+    category_names: tuple[str, ...] = ()
+    """Names of numbered classes, in order (``dvbpr-npy``); none: ``class 0``, ``class 1``, …"""
+    image_column: str | None = None
+    """Column of the items that lists image files, separated by ``|`` or ``;``; None: they are found by name."""
+    image_pattern: str | None = None
+    """How image files are named, such as ``{item_id}_*.jpg`` or ``{category}/{item_id}/*``; None: by the item's id in
+    the file's or its folder's name."""
+    available_column: str | None = None
+    """Column that says whether an item can be had (true/false, yes/no, 1/0); None: ``available``, if there is one."""
+    user_id_column: str = "user_id"
+    timestamp_column: str | None = None
+    """None: ``timestamp``, where there is one."""
+    timestamp_format: str | None = None
+    """As strptime takes it (``%d/%m/%Y``); None: ISO 8601, YYYYMMDD, or seconds (milli-, micro-, nano-) since 1970."""
+    event_column: str | None = None
+    """None: ``event``, where there is one."""
+    default_event: str = "interaction"
+    """The event of interactions that name none; ``rating`` makes weights under 4 no sign of liking."""
+    weight_column: str | None = None
+    """None: ``weight``, where there is one."""
+    delimiter: str | None = Field(None, min_length=1, max_length=1)
+    """Of CSV files; None: what the header line shows (comma, semicolon, tab, bar)."""
+    encoding: str | None = None
+    """Of CSV files; None: UTF-8, or what a byte-order mark says."""
+    since: datetime.date | None = None
+    """Leave out interactions before this day."""
+    limit: int | None = Field(None, ge=1)
+    """Take the first so many items only: for a trial."""
 
 
 class SplitSettings(Settings):
@@ -119,28 +186,65 @@ class VisualKNNSettings(Settings):
 
     width: int = Field(128, ge=2)
     """Number of whitened feature dimensions."""
+    whitening: float = Field(0.5, ge=0, le=1)
+    """1: all dimensions get equal variance; 0: they keep theirs."""
+    features: FeatureKind = "real"
+
+
+class BPRSettings(Settings):
+    """`bpr`: matrix factorisation with the BPR loss, by the package ``implicit``; an image-free baseline."""
+
+    factors: int = Field(64, ge=1)
+    learning_rate: float = Field(0.01, gt=0)
+    regularisation: float = Field(0.01, ge=0)
+    epochs: int = Field(100, ge=1)
+    threads: int = Field(1, ge=0)
+    """More than one is faster, but the result then differs from run to run; 0: all cores."""
+
+
+class ALSSettings(Settings):
+    """`als`: matrix factorisation of confidences (Hu et al. 2008), by the package ``implicit``; an image-free baseline."""
+
+    factors: int = Field(64, ge=1)
+    regularisation: float = Field(0.01, ge=0)
+    confidence: float = Field(1.0, gt=0)
+    """Weight of an item taken, against 1 for an item not taken."""
+    epochs: int = Field(15, ge=1)
+    threads: int = Field(1, ge=0)
+    """0: all cores."""
 
 
 class VBPRSettings(Settings):
     """`vbpr`: He & McAuley 2016, x_ui = b_i + g_u.g_i + t_u.(E f_i) + b'.f_i, trained with the BPR loss."""
 
     latent_dim: int = Field(32, ge=0)
+    """Length of g: 0 leaves the latent factors out."""
     visual_dim: int = Field(32, ge=1)
+    """Length of t."""
     width: int = Field(128, ge=2)
     """The features are whitened once to this many dimensions."""
-    epochs: int = Field(40, ge=1)
-    batch_size: int = Field(4096, ge=1)
-    learning_rate: float = Field(0.01, gt=0)
-    visual_learning_rate: float = Field(0.003, gt=0)
+    whitening: float = Field(0.5, ge=0, le=1)
+    """1: all dimensions get equal variance; 0: they keep theirs."""
+    epochs: int = Field(60, ge=1)
+    """At most; where there is no validation part (protocol ``all``), exactly."""
+    batch_size: int = Field(512, ge=1)
+    learning_rate: float = Field(0.05, gt=0)
+    """Adagrad's, of the latent factors and the item bias."""
+    visual_learning_rate: float = Field(0.05, gt=0)
+    """Adagrad's, of the users' visual factors, E and b'."""
+    initial_std: float = Field(0.1, gt=0)
+    """Spread of the random start."""
     latent_regularisation: float = Field(0.01, ge=0)
-    """L2 on the rows of a batch: user and item latent factors."""
+    """L2 on the latent factors of the users and items of each triple."""
     visual_regularisation: float = Field(0.01, ge=0)
-    """L2 on the rows of a batch: user visual factors, and on E and b'."""
+    """L2 on the visual factors of the user of each triple."""
+    projection_regularisation: float = Field(0.0, ge=0)
+    """L2 on E and b'."""
     bias_regularisation: float = Field(0.01, ge=0)
+    """L2 on the biases of the items of each triple."""
     patience: int = Field(5, ge=1)
     """Stop after this many epochs without a better validation AUC; the best epoch is kept."""
-    features: Literal["real", "permuted", "noise", "category"] = "real"
-    """The controls: rows permuted among items, Gaussian noise, or the one-hot category alone."""
+    features: FeatureKind = "real"
 
 
 class Recipe(Settings):
@@ -168,28 +272,67 @@ class Recipe(Settings):
     """Differentiable augmentations of what D is shown, real and fake alike."""
     class_power: float = Field(1.0, ge=0, le=1)
     """Classes are sampled in proportion to n^class_power (1: as they are; 0: evenly)."""
-    epochs: float | None = None
-    """The published training length in passes over the data; used when ``--images-seen`` is not given."""
+    epochs: float | None = Field(None, gt=0)
+    """Training length in passes over the training images, where ``--images-seen`` does not say it (published recipes)."""
+    images_seen: int = Field(200_000, ge=1)
+    """Training length in real images shown, where neither ``--images-seen`` nor ``epochs`` says it."""
 
 
 class DesignSettings(Settings):
-    """How the designer searches (`recgan.design`)."""
+    """How the designer searches (`recgan.design`). Every number is for one design, which is seeded by itself: the
+    defaults score 64 samples and climb the best 16 for the usual eight designs (the best 2 of each design's 8)."""
 
     preset: str = "default"
-    samples: int = Field(64, ge=1)
-    """Latents drawn and scored first (per design wanted, at least this many in all)."""
-    starts: int = Field(16, ge=1)
-    """The best of them that are climbed."""
+    """The name under which the settings are known; it chooses nothing (`recgan.design.load_preset` does)."""
+    samples: int = Field(8, ge=1, le=4096)
+    """Latents drawn and scored for a design."""
+    starts: int = Field(2, ge=1, le=4096, validate_default=True)
+    """The best of the samples, that are climbed; the highest of where they end is the design."""
     steps: int = Field(60, ge=0)
+    """Steps of gradient ascent from each start; 0: the best sample is the design (best of N)."""
     learning_rate: float = Field(0.05, gt=0)
-    latent_std: float | None = None
+    """Adam's step length, in units of z."""
+    keep: Literal["best", "last"] = "best"
+    """Which point of a climb is kept: its highest or its last."""
+    latent_std: float | None = Field(None, gt=0)
     """Spread of the starting z; None: the recipe's own prior."""
-    realism_weight: float = Field(1.0, ge=0)
-    """eta: weight of the realism term."""
+    preference: Literal["standardised", "raw"] = "standardised"
+    """``standardised``: in standard deviations of the user's preference for the category's real items, so that the
+    other weights mean the same for every user; ``raw``: as the recommender gives it (Kang et al. 2017)."""
     realism: Literal["least_squares", "calibrated"] = "calibrated"
     """``least_squares``: -(D-1)^2 (Kang et al. 2017); ``calibrated``: a penalty on falling below the mean realism of
     real images, in standard deviations."""
+    realism_weight: float = Field(1.0, ge=0)
+    """eta: weight of the realism term."""
     prior_weight: float = Field(1.0, ge=0)
     """Weight of the latent prior: a penalty on |z| leaving the shell where the prior has its mass."""
     neighbours: int = Field(5, ge=1)
-    """Real items shown beside each design."""
+    """Real items told with each design: those that look most like it."""
+
+    @field_validator("starts")
+    @classmethod
+    def _starts_are_samples(cls, starts: int, earlier: ValidationInfo) -> int:
+        if starts > earlier.data.get("samples", starts):
+            raise ValueError(f"the starts are the best of the {earlier.data['samples']} samples; set samples too")
+        return starts
+
+
+class DemoSettings(Settings):
+    """What `recgan demo` runs: sized so that the whole takes less than ten minutes on two cores."""
+
+    items: int = Field(3000, ge=26)
+    """Items of the drawn catalogue."""
+    picture_size: int = Field(96, ge=64, le=128, multiple_of=8)
+    """Side in pixels of the drawn pictures."""
+    users: int = Field(2000, ge=1)
+    interactions: int = Field(40000, ge=1)
+    size: int = Field(64, ge=32, le=128)
+    """Side in pixels of what the recommender is shown and the GAN makes."""
+    recipe: str = "dcgan-lsgan"
+    images_seen: int = Field(60000, ge=1)
+    """Real images that the GAN is shown."""
+    shown_users: int = Field(6, ge=1)
+    """Users drawn for the report, who get designs."""
+    designs_per_user: int = Field(4, ge=1, le=256)
+    design_steps: int = Field(30, ge=0)
+    """Steps of each climb."""

@@ -13,15 +13,16 @@ import os
 import uuid
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import islice
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from recgan.dataset.bundle import Bundle
 from recgan.device import available_cores
-from recgan.errors import DataError, ImageRefused
+from recgan.errors import DataError, ImageRefused, StorageError
 from recgan.progress import Progress, quiet
 
 __all__ = [
@@ -43,6 +44,20 @@ MIN_SIDE = 8
 TRANSFORM = "letterbox-border-v1"
 """Name of the pixel transform; it changes when the pixels that it makes change."""
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+_CHUNK = 128
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# What Pillow warns about (very large, damaged metadata) is decided here, by refusing the image or by using it. The
+# filter is set once: warnings.catch_warnings is not safe in the threads that decode.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 def decode_image(data: bytes) -> Image.Image:
@@ -54,14 +69,12 @@ def decode_image(data: bytes) -> Image.Image:
     if not data:
         raise ImageRefused("empty", "the file is empty")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the pixel limit below is ours, and Pillow's warning says less
-            image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise ImageRefused("too_many_pixels", f"more than {MAX_PIXELS:,} pixels") from error
     except UnidentifiedImageError as error:
         raise ImageRefused("not_an_image", f"not one of {', '.join(FORMATS)}") from error
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except Exception as error:  # decoders fail on hostile bytes in every way (struct.error, KeyError, …)
         raise ImageRefused("corrupt", f"the header cannot be read: {error}") from error
     width, height = image.size
     if width * height > MAX_PIXELS:
@@ -70,24 +83,33 @@ def decode_image(data: bytes) -> Image.Image:
         raise ImageRefused("too_small", f"{width} x {height}: a side is shorter than {MIN_SIDE} pixels")
     try:
         image.load()
-        return _to_rgb(ImageOps.exif_transpose(image))
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
+        return _upright(_to_rgb(image), image)
+    except Exception as error:  # as above
         raise ImageRefused("corrupt", f"it cannot be decoded: {error}") from error
 
 
+def _upright(pixels: Image.Image, source: Image.Image) -> Image.Image:
+    """Turn the pixels as the source's EXIF orientation says.
+
+    `ImageOps.exif_transpose` would also write the EXIF block anew, and fails on a damaged one.
+    """
+    orientation = source.getexif().get(ExifTags.Base.Orientation)
+    return pixels.transpose(_TURNS[orientation]) if orientation in _TURNS else pixels
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB":
-        return image
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        # 16-bit grey: keep the upper 8 bits instead of Pillow's clipping.
-        grey = np.asarray(image, dtype=np.float64)
-        top = 65535.0 if grey.max() > 255 else 255.0
-        return Image.fromarray(np.clip(grey / top * 255, 0, 255).round().astype(np.uint8)).convert("RGB")
+        # Grey of more than 8 bits: keep the upper 8 bits instead of Pillow's clipping. I;16 says its range, the
+        # 32-bit modes do not: the smallest usual range that holds the values is taken.
+        grey = np.nan_to_num(np.asarray(image, dtype=np.float64))
+        ranges = (65535.0,) if image.mode.startswith("I;16") else (1.0, 255.0, 65535.0)
+        white = next((top for top in ranges if grey.max() <= top), grey.max())
+        return Image.fromarray((grey.clip(0) / white * 255).round().astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         ground = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(ground, rgba).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def pixel_digest(image: Image.Image) -> str:
@@ -122,36 +144,41 @@ def load_pixels(bundle: Bundle, size: int, *, progress: Progress = quiet) -> np.
     Raises:
         DataError: the bundle has no images.
         ImageRefused: an image that was good at import cannot be decoded any more.
+        StorageError: the cache cannot be written.
     """
     count = bundle.header.counts["images"]
     if not count:
         raise DataError(f"bundle '{bundle.path}' has no images; visual models and generators need some")
     path = bundle.cache_folder / f"pixels-{size}-{TRANSFORM}.npy"
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
         building = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         try:
-            out = np.lib.format.open_memmap(building, mode="w+", dtype=np.uint8, shape=(count, size, size, 3))
-            stream = bundle.iter_images()
-            with ThreadPoolExecutor(available_cores()) as pool:
-                done = 0
-                while chunk := list(islice(stream, 1024)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Written as a plain file: on a full disk a memory map would end the process instead of raising.
+            with open(building, "wb") as out, ThreadPoolExecutor(available_cores()) as pool:
+                header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
+                np.lib.format.write_array_header_1_0(out, header)
+                stream, done = bundle.iter_images(), 0
+                while chunk := list(islice(stream, _CHUNK)):
                     for pixels in pool.map(lambda data: letterbox(decode_image(data), size), chunk):
-                        out[done] = pixels
-                        done += 1
+                        out.write(pixels.tobytes())
+                    done += len(chunk)
                     progress(f"decoding images at {size} px", done, count)
-            out.flush()
-            del out
+                out.flush()
+                os.fsync(out.fileno())
             os.replace(building, path)
+        except OSError as error:
+            raise StorageError(f"cannot cache pixels in '{path.parent}': {error.strerror or error}") from error
         finally:
-            building.unlink(missing_ok=True)
+            with suppress(OSError):
+                building.unlink(missing_ok=True)
     return np.load(path, mmap_mode="r")
 
 
 def to_float(pixels: np.ndarray | torch.Tensor, device: torch.device | str = "cpu") -> torch.Tensor:
     """Return uint8 pixels [N, H, W, 3] as a float32 tensor [N, 3, H, W] in [-1, 1] on ``device``."""
     if isinstance(pixels, np.ndarray):
-        pixels = torch.from_numpy(np.ascontiguousarray(pixels))
+        pixels = torch.tensor(np.asarray(pixels))  # a copy: torch cannot share a read-only memory map
     return pixels.to(device).permute(0, 3, 1, 2).float().div(127.5).sub(1)
 
 

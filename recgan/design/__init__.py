@@ -1,0 +1,18 @@
+"""New items that a user would prefer: a recommender says what is liked, a generator what can be drawn."""
+
+from recgan.design.designer import MAX_DESIGNS, Designer, RealItems, load_designer, seed_of_design
+from recgan.design.presets import PRESETS, load_preset
+from recgan.design.results import Design, load_designs, save_designs
+
+__all__ = [
+    "MAX_DESIGNS",
+    "PRESETS",
+    "Design",
+    "Designer",
+    "RealItems",
+    "load_designer",
+    "load_designs",
+    "load_preset",
+    "save_designs",
+    "seed_of_design",
+]

@@ -1,0 +1,138 @@
+"""What a ranking evaluation found: figures with intervals, comparisons, as JSON and as a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rich.table import Table
+
+__all__ = ["Comparison", "ModelFigures", "RankingReport"]
+
+
+@dataclass(frozen=True)
+class ModelFigures:
+    """The figures of one model."""
+
+    values: dict[str, dict[str, float]]
+    """By metric (``auc``, ``ndcg@20``, …) and group (``all``, ``warm``, ``cold``, ``under_5``): the mean over users."""
+    intervals: dict[str, dict[str, tuple[float, float]]]
+    """Their 95% bootstrap intervals over users."""
+    lists: dict[str, float]
+    """``coverage@20``, ``gini@20``, ``novelty@20`` (bits) of everybody's list."""
+    share: dict[str, float] = field(default_factory=dict)
+    """By group: (AUC - 0.5) / (the oracle's - 0.5); only for simulated users."""
+    about: dict[str, Any] = field(default_factory=dict)
+    """Model, settings, seconds to train or load, figures of the training."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the figures as JSON values; what does not exist (no cold item is judged) is null."""
+        return _clean(
+            {**self.values, **self.lists, "share": self.share or None, "intervals": self.intervals, "about": self.about}
+        )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One model against another, user by user."""
+
+    model: str
+    against: str
+    metric: str
+    group: str
+    difference: float
+    """Mean over users of the model's value less the other's."""
+    low: float
+    high: float
+    """95% interval of the difference."""
+    p: float
+    """Two-sided, paired bootstrap over users."""
+    p_holm: float
+    """The same after Holm's correction over all comparisons of the report."""
+
+
+@dataclass(frozen=True)
+class RankingReport:
+    """What `evaluate_ranking` returns."""
+
+    bundle: str
+    simulated: bool
+    """Users are simulated: a visual model wins here by construction; what counts is the share of the oracle."""
+    pseudo_users: bool
+    """A seed item stands for a user: these are item-to-item figures."""
+    part: str
+    split: dict[str, Any]
+    embed: dict[str, Any] | None
+    """Encoder, size and pixel transform that models trained here looked through."""
+    seed: int
+    users: int
+    """Users judged."""
+    skipped: int
+    """Users without a held-out interaction."""
+    positives: dict[str, int]
+    """Held-out interactions by group."""
+    candidates: int
+    models: dict[str, ModelFigures]
+    oracle: ModelFigures | None
+    comparisons: list[Comparison]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the whole report as JSON values."""
+        return {
+            "bundle": self.bundle,
+            "simulated": self.simulated,
+            "pseudo_users": self.pseudo_users,
+            "part": self.part,
+            "split": self.split,
+            "embed": self.embed,
+            "seed": self.seed,
+            "users": self.users,
+            "skipped": self.skipped,
+            "positives": self.positives,
+            "candidates": self.candidates,
+            "models": {name: figures.as_json() for name, figures in self.models.items()},
+            "oracle": self.oracle.as_json() if self.oracle else None,
+            "comparisons": [_clean(asdict(comparison)) for comparison in self.comparisons],
+        }
+
+    def table(self) -> Table:
+        """Return the main figures as a table for `rich`, the best model first."""
+        who = "simulated users" if self.simulated else "pseudo-users (item to item)" if self.pseudo_users else "users"
+        table = Table(
+            title=f"{self.bundle}: {self.part} part, {self.users:,} {who}, {self.candidates:,} candidates",
+            caption="95% bootstrap intervals over users in brackets; exact, unsampled",
+        )
+        table.add_column("model")
+        columns = [("auc", "all"), ("auc", "warm"), ("auc", "cold"), ("ndcg@20", "all"), ("recall@20", "all"), ("recall@20", "cold")]
+        for metric, group in columns:
+            table.add_column(f"{metric} {group}", justify="right")
+        table.add_column("coverage@20", justify="right")
+        if self.oracle:
+            table.add_column("share of the oracle", justify="right")
+        lines = sorted(self.models.items(), key=lambda line: -line[1].values["auc"]["all"])
+        if self.oracle:
+            lines.append(("oracle", self.oracle))
+        for name, figures in lines:
+            cells = [_cell(figures.values[metric][group], figures.intervals[metric][group]) for metric, group in columns]
+            cells.append(f"{figures.lists['coverage@20']:.1%}")
+            if self.oracle:
+                cells.append(f"{figures.share['all']:.1%}" if figures.share else "")
+            table.add_row(name, *cells)
+        return table
+
+
+def _cell(value: float, limits: tuple[float, float]) -> str:
+    return "-" if math.isnan(value) else f"{value:.4f} [{limits[0]:.4f}, {limits[1]:.4f}]"
+
+
+def _clean(value: Any) -> Any:
+    """Replace what JSON has no word for (NaN) by null, and tuples by lists."""
+    if isinstance(value, Mapping):
+        return {key: _clean(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_clean(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,141 @@
+"""The report: one self-contained HTML page that shows what was trained, how well it ranks, and what it designs."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+import recgan
+from recgan.config import DesignSettings, EmbedSettings, SplitSettings
+from recgan.dataset.bundle import Bundle
+from recgan.design import Design, Designer, load_designer
+from recgan.errors import ArtifactError, MismatchError, StorageError
+from recgan.evaluation.ranking import evaluate_ranking
+from recgan.evaluation.ranking_report import RankingReport
+from recgan.evaluation.report_page import page_contents
+from recgan.evaluation.showcase import design_for_shown, draw_users
+from recgan.progress import Progress, quiet
+
+__all__ = ["make_report", "write_report"]
+
+
+def make_report(
+    bundle: Bundle | str | Path,
+    recommender: str | Path,
+    gan: str | Path,
+    out: str | Path,
+    *,
+    models: Sequence[str] = ("popularity", "visual_knn"),
+    users: int = 6,
+    designs_per_user: int = 4,
+    settings: DesignSettings | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    overwrite: bool = False,
+    progress: Progress = quiet,
+) -> Path:
+    """Judge a saved recommender beside others, design for drawn users, and write the page.
+
+    Args:
+        bundle: the one that both were trained on.
+        recommender: folder of a visual recommender, trained on a split that holds a test part out.
+        gan: folder of a GAN.
+        out: the HTML file.
+        models: what the ranking table compares with the recommender; trained here on its split.
+        users, designs_per_user: how many are drawn by the seed, and how many designs each gets.
+        settings: how to design.
+        seed: of everything random.
+        device: cpu, cuda, …
+        overwrite: whether ``out`` may exist.
+
+    Raises:
+        ArtifactError: ``out`` exists; an artifact is missing or damaged.
+        MismatchError: they are not of one catalogue; the recommender was trained on what is judged.
+        SettingsError, DataError, TrainingError: as `evaluate_ranking` and `Designer.design`.
+    """
+    _refuse_existing(Path(out), overwrite)
+    bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+    designer = load_designer(recommender, gan, bundle=bundle, device=device, progress=progress)
+    model = designer.recommender
+    ranking = evaluate_ranking(
+        bundle,
+        [*models, Path(recommender)],
+        split=SplitSettings(**model.facts["split"]),
+        embed=EmbedSettings(encoder=model.encoder_name, size=model.size),
+        seed=seed,
+        device=device,
+        progress=progress,
+    )
+    shown = draw_users(designer, users, seed=seed)
+    designs = design_for_shown(designer, shown, designs_per_user, seed=seed, settings=settings, progress=progress)
+    return write_report(bundle, designer, out, ranking=ranking, designs=designs, seed=seed, overwrite=overwrite)
+
+
+def write_report(
+    bundle: Bundle,
+    designer: Designer,
+    out: str | Path,
+    *,
+    ranking: RankingReport,
+    designs: Mapping[str, Sequence[Design]],
+    seed: int = 0,
+    overwrite: bool = False,
+) -> Path:
+    """Write the page from what was measured and designed already; the same inputs give the same bytes.
+
+    Args:
+        bundle: the one that recommender and GAN were trained on.
+        designer: of the recommender and the GAN that are shown.
+        out: the HTML file; its folder is made.
+        ranking: the models' figures.
+        designs: by user id, for one category each (`recgan.evaluation.showcase`).
+        seed: of the samples of the generator's sheet and of the real items beside them.
+        overwrite: whether ``out`` may exist.
+
+    Raises:
+        ArtifactError: ``out`` exists.
+        MismatchError: bundle and designer are of different catalogues.
+        StorageError: it cannot be written.
+    """
+    out = Path(out)
+    _refuse_existing(out, overwrite)
+    designer.recommender.check_fits(bundle)
+    if len(designer.recommender.items) != len(bundle.items):
+        raise MismatchError(f"the recommender has items that bundle '{bundle.path}' has not; train it on this bundle")
+    page = page_contents(bundle, designer, ranking, designs, seed)
+    environment = Environment(
+        loader=PackageLoader("recgan.evaluation"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    css = (resources.files("recgan.evaluation") / "templates" / "report.css").read_text(encoding="utf-8")
+    _write(out, environment.get_template("report.html").render(**page, css=css, version=recgan.__version__))
+    return out
+
+
+def _refuse_existing(out: Path, overwrite: bool) -> None:
+    if out.exists() and not overwrite:
+        raise ArtifactError(f"'{out}' exists already; choose another --out or pass --overwrite")
+
+
+def _write(out: Path, text: str) -> None:
+    """Write the page whole or not at all."""
+    building = out.with_name(f".{out.name}.{uuid.uuid4().hex}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with open(building, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(building, out)
+    except OSError as error:
+        raise StorageError(f"cannot write '{out}': {error.strerror or error}; check the place and try again") from error
+    finally:
+        building.unlink(missing_ok=True)

@@ -1,0 +1,126 @@
+"""Checkpoints: everything that a training run needs to go on as if it had never stopped.
+
+A checkpoint is an artifact of its own (no pickle): ``networks``, ``optimisers`` and ``rng`` as safetensors, the
+counters and what the run is (recipe, size, catalogue, …) in its manifest. A new one is complete on disk before the
+old one goes, so a run killed at any moment has one to go on from.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from recgan.artifacts import open_artifact, write_artifact
+from recgan.errors import ArtifactError, TrainingError
+from recgan.gan.networks import load_network, network_arrays
+from recgan.gan.steps import TrainingState
+
+__all__ = ["differences", "latest_checkpoint", "load_checkpoint", "save_checkpoint"]
+
+KIND = "gan-checkpoint"
+FORMAT_VERSION = 1
+
+
+def save_checkpoint(folder: Path, state: TrainingState, identity: Mapping[str, Any]) -> Path:
+    """Write a checkpoint into ``folder``, then remove the older ones; return its path.
+
+    Args:
+        identity: what the run is, JSON-able; a resumed run must have the same.
+    """
+    target = folder / f"{state.images_seen:012d}"
+    if target.exists():
+        return target
+    with write_artifact(
+        target, kind=KIND, format_version=FORMAT_VERSION, name=target.name, config=identity, parents={}
+    ) as writer:
+        writer.tensors(
+            "networks",
+            {
+                f"{name}.{key}": array
+                for name, network in state.networks().items()
+                for key, array in network_arrays(network).items()
+            },
+        )
+        writer.tensors(
+            "optimisers",
+            {
+                f"{name}.{index}.{key}": tensor.cpu().numpy()
+                for name, optimiser in state.optimisers().items()
+                for index, entry in optimiser.state_dict()["state"].items()
+                for key, tensor in entry.items()
+            },
+        )
+        writer.tensors("rng", {"state": state.rng.get_state().numpy()})
+        writer.facts = {"images_seen": state.images_seen, "seconds": state.seconds}
+    for path in folder.iterdir():
+        if path != target:  # older ones, and what a killed process left half-written
+            shutil.rmtree(path, ignore_errors=True)
+    return target
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """Return the newest checkpoint in ``folder``, or None when there is none."""
+    found = sorted(path for path in folder.glob("[0-9]*") if path.is_dir())
+    return found[-1] if found else None
+
+
+def load_checkpoint(path: Path, state: TrainingState, identity: Mapping[str, Any]) -> None:
+    """Restore ``state``, made for the same recipe, from a checkpoint.
+
+    Raises:
+        TrainingError: the checkpoint is of another recipe, size, catalogue, …; the difference is told.
+        ArtifactError: the checkpoint is damaged.
+    """
+    checkpoint = open_artifact(path, KIND, format_version=FORMAT_VERSION)
+    changed = differences(checkpoint.manifest.config, identity)
+    if changed:
+        raise TrainingError(
+            f"cannot resume '{path.parent.parent}', it was begun with other settings: {'; '.join(changed)}. "
+            "Give it the same ones, or train anew with another --out"
+        )
+    try:
+        _restore_networks(state, checkpoint.tensors("networks"))
+        _restore_optimisers(state, checkpoint.tensors("optimisers"))
+    except (KeyError, RuntimeError) as error:
+        raise ArtifactError(
+            f"checkpoint '{path}' does not fit this version's networks ({str(error).splitlines()[0]}); train anew"
+        ) from error
+    state.rng.set_state(torch.from_numpy(checkpoint.tensors("rng")["state"]))
+    state.images_seen = checkpoint.manifest.facts["images_seen"]
+    state.seconds = checkpoint.manifest.facts["seconds"]
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Return ``"name was x, is now y"`` for every entry in which two nested mappings differ."""
+    found = []
+    for key in sorted(before.keys() | now.keys()):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            found.append(f"{prefix}{key} was {old}, is now {new}")
+    return found
+
+
+def _restore_networks(state: TrainingState, tensors: dict[str, np.ndarray]) -> None:
+    for name, network in state.networks().items():
+        load_network(network, {key: tensors[f"{name}.{key}"] for key in network.state_dict()})
+
+
+def _restore_optimisers(state: TrainingState, tensors: dict[str, np.ndarray]) -> None:
+    for name, optimiser in state.optimisers().items():
+        parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+        entries: dict[int, dict[str, torch.Tensor]] = {}
+        for key, array in tensors.items():
+            owner, index, entry = key.split(".")
+            if owner == name:
+                # Adam counts its steps in a scalar; its moments have the shape and memory layout of their parameter.
+                like = torch.empty(()) if entry == "step" else parameters[int(index)]
+                value = torch.empty_like(like).copy_(torch.from_numpy(array).reshape(like.shape))
+                entries.setdefault(int(index), {})[entry] = value
+        optimiser.load_state_dict({"state": entries, "param_groups": optimiser.state_dict()["param_groups"]})

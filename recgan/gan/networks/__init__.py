@@ -1,0 +1,75 @@
+"""Generators and discriminators by name.
+
+Every pair keeps one contract::
+
+    Generator(z float [N, latent_dim], class_index int64 [N]) -> images float [N, 3, size, size] in [-1, 1]
+    Discriminator(images float [N, 3, size, size], class_index int64 [N]) -> logits float [N]
+
+A network is made from (recipe, n_classes, size) and has ``initialise(generator)``, which draws every parameter from
+the given random generator, so that nothing depends on global random state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from recgan.config import Recipe
+from recgan.gan.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from recgan.gan.networks.kang2017 import Kang2017Discriminator, Kang2017Generator
+
+__all__ = ["NETWORKS", "build_networks", "empty_networks", "load_network", "network_arrays"]
+
+NETWORKS: dict[str, tuple[Any, Any]] = {
+    "dcgan": (DCGANGenerator, DCGANDiscriminator),
+    "kang2017": (Kang2017Generator, Kang2017Discriminator),
+}
+"""Recipe.network -> (generator class, discriminator class)."""
+
+
+def build_networks(recipe: Recipe, n_classes: int, size: int, rng: torch.Generator) -> tuple[nn.Module, nn.Module]:
+    """Return a new generator and discriminator on the CPU, their weights drawn from ``rng``.
+
+    Raises:
+        SettingsError: the network cannot make that size or that many classes.
+    """
+    pair = empty_networks(recipe, n_classes, size)
+    for network in pair:
+        network.to_empty(device="cpu")
+        network.initialise(rng)  # type: ignore[operator]
+    return pair
+
+
+def empty_networks(recipe: Recipe, n_classes: int, size: int) -> tuple[nn.Module, nn.Module]:
+    """Return the pair on torch's ``meta`` device: shapes without memory, to be filled from a file.
+
+    Raises:
+        SettingsError: as `build_networks`.
+    """
+    generator_class, discriminator_class = NETWORKS[recipe.network]
+    with torch.device("meta"):
+        return generator_class(recipe, n_classes, size), discriminator_class(recipe, n_classes, size)
+
+
+def network_arrays(network: nn.Module) -> dict[str, np.ndarray]:
+    """Return a network's weights and statistics by name, to be written to a file."""
+    return {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in network.state_dict().items()}
+
+
+def load_network(network: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
+    """Fill a network, also one of `empty_networks`, from arrays that `network_arrays` gave.
+
+    Raises:
+        RuntimeError: names or sizes differ.
+    """
+    own = network.state_dict()
+    tensors = {
+        # A file knows no scalars: they come back with one dimension.
+        name: torch.from_numpy(array).reshape(own[name].shape) if name in own else torch.from_numpy(array)
+        for name, array in arrays.items()
+    }
+    network.load_state_dict(tensors, assign=any(tensor.is_meta for tensor in own.values()))

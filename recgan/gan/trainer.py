@@ -1,0 +1,203 @@
+"""Training: a catalogue in, a GAN artifact out; it can be stopped at any moment and goes on as if it had not been.
+
+While it trains, ``<out>.run/`` holds what is being worked on; the finished artifact appears at ``out`` in one step::
+
+    <out>.run/config.json          what the run is: recipe, size, catalogue, seed, …
+    <out>.run/checkpoints/N/       the state after N real images; the newest is kept
+    <out>.run/sheets/N.png         uncurated samples, one row a class
+    <out>.run/tensorboard/         losses, logits, images/s
+
+The run folder stays, so that a finished run can be trained further; it may be deleted.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import shutil
+from pathlib import Path
+
+import torch
+
+from recgan.artifacts import write_artifact
+from recgan.config import Recipe
+from recgan.dataset.bundle import Bundle
+from recgan.dataset.pixels import TRANSFORM
+from recgan.device import resolve_device
+from recgan.errors import ArtifactError, DataError, SettingsError
+from recgan.gan.artifact import FORMAT_VERSION, KIND, TrainedGAN, load_gan, write_parts
+from recgan.gan.data import CatalogueImages
+from recgan.gan.networks import build_networks
+from recgan.gan.realism import real_logits, realism_scale
+from recgan.gan.recipes import find_recipe
+from recgan.gan.run import TrainingRun
+from recgan.gan.sampling import sample_sheet
+from recgan.gan.steps import new_state
+from recgan.progress import Progress, quiet
+
+__all__ = ["default_length", "run_folder", "train_gan"]
+
+REALISM_IMAGES = 4096
+"""At most this many real images set the scale of realism."""
+
+
+def train_gan(
+    bundle: Bundle,
+    recipe: str | Recipe,
+    *,
+    out: str | Path,
+    size: int = 64,
+    images_seen: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    resume: bool = False,
+    overwrite: bool = False,
+    all_images: bool = False,
+    sheet_every: int | None = None,
+    checkpoint_seconds: float = 120.0,
+    progress: Progress = quiet,
+) -> TrainedGAN:
+    """Train a class-conditional GAN on the first image of each item and write it as an artifact.
+
+    Args:
+        bundle: the catalogue; its categories are the classes.
+        recipe: the name of a recipe (`recgan.gan.recipes`) or a `Recipe`.
+        out: folder or fsspec URL of the artifact. The run's working files lie in ``<out>.run`` beside it (for a URL,
+            in the current folder under the URL's last name).
+        size: side of the images in pixels.
+        images_seen: real images to show to the discriminator in all, rounded up to whole batches; None: the recipe's
+            own length.
+        seed: of everything random: weights, order, latents, augmentations.
+        device: ``auto``, ``cpu``, ``cuda``, …
+        resume: go on from the run's last checkpoint; ``images_seen`` may be larger than before. Resumed on the CPU,
+            the weights are the same to the bit as those of a run that was never stopped.
+        overwrite: begin anew even if ``out`` or its run folder exist; they are replaced.
+        all_images: use every image (for production) instead of the train part of `recgan.dataset.split.image_split`.
+        sheet_every: images between two sample sheets; None: ten in the whole run.
+        checkpoint_seconds: time between two checkpoints.
+        progress: called every few batches. An error that it raises stops the run, after saving a checkpoint.
+
+    Raises:
+        SettingsError: an unknown recipe, or a size or number of classes that its network cannot make.
+        ArtifactError: ``out`` or its run exists and neither ``resume`` nor ``overwrite`` is given; nothing to resume.
+        DataError: there is no image to train on.
+        TrainingError: a loss is not finite; a resumed run has other settings than before.
+        KeyboardInterrupt: stopped by Ctrl-C, after saving a checkpoint; the message says how to go on.
+    """
+    recipe = find_recipe(recipe)
+    where = resolve_device(device)
+    if images_seen is not None and images_seen < 1:
+        raise SettingsError(f"images_seen={images_seen}: give at least 1")
+    rng = torch.Generator().manual_seed(seed)
+    networks = build_networks(recipe, len(bundle.category_names), size, rng)
+    folder = run_folder(out)
+    _check_places(out, folder, resume=resume, overwrite=overwrite)
+
+    parts = ("train", "validation", "test") if all_images else ("train",)
+    images = CatalogueImages.of(bundle, size, parts, where, progress)
+    if not len(images):
+        raise DataError(f"bundle '{bundle.path}' has no image in its train part; import more or train on --all")
+    run = TrainingRun(
+        recipe=recipe,
+        images=images,
+        category_names=bundle.category_names,
+        state=new_state(recipe, networks, rng, where),
+        folder=folder,
+        identity={
+            "recipe": recipe.model_dump(mode="json"),
+            "size": size,
+            "seed": seed,
+            "catalogue": bundle.catalogue_digest,
+            "transform": TRANSFORM,
+            "parts": list(parts),
+        },
+    )
+    if resume:
+        run.restore()
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+        run.begin()
+    target = images_seen if images_seen is not None else default_length(recipe, len(images))
+    run.train(target, sheet_every=sheet_every, checkpoint_seconds=checkpoint_seconds, progress=progress)
+
+    progress("judging real images", 0, 1)
+    judged = images if all_images else CatalogueImages.of(bundle, size, ("validation",), where, progress)
+    _write(run, out, bundle, judged if len(judged) else images, overwrite=overwrite or resume)
+    return load_gan(out, device)
+
+
+def run_folder(out: str | Path) -> Path:
+    """Return where the working files of a training run for ``out`` lie."""
+    url = str(out).rstrip("/")
+    if _is_remote(url):
+        return Path(url.rsplit("/", 1)[1] + ".run")
+    return Path(url.removeprefix("file://") + ".run")
+
+
+def _is_remote(url: str) -> bool:
+    return "://" in url and not url.startswith("file://")
+
+
+def _check_places(out: str | Path, folder: Path, *, resume: bool, overwrite: bool) -> None:
+    """Refuse before the work what would fail after it."""
+    if resume:
+        if not folder.is_dir():
+            raise ArtifactError(f"there is no run to resume at '{folder}'; train without --resume")
+        return
+    here = [folder] if _is_remote(str(out)) else [Path(str(out).removeprefix("file://")), folder]
+    for path in here:
+        if path.exists() and not overwrite:
+            raise ArtifactError(
+                f"'{path}' exists already; go on with --resume, begin anew with --overwrite, or choose another --out"
+            )
+
+
+def default_length(recipe: Recipe, training_images: int) -> int:
+    """Images to show where nobody says how many: whole epochs of whole batches, or the recipe's number."""
+    if recipe.epochs is None:
+        return recipe.images_seen
+    return math.ceil(recipe.epochs * max(1, training_images // recipe.batch_size)) * recipe.batch_size
+
+
+def _write(run: TrainingRun, out: str | Path, bundle: Bundle, judged: CatalogueImages, *, overwrite: bool) -> None:
+    """Write the artifact; ``judged`` are the real images that set the scale of realism."""
+    generator, discriminator = run.sampling_generator(), copy.deepcopy(run.state.discriminator).eval()
+    chosen = torch.randperm(len(judged), generator=torch.Generator().manual_seed(run.identity["seed"]))
+    chosen = chosen[:REALISM_IMAGES]
+    class_index = judged.class_index[chosen]
+    logits = real_logits(discriminator, lambda rows: judged.images(chosen[rows]), class_index)
+    mean, deviation = realism_scale(logits, class_index.numpy(), len(run.category_names))
+    with write_artifact(
+        out,
+        kind=KIND,
+        format_version=FORMAT_VERSION,
+        name=run.recipe.name,
+        config={"recipe": run.identity["recipe"], "size": run.identity["size"]},
+        parents={"catalogue": bundle.catalogue_digest, "images": bundle.images_digest},
+        overwrite=overwrite,
+    ) as writer:
+        write_parts(
+            writer,
+            generator=generator,
+            discriminator=discriminator,
+            category_names=run.category_names,
+            train_images=run.train_images,
+            realism_mean=mean,
+            realism_deviation=deviation,
+            sheet=sample_sheet(generator, run.recipe, run.category_names, run.train_images),
+        )
+        writer.metrics = {
+            "images_seen": run.state.images_seen,
+            "seconds": round(run.state.seconds, 1),
+            "images_per_second": round(run.state.images_seen / max(run.state.seconds, 1e-9), 1),
+        }
+        writer.facts = {
+            "dataset": bundle.name,
+            "seed": run.identity["seed"],
+            "transform": TRANSFORM,
+            "parts": run.identity["parts"],
+            "training_images": len(run.images),
+            "untrained_categories": int((run.train_images == 0).sum()),
+            "realism_part": run.identity["parts"] if judged is run.images or not len(judged) else ["validation"],
+            "realism_images": len(chosen),
+        }

@@ -1,0 +1,195 @@
+"""Ranking metrics, exact and unsampled, as pure functions over arrays.
+
+A *positive* is an item that a user is known to have taken and that is judged here. It is ranked among the *negatives*:
+all candidates that the user is not known to have taken. Ties are settled by expectation: items of equal score count as
+if put into a uniformly random order. For AUC that is the usual half; for the others it is the exact mean over all
+orders, so a model cannot win or lose by the order in which the catalogue is stored.
+
+First `rank_counts` says of each positive how many negatives score above it and how many equal it. All metrics follow
+from these counts, so that users x items is never held at once, and positives may be judged in groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = [
+    "RankCounts",
+    "auc",
+    "catalogue_coverage",
+    "gini",
+    "mean_novelty",
+    "rank_counts",
+    "top_k_metrics",
+]
+
+_CHUNK_VALUES = 1 << 23
+
+
+@dataclass(frozen=True)
+class RankCounts:
+    """Where n positives stand among the negatives; all arrays have length n."""
+
+    users: np.ndarray
+    """int64: the row of the score matrix."""
+    scores: np.ndarray
+    """float32: the positive's own score."""
+    above: np.ndarray
+    """int64: number of the user's negatives with a larger score."""
+    ties: np.ndarray
+    """int64: number of the user's negatives with the same score."""
+    negatives: np.ndarray
+    """int64: number of the user's negatives."""
+
+    def where(self, mask: np.ndarray) -> RankCounts:
+        """Return the positives that a mask [n] selects."""
+        return RankCounts(
+            self.users[mask], self.scores[mask], self.above[mask], self.ties[mask], self.negatives[mask]
+        )
+
+
+def rank_counts(
+    scores: np.ndarray,
+    positive_rows: np.ndarray,
+    positive_columns: np.ndarray,
+    known_rows: np.ndarray,
+    known_columns: np.ndarray,
+    candidates: np.ndarray,
+) -> RankCounts:
+    """Count for each positive the negatives above it and level with it.
+
+    Args:
+        scores: float [U, I], finite.
+        positive_rows: int [n], the user of each positive.
+        positive_columns: int [n], its item.
+        known_rows: int [m], users of all pairs that must not count as negatives (the positives among them, or not).
+        known_columns: int [m], their items.
+        candidates: bool [I], the items that can be negatives.
+
+    Returns:
+        Counts in the order of the positives.
+    """
+    positive_scores = scores[positive_rows, positive_columns]
+    negative = np.where(candidates, scores, -np.inf)
+    negative[known_rows, known_columns] = -np.inf
+    negative[positive_rows, positive_columns] = -np.inf
+    negatives_of_row = np.count_nonzero(negative > -np.inf, axis=1)
+    above = np.empty(len(positive_rows), dtype=np.int64)
+    ties = np.empty(len(positive_rows), dtype=np.int64)
+    step = max(1, _CHUNK_VALUES // max(1, scores.shape[1]))
+    for start in range(0, len(positive_rows), step):
+        part = slice(start, start + step)
+        against = negative[positive_rows[part]]
+        own = positive_scores[part, None]
+        above[part] = np.count_nonzero(against > own, axis=1)
+        ties[part] = np.count_nonzero(against == own, axis=1)
+    return RankCounts(np.asarray(positive_rows, np.int64), positive_scores, above, ties, negatives_of_row[positive_rows])
+
+
+def auc(counts: RankCounts, n_users: int) -> np.ndarray:
+    """Return each user's AUC, float64 [n_users]: the chance that a positive scores above a negative, ties half.
+
+    It is the mean over the user's positives; NaN for a user without a positive or without a negative.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        each = 1 - (counts.above + counts.ties / 2) / counts.negatives
+        judged = np.isfinite(each)
+        sums = np.bincount(counts.users[judged], weights=each[judged], minlength=n_users)
+        return sums / np.bincount(counts.users[judged], minlength=n_users)
+
+
+def top_k_metrics(counts: RankCounts, n_users: int, cutoffs: Sequence[int]) -> dict[str, np.ndarray]:
+    """Return recall, NDCG, hit rate and reciprocal rank at each cutoff, float64 [n_users] each; NaN without positives.
+
+    A user's list is made of the negatives and of the positives in ``counts``, best score first, ties in random order;
+    the values are exact expectations over that order.
+
+    - ``recall@k``: share of the user's positives among the first k.
+    - ``ndcg@k``: sum of 1 / log2(rank + 1) over the positives among the first k, divided by that of the best list.
+    - ``hit_rate@k``: whether a positive is among the first k.
+    - ``mrr@k``: 1 / rank of the first positive, 0 where that lies beyond k.
+    """
+    order = np.lexsort((-counts.scores, counts.users))
+    users, scores = counts.users[order], counts.scores[order]
+    n_positives = np.bincount(users, minlength=n_users)
+    # Positives of one user and one score form a group; those of larger scores stand above them in the list.
+    first_of_user = np.concatenate([[0], np.cumsum(n_positives)])[:-1][users]
+    new_group = np.ones(len(users), dtype=bool)
+    new_group[1:] = (users[1:] != users[:-1]) | (scores[1:] != scores[:-1])
+    group = np.cumsum(new_group) - 1
+    group_start = np.flatnonzero(new_group)
+    group_size = np.diff(np.append(group_start, len(users)))
+    above = counts.above[order] + group_start[group] - first_of_user
+    block = counts.ties[order] + group_size[group]  # the positive's rank is uniform on above + 1 … above + block
+
+    is_first_group = group_start[group] == first_of_user
+    leaders = np.flatnonzero(new_group & is_first_group)
+    metrics = {}
+    with np.errstate(invalid="ignore", divide="ignore"):
+        for k in cutoffs:
+            discounts = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(2, k + 2)))])
+            inside = np.clip(k - above, 0, block)
+            gains = (discounts[np.minimum(above + inside, k)] - discounts[np.minimum(above, k)]) / block
+            recall = np.bincount(users, weights=inside / block, minlength=n_users)
+            gain = np.bincount(users, weights=gains, minlength=n_users)
+            metrics[f"recall@{k}"] = recall / n_positives
+            metrics[f"ndcg@{k}"] = np.where(n_positives, gain / discounts[np.minimum(n_positives, k)], np.nan)
+            hit, reciprocal = _first_positive(above[leaders], block[leaders], group_size[group[leaders]], k)
+            for name, value in (("hit_rate", hit), ("mrr", reciprocal)):
+                of_user = np.full(n_users, np.nan)
+                of_user[users[leaders]] = value
+                metrics[f"{name}@{k}"] = of_user
+    return metrics
+
+
+def _first_positive(above: np.ndarray, block: np.ndarray, size: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return P(rank of the first positive <= k) and E[1 / that rank, if <= k], where ``size`` positives lie at random
+    among the ``block`` places after the first ``above``; all arrays [n]."""
+    places = np.arange(k)
+    # missed[:, q]: chance that none of the positives is among the first q places of the block.
+    remaining = np.maximum(block[:, None] - size[:, None] - places, 0)
+    left = np.maximum(block[:, None] - places, 1)
+    missed = np.concatenate([np.ones((len(above), 1)), np.cumprod(remaining / left, axis=1)], axis=1)
+    rank = above[:, None] + places + 1
+    first_here = (missed[:, :-1] - missed[:, 1:]) * (rank <= k)
+    return first_here.sum(axis=1), (first_here / rank).sum(axis=1)
+
+
+def catalogue_coverage(recommended: np.ndarray, candidates: np.ndarray) -> float:
+    """Return the share of the candidates (bool [I]) that appear in anybody's list (``recommended`` int [n], items)."""
+    shown = np.zeros(len(candidates), dtype=bool)
+    shown[recommended] = True
+    return float((shown & candidates).sum() / max(1, candidates.sum()))
+
+
+def gini(recommended: np.ndarray, candidates: np.ndarray) -> float:
+    """Return the Gini coefficient of how often each candidate is recommended: 0 evenly, towards 1 always the same.
+
+    Args:
+        recommended: int [n], the items of all users' lists.
+        candidates: bool [I].
+    """
+    counts = np.sort(np.bincount(recommended, minlength=len(candidates))[candidates].astype(np.float64))
+    if not counts.sum():
+        return float("nan")
+    n = len(counts)
+    return float(((2 * np.arange(1, n + 1) - n - 1) * counts).sum() / (n * counts.sum()))
+
+
+def mean_novelty(recommended: np.ndarray, item_counts: np.ndarray, n_users: int) -> float:
+    """Return the mean self-information of what is recommended, in bits: -log2 of the share of users who took the item.
+
+    Counts are smoothed by one user, so an item that nobody took has a finite value (Zhou et al. 2010).
+
+    Args:
+        recommended: int [n], the items of all users' lists.
+        item_counts: int [I], number of users in train who took each item.
+        n_users: number of users in train.
+    """
+    if not len(recommended):
+        return float("nan")
+    shares = (item_counts[recommended] + 1) / (n_users + 1)
+    return float(-np.log2(shares).mean())

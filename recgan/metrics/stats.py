@@ -1,0 +1,66 @@
+"""How sure a difference is: bootstrap over users, and Holm's correction for looking at many differences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+__all__ = ["bootstrap_means", "holm", "interval", "paired_p_value"]
+
+_CHUNK_DRAWS = 1 << 22
+
+
+def bootstrap_means(values: np.ndarray, *, resamples: int = 2000, seed: int = 0) -> np.ndarray:
+    """Return the means of resampled rows, float64 [resamples, M].
+
+    All columns are resampled together, so differences of columns are paired.
+
+    Args:
+        values: float [n, M], one row a user, finite.
+        resamples: number of resamples of n rows with replacement.
+        seed: of the resampling.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    n = len(values)
+    if n == 0:
+        return np.full((resamples, values.shape[1]), np.nan)
+    rng = np.random.default_rng(seed)
+    means = np.empty((resamples, values.shape[1]))
+    step = max(1, _CHUNK_DRAWS // n)
+    for start in range(0, resamples, step):
+        rows = min(step, resamples - start)
+        draws = rng.integers(0, n, size=(rows, n)) + n * np.arange(rows)[:, None]
+        weights = np.bincount(draws.ravel(), minlength=rows * n).reshape(rows, n)
+        means[start : start + rows] = weights @ values / n
+    return means
+
+
+def interval(means: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """Return the percentile interval (low, high) of bootstrap means [resamples]."""
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def paired_p_value(differences: np.ndarray) -> float:
+    """Return the two-sided bootstrap p-value of "the mean difference is 0".
+
+    Args:
+        differences: float [resamples], bootstrap means of the paired difference.
+
+    Returns:
+        Twice the smaller tail beyond 0, at least 2 / (resamples + 1) and at most 1.
+    """
+    resamples = len(differences)
+    tail = min(np.count_nonzero(differences <= 0), np.count_nonzero(differences >= 0))
+    return float(min(1.0, 2 * (tail + 1) / (resamples + 1)))
+
+
+def holm(p_values: Sequence[float]) -> np.ndarray:
+    """Return Holm's step-down adjusted p-values [m] (Holm 1979): reject where one is at most the level."""
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate((len(p) - np.arange(len(p))) * p[order])
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return adjusted

@@ -1,0 +1,364 @@
+"""The contract of all recommenders.
+
+Every model ends as one inner product, ``score(u, i) = user_factors[u] . item_factors[i]``, with its biases folded in.
+Scoring, filters, top-k, similar items, saving and the index are therefore written once, here; a model's own file says
+how the factors come about, and how the vector of a new user does.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pandas as pd
+
+from recgan.config import Settings
+from recgan.dataset.bundle import Bundle
+from recgan.errors import DataError, MismatchError, SettingsError, TrainingError
+from recgan.progress import Progress, quiet
+from recgan.recommenders.data import TrainingData, UserRows
+from recgan.recommenders.filters import Where, admitted, rows_of
+from recgan.recommenders.index import FlatIndex, top_k
+
+__all__ = ["Recommendation", "Recommender", "UserVector"]
+
+_CHUNK_VALUES = 1 << 23
+"""Scores held at a time (32 MB): users x items is never materialised."""
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """One item of an answer."""
+
+    item_id: str
+    score: float
+    """Larger is better. Scores of one model compare for one user; they are not probabilities."""
+    category: str
+
+
+@dataclass(frozen=True, eq=False)
+class UserVector:
+    """A user as a model sees one: a known one (`Recommender.user_vector`) or a new one (`Recommender.fold_in`)."""
+
+    values: np.ndarray
+    """float32 [D], to be multiplied with the model's item factors."""
+    seen: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    """Rows of the items the user has seen, int64 [n], sorted: what ``exclude_seen`` leaves out."""
+
+
+class Recommender(ABC):
+    """Base of all models; make one with `create_recommender`, train it with `fit`, or get it by `load_recommender`."""
+
+    name: ClassVar[str]
+    settings_type: ClassVar[type[Settings]]
+    visual: ClassVar[bool] = False
+    """Whether the model looks at pictures: then it is a `recgan.recommenders.visual.VisualRecommender`."""
+
+    user_ids: np.ndarray
+    """Object array [n_users] of str."""
+    items: pd.DataFrame
+    """The catalogue the model knows: ``item_id``, ``category``, ``available`` and the attributes, one row an item."""
+    category_names: tuple[str, ...]
+    seen: UserRows
+    """What each user took in train."""
+    user_factors: np.ndarray
+    """float32 [n_users, D]"""
+    item_factors: np.ndarray
+    """float32 [n_items, D]"""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        settings = settings if settings is not None else self.settings_type()
+        if not isinstance(settings, self.settings_type):
+            raise SettingsError(f"{self.name} takes {self.settings_type.__name__}, not {type(settings).__name__}")
+        self.settings = settings
+        self.fitted = False
+        self.metrics: dict[str, Any] = {}
+        """Figures of the training, such as the best epoch and its validation AUC; saved with the model."""
+        self.facts: dict[str, Any] = {}
+        """Whence the model comes: split settings, seed, encoder; saved with the model."""
+        self.catalogue_digest = ""
+        """Identity of the items, categories and images that the model was trained on."""
+        self.split_digest = ""
+        self.digest: str | None = None
+        """Identity of the artifact that the model was loaded from; None for one that was just trained."""
+
+    # ---- training
+
+    def fit(self, data: TrainingData, *, seed: int = 0, device: str = "auto", progress: Progress = quiet) -> Self:
+        """Learn from ``data.train`` and return self; the same seed gives the same model on the same device.
+
+        Raises:
+            DataError: the data lack what the model needs (features, for instance).
+            TrainingError: the training diverged.
+        """
+        self.user_ids = data.user_ids
+        self.category_names = data.category_names
+        self.seen = UserRows.of(data.train, data.n_users)
+        self.catalogue_digest = data.catalogue_digest
+        self.split_digest = data.split_digest
+        self.facts = {"seed": seed, "split": data.split_settings}
+        self.metrics = {}
+        self._set_items(data.items)
+        self._train(data, seed, device, progress)
+        self._check_factors()
+        self.fitted = True
+        return self
+
+    @abstractmethod
+    def _train(self, data: TrainingData, seed: int, device: str, progress: Progress) -> None:
+        """Set ``user_factors`` and ``item_factors`` (and ``metrics``)."""
+
+    def _set_items(self, items: pd.DataFrame) -> None:
+        self.items = items
+        self._item_index = pd.Index(items["item_id"].to_numpy(dtype=object))
+        self._user_index = pd.Index(self.user_ids)
+        self._similarity: FlatIndex | None = None
+
+    def _check_factors(self) -> None:
+        shapes = (len(self.user_ids), len(self.items))
+        if (len(self.user_factors), len(self.item_factors)) != shapes:
+            raise AssertionError(f"{self.name}: factors of {self.user_factors.shape}, {self.item_factors.shape} for {shapes}")
+        if not (np.isfinite(self.user_factors).all() and np.isfinite(self.item_factors).all()):
+            raise TrainingError(f"{self.name}: the training diverged (factors are not finite); lower the learning rates")
+
+    # ---- asking
+
+    @property
+    def item_ids(self) -> np.ndarray:
+        """Object array [n_items] of str."""
+        return self.items["item_id"].to_numpy(dtype=object)
+
+    def score(self, user_ids: Sequence[str | UserVector], item_ids: Sequence[str] | None = None) -> np.ndarray:
+        """Return the scores float32 [len(user_ids), len(item_ids)]; all items by default.
+
+        Raises:
+            NotFoundError: an unknown id.
+        """
+        self._require_fitted()
+        vectors, _ = self._users(user_ids)
+        factors = self.item_factors if item_ids is None else self.item_factors[rows_of(self._item_index, item_ids, "item")]
+        return vectors @ factors.T
+
+    def recommend(
+        self,
+        users: Sequence[str | UserVector],
+        k: int = 10,
+        *,
+        exclude_seen: bool = True,
+        categories: Sequence[str] | None = None,
+        where: Where | None = None,
+        candidates: Sequence[str] | None = None,
+    ) -> list[list[Recommendation]]:
+        """Return for each user the best items, best first; of equal scores the earlier item in the catalogue first.
+
+        A list has exactly min(k, what is left after the filters) items; the filters come before the top-k. An item
+        that is not available is never recommended.
+
+        Args:
+            users: user ids, or vectors from `fold_in` or `user_vector`.
+            k: at least 1.
+            exclude_seen: leave out what the user took in the training data (or gave to `fold_in`).
+            categories: only these.
+            where: a condition on the items' attributes, see `recgan.recommenders.filters.Where`.
+            candidates: only these item ids.
+
+        Raises:
+            SettingsError: k < 1, or a filter of a wrong form.
+            NotFoundError: an unknown user, category, attribute or candidate.
+        """
+        self._require_fitted()
+        if k < 1:
+            raise SettingsError(f"k={k}: ask for at least one item")
+        vectors, seen = self._users(users)
+        allowed = admitted(self.items, self._item_index, categories=categories, where=where, candidates=candidates)
+        answers: list[list[Recommendation]] = []
+        for rows, scores in self._best(vectors, seen if exclude_seen else None, allowed, k):
+            answers.append(self._answer(rows, scores))
+        return answers
+
+    def _best(
+        self, vectors: np.ndarray, seen: list[np.ndarray] | None, allowed: np.ndarray, k: int
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        columns = np.flatnonzero(allowed)
+        column_of = np.full(len(allowed), -1, dtype=np.int64)
+        column_of[columns] = np.arange(len(columns))
+        factors = self.item_factors if len(columns) == len(allowed) else self.item_factors[columns]
+        step = max(1, _CHUNK_VALUES // max(1, len(columns)))
+        for start in range(0, len(vectors), step):
+            scores = vectors[start : start + step] @ factors.T
+            if seen is not None:
+                for row, items in enumerate(seen[start : start + step]):
+                    known = column_of[items]
+                    scores[row, known[known >= 0]] = -np.inf
+            for row, found in enumerate(top_k(scores, k)):
+                yield columns[found], scores[row, found]
+
+    def _answer(self, rows: np.ndarray, scores: np.ndarray) -> list[Recommendation]:
+        ids = self.items["item_id"].to_numpy()[rows]
+        categories = self.items["category"].to_numpy()[rows]
+        return [Recommendation(str(i), float(s), str(c)) for i, s, c in zip(ids, scores, categories)]
+
+    def similar(
+        self,
+        item_id: str,
+        k: int = 10,
+        *,
+        categories: Sequence[str] | None = None,
+        where: Where | None = None,
+        candidates: Sequence[str] | None = None,
+    ) -> list[Recommendation]:
+        """Return the k items most like one item, itself left out, by cosine in the space that `similarity_space` names.
+
+        The score is the cosine. Filters as in `recommend`.
+
+        Raises:
+            NotFoundError: an unknown item, category, attribute or candidate.
+            SettingsError: k < 1, or the model has no notion of likeness.
+        """
+        self._require_fitted()
+        row = int(rows_of(self._item_index, [item_id], "item")[0])
+        allowed = admitted(self.items, self._item_index, categories=categories, where=where, candidates=candidates)
+        allowed[row] = False
+        vectors = self._similarity_vectors()
+        if self._similarity is None:
+            norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+            self._similarity = FlatIndex(vectors / np.maximum(norms, 1e-12))
+        query = vectors[row] / max(float(np.linalg.norm(vectors[row])), 1e-12)
+        return self._answer(*self._similarity.search(query[None], k, allowed)[0])
+
+    @property
+    @abstractmethod
+    def similarity_space(self) -> str:
+        """In what space `similar` measures: ``visual``, ``factors`` or ``none``."""
+
+    @abstractmethod
+    def _similarity_vectors(self) -> np.ndarray:
+        """Return the vectors float32 [n_items, d] of that space."""
+
+    # ---- keeping
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write the model as an artifact; `load_recommender` reads it, and it serves alone, without the bundle.
+
+        Raises:
+            ArtifactError: the folder exists and ``overwrite`` is false.
+            StorageError: it cannot be written.
+        """
+        from recgan.recommenders.registry import save_recommender
+
+        self._require_fitted()
+        save_recommender(self, folder, overwrite=overwrite)
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Return the arrays that the artifact holds."""
+        return {
+            "user_factors": self.user_factors,
+            "item_factors": self.item_factors,
+            "seen_indptr": self.seen.indptr,
+            "seen_items": self.seen.items,
+        }
+
+    def restore(self, user_ids: np.ndarray, items: pd.DataFrame, tensors: Mapping[str, np.ndarray]) -> None:
+        """Take over what an artifact holds."""
+        self.user_ids = user_ids
+        self.user_factors = tensors["user_factors"]
+        self.item_factors = tensors["item_factors"]
+        self.seen = UserRows(tensors["seen_indptr"], tensors["seen_items"])
+        self._set_items(items)
+        self._check_factors()
+        self.fitted = True
+
+    def check_fits(self, bundle: Bundle) -> None:
+        """Check that the model was trained on this bundle's catalogue.
+
+        Raises:
+            MismatchError: other items, categories or images.
+        """
+        if self.catalogue_digest != bundle.catalogue_digest:
+            raise MismatchError(
+                f"this {self.name} was trained on another catalogue than bundle '{bundle.path}' "
+                "(items, categories or images differ); train it on this one"
+            )
+
+    def _require_fitted(self) -> None:
+        if not self.fitted:
+            raise SettingsError(f"this {self.name} is not trained yet; call fit first, or load a trained one")
+
+    # ---- users
+
+    def user_vector(self, user_id: str) -> UserVector:
+        """Return the vector of a user the model was trained on.
+
+        Raises:
+            NotFoundError: the user is unknown.
+        """
+        self._require_fitted()
+        row = int(rows_of(self._user_index, [user_id], "user")[0])
+        return UserVector(self.user_factors[row], self.seen[row])
+
+    def fold_in(self, liked: Sequence[str] = (), disliked: Sequence[str] = (), *, images: Any = None) -> UserVector:
+        """Return the vector of a new user, without retraining.
+
+        Args:
+            liked: item ids that the user likes.
+            disliked: item ids that the user does not like.
+            images: photos that the user likes, of items that need not be in the catalogue (visual models only);
+                see `recgan.recommenders.visual.pixels_of` for the forms they may have.
+
+        With nothing given it is the average user. What was given counts as seen.
+
+        Raises:
+            NotFoundError: an unknown item.
+            DataError: an item is both liked and disliked.
+            SettingsError: images for a model that does not look at pictures.
+        """
+        self._require_fitted()
+        liked_rows = np.unique(rows_of(self._item_index, liked, "item"))
+        disliked_rows = np.unique(rows_of(self._item_index, disliked, "item"))
+        both = np.intersect1d(liked_rows, disliked_rows)
+        if len(both):
+            raise DataError(f"item '{self.item_ids[both[0]]}' is given as both liked and disliked")
+        extra = self._factors_of_images(images) if images is not None else self.item_factors[:0]
+        seen = np.union1d(liked_rows, disliked_rows)
+        if len(seen) or len(extra):
+            values = self._fold_in(np.concatenate([self.item_factors[liked_rows], extra]), self.item_factors[disliked_rows], seen)
+        else:
+            values = self.user_factors.mean(axis=0)
+        return UserVector(np.asarray(values, dtype=np.float32), seen)
+
+    @abstractmethod
+    def _fold_in(self, liked: np.ndarray, disliked: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        """Return a user vector [D] from the factors [n, D] of liked and of disliked items; ``seen``: their rows."""
+
+    def _factors_of_images(self, images: Any) -> np.ndarray:
+        raise SettingsError(f"'{self.name}' does not look at pictures; use a visual model, such as vbpr")
+
+    def add_items(self, item_ids: Sequence[str], images: Any, categories: Sequence[str]) -> None:
+        """Add new items, scored from their pictures alone (visual models only)."""
+        raise SettingsError(f"'{self.name}' cannot score an item from its picture; use a visual model, such as vbpr")
+
+    def _users(self, users: Sequence[str | UserVector]) -> tuple[np.ndarray, list[np.ndarray]]:
+        if isinstance(users, (str, UserVector)):
+            raise SettingsError("give a list of users, not a single one")
+        named = [user for user in users if not isinstance(user, UserVector)]
+        rows = iter(rows_of(self._user_index, named, "user"))
+        vectors = np.empty((len(users), self.item_factors.shape[1]), dtype=np.float32)
+        seen = []
+        for place, user in enumerate(users):
+            if isinstance(user, UserVector):
+                if user.values.shape != vectors.shape[1:]:
+                    raise MismatchError(
+                        f"a user vector of {len(user.values)} values does not fit this {self.name} of {vectors.shape[1]}; "
+                        "fold the user in with this model"
+                    )
+                vectors[place] = user.values
+                seen.append(user.seen)
+            else:
+                row = next(rows)
+                vectors[place] = self.user_factors[row]
+                seen.append(self.seen[row])
+        return vectors, seen

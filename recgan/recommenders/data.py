@@ -1,0 +1,129 @@
+"""What a recommender is trained on: one bundle, one split of it and, for visual models, its features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recgan.dataset.bundle import Bundle
+from recgan.dataset.split import Pairs, Split
+from recgan.encoders.features import Features
+from recgan.errors import DataError, MismatchError
+
+__all__ = ["TrainingData", "UserRows", "concatenated", "training_data"]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Users, items and the pairs that a model may learn from; made by `training_data`.
+
+    The test part is not in it, so no model can see it by mistake.
+    """
+
+    user_ids: np.ndarray
+    """Object array [n_users] of str."""
+    items: pd.DataFrame
+    """``item_id``, ``category``, ``available`` and the attributes: one row an item, in the bundle's order."""
+    category_names: tuple[str, ...]
+    """In the order that gives the class indices."""
+    category_index: np.ndarray
+    """int64 [n_items]"""
+    candidates: np.ndarray
+    """bool [n_items]: items that count as negatives when a model is judged."""
+    train: Pairs
+    validation: Pairs
+    """Chooses the epoch; never trained on."""
+    withheld: Pairs
+    """Known positives that are neither trained on nor judged."""
+    features: Features | None
+    catalogue_digest: str
+    split_digest: str
+    split_settings: dict[str, Any]
+
+    @property
+    def n_users(self) -> int:
+        """Number of users."""
+        return len(self.user_ids)
+
+    @property
+    def n_items(self) -> int:
+        """Number of items."""
+        return len(self.items)
+
+    @cached_property
+    def item_counts(self) -> np.ndarray:
+        """Number of users in train who took each item, int64 [n_items]."""
+        return np.bincount(self.train.items, minlength=self.n_items)
+
+
+def training_data(bundle: Bundle, split: Split, features: Features | None = None) -> TrainingData:
+    """Put together what models are trained on.
+
+    Raises:
+        MismatchError: the split or the features belong to another bundle.
+        DataError: the split has no training interaction.
+    """
+    if split.n_items != len(bundle.items):
+        raise MismatchError(
+            f"the split has {split.n_items:,} items, bundle '{bundle.path}' has {len(bundle.items):,}; split this bundle anew"
+        )
+    if features is not None and (
+        features.images_digest != bundle.images_digest or len(features.values) != len(bundle.items)
+    ):
+        raise MismatchError(f"the features were not made from the images of bundle '{bundle.path}'; embed it again")
+    if not len(split.train):
+        raise DataError(
+            f"bundle '{bundle.path}' has no training interaction in this split; use more data or a smaller --set cold_share"
+        )
+    return TrainingData(
+        user_ids=split.user_ids,
+        items=bundle.items,
+        category_names=tuple(bundle.category_names),
+        category_index=bundle.category_index,
+        candidates=split.candidates,
+        train=split.train,
+        validation=split.validation,
+        withheld=split.withheld,
+        features=features,
+        catalogue_digest=bundle.catalogue_digest,
+        split_digest=split.digest,
+        split_settings=split.settings.model_dump(mode="json"),
+    )
+
+
+@dataclass(frozen=True)
+class UserRows:
+    """Each user's items in compressed rows."""
+
+    indptr: np.ndarray
+    """int64 [n_users + 1]: user u's items are ``items[indptr[u] : indptr[u + 1]]``, sorted."""
+    items: np.ndarray
+    """int64 [n]"""
+
+    @classmethod
+    def of(cls, pairs: Pairs, n_users: int) -> UserRows:
+        """Sort pairs into rows."""
+        order = np.lexsort((pairs.items, pairs.users))
+        indptr = np.zeros(n_users + 1, dtype=np.int64)
+        np.cumsum(np.bincount(pairs.users, minlength=n_users), out=indptr[1:])
+        return cls(indptr, pairs.items[order])
+
+    def __getitem__(self, user: int) -> np.ndarray:
+        """Return one user's items."""
+        return self.items[self.indptr[user] : self.indptr[user + 1]]
+
+    def pairs(self, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return all items of some users as (position in ``users``, item), int64 [m] each."""
+        counts = self.indptr[users + 1] - self.indptr[users]
+        places = np.repeat(np.arange(len(users)), counts)
+        offsets = np.arange(len(places)) - np.repeat(np.cumsum(counts) - counts, counts)
+        return places, self.items[self.indptr[users][places] + offsets]
+
+
+def concatenated(*parts: Pairs) -> Pairs:
+    """Return several sets of pairs as one, without times."""
+    return Pairs(np.concatenate([part.users for part in parts]), np.concatenate([part.items for part in parts]))

@@ -1,0 +1,91 @@
+"""Which items a request admits. Filters are applied before the top-k, so that a filtered list is never short."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from recgan.errors import NotFoundError, SettingsError, nearest_name
+
+__all__ = ["Where", "admitted", "rows_of"]
+
+Where: TypeAlias = Mapping[str, Any] | np.ndarray | Callable[[pd.DataFrame], Any]
+"""A condition on items: ``{"colour": "Red", "gender": ["Women", "Unisex"]}`` (every attribute has the value, or one of
+the values), a bool mask [n_items], or a function from the items table to such a mask."""
+
+
+def rows_of(index: pd.Index, ids: Sequence[str], what: str) -> np.ndarray:
+    """Return the positions int64 [n] of ids in an index of known ones.
+
+    Raises:
+        NotFoundError: one is unknown; the nearest known one is suggested.
+    """
+    if isinstance(ids, str):
+        raise SettingsError(f"give a list of {what} ids, not the single string '{ids}'")
+    wanted = np.empty(len(ids), dtype=object)
+    wanted[:] = list(ids)
+    rows = index.get_indexer(wanted)
+    if (rows < 0).any():
+        missing = wanted[rows < 0][0]
+        hint = "" if isinstance(missing, str) else f"; {what} ids are strings, this is {type(missing).__name__}"
+        raise NotFoundError(f"there is no {what} '{missing}'{hint or nearest_name(missing, index[:20_000])}")
+    return rows.astype(np.int64)
+
+
+def admitted(
+    items: pd.DataFrame,
+    item_index: pd.Index,
+    *,
+    categories: Sequence[str] | None = None,
+    where: Where | None = None,
+    candidates: Sequence[str] | None = None,
+) -> np.ndarray:
+    """Return which items are available and pass every filter, bool [n_items].
+
+    Args:
+        items: ``item_id``, ``category``, ``available`` and the attributes.
+        item_index: the item ids.
+        categories: names; an item must be of one of them.
+        where: a condition on the items, see `Where`.
+        candidates: item ids; nothing else is admitted.
+
+    Raises:
+        NotFoundError: a category, an attribute or a candidate is unknown.
+        SettingsError: a mask of another length or type.
+    """
+    mask = items["available"].to_numpy(dtype=bool).copy()
+    if categories is not None:
+        if isinstance(categories, str):
+            raise SettingsError(f"give a list of categories, not the single string '{categories}'")
+        known = set(items["category"].unique())
+        for category in categories:
+            if category not in known:
+                raise NotFoundError(f"there is no category '{category}'{nearest_name(category, known)}")
+        mask &= items["category"].isin(list(categories)).to_numpy()
+    if where is not None:
+        mask &= _condition(items, where)
+    if candidates is not None:
+        listed = np.zeros(len(items), dtype=bool)
+        listed[rows_of(item_index, candidates, "item")] = True
+        mask &= listed
+    return mask
+
+
+def _condition(items: pd.DataFrame, where: Where) -> np.ndarray:
+    if isinstance(where, Mapping):
+        mask = np.ones(len(items), dtype=bool)
+        for name, value in where.items():
+            if name not in items:
+                raise NotFoundError(f"items have no attribute '{name}'{nearest_name(name, map(str, items.columns))}")
+            values = list(value) if isinstance(value, (list, tuple, set, frozenset, np.ndarray)) else [value]
+            column = items[name]
+            # Compared as text as well: what comes from a command line or a URL is a string.
+            mask &= (column.isin(values) | column.astype(str).isin([str(one) for one in values])).to_numpy()
+        return mask
+    mask = np.asarray(where(items) if callable(where) else where)
+    if mask.shape != (len(items),) or mask.dtype != bool:
+        raise SettingsError(f"a filter must give bool [{len(items)}], one value an item, not {mask.dtype} {list(mask.shape)}")
+    return mask

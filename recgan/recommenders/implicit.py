@@ -1,0 +1,114 @@
+"""`bpr` and `als`: thin adapters over the package ``implicit``, the image-free baselines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_matrix
+from threadpoolctl import threadpool_limits
+
+from recgan.config import ALSSettings, BPRSettings
+from recgan.progress import Progress
+from recgan.recommenders.base import Recommender
+from recgan.recommenders.data import TrainingData
+from recgan.recommenders.fold_in import fold_in_bpr
+
+__all__ = ["ImplicitALS", "ImplicitBPR"]
+
+
+class _Implicit(Recommender):
+    """What both have in common: the matrix that goes in, the factors that come out."""
+
+    def _learn(self, model: Any, data: TrainingData, epochs: int, progress: Progress) -> None:
+        matrix = csr_matrix(
+            (np.ones(len(data.train), dtype=np.float32), (data.train.users, data.train.items)),
+            shape=(data.n_users, data.n_items),
+        )
+        # implicit numbers the epochs it has finished from 0.
+        keywords: dict[str, Any] = {"show_progress": False}
+        keywords["callback"] = lambda epoch, *rest: progress(f"training {self.name}", epoch + 1, epochs)
+        with threadpool_limits(1, "blas"):  # implicit runs its own threads
+            model.fit(matrix, **keywords)
+        self.user_factors = np.array(model.user_factors, dtype=np.float32)
+        self.item_factors = np.array(model.item_factors, dtype=np.float32)
+        trained = np.bincount(data.train.users, minlength=data.n_users) > 0
+        self.user_factors[~trained] = self.user_factors[trained].mean(axis=0)
+
+    @property
+    def similarity_space(self) -> str:
+        """`similar` measures between item factors, without the bias."""
+        return "factors"
+
+    def _similarity_vectors(self) -> np.ndarray:
+        return self.item_factors
+
+
+class ImplicitBPR(_Implicit):
+    """score(u, i) = g_u . g_i + b_i (Rendle et al. 2009); the bias is the last factor, and the user's last value is 1."""
+
+    name = "bpr"
+    settings_type = BPRSettings
+    settings: BPRSettings
+
+    def _train(self, data: TrainingData, seed: int, device: str, progress: Progress) -> None:
+        from implicit.cpu.bpr import BayesianPersonalizedRanking
+
+        s = self.settings
+        model = BayesianPersonalizedRanking(
+            factors=s.factors,
+            learning_rate=s.learning_rate,
+            regularization=s.regularisation,
+            iterations=s.epochs,
+            verify_negative_samples=True,
+            random_state=seed,
+            num_threads=s.threads,
+        )
+        self._learn(model, data, s.epochs, progress)
+        untrained = data.item_counts == 0
+        # implicit leaves the random start in items it never saw: that is no knowledge.
+        self.item_factors[untrained, :-1] = 0
+
+    def _similarity_vectors(self) -> np.ndarray:
+        return self.item_factors[:, :-1]
+
+    def _fold_in(self, liked: np.ndarray, disliked: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        return fold_in_bpr(
+            self.item_factors,
+            liked,
+            disliked,
+            seen,
+            regularisation=np.repeat((self.settings.regularisation, np.inf), (self.settings.factors, 1)),
+            start=self.user_factors.mean(axis=0),
+        )
+
+
+class ImplicitALS(_Implicit):
+    """score(u, i) = g_u . g_i, fitted to "taken" = 1 with confidence and to the rest = 0 (Hu, Koren & Volinsky 2008)."""
+
+    name = "als"
+    settings_type = ALSSettings
+    settings: ALSSettings
+
+    def _train(self, data: TrainingData, seed: int, device: str, progress: Progress) -> None:
+        from implicit.cpu.als import AlternatingLeastSquares
+
+        s = self.settings
+        model = AlternatingLeastSquares(
+            factors=s.factors,
+            regularization=s.regularisation,
+            alpha=s.confidence,
+            iterations=s.epochs,
+            random_state=seed,
+            num_threads=s.threads,
+        )
+        self._learn(model, data, s.epochs, progress)
+
+    def _fold_in(self, liked: np.ndarray, disliked: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        # The least-squares step of one user: a liked item is 1, a disliked one -1, both with the full confidence.
+        y = self.item_factors.astype(np.float64)
+        given = np.concatenate([liked, disliked]).astype(np.float64)
+        gram = y.T @ y + self.settings.regularisation * np.eye(y.shape[1])
+        gram += (self.settings.confidence - 1) * given.T @ given
+        wanted = liked.sum(axis=0, dtype=np.float64) - disliked.sum(axis=0, dtype=np.float64)
+        return np.linalg.solve(gram, self.settings.confidence * wanted)

@@ -1,0 +1,105 @@
+"""Recommenders by name, and their artifacts."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+from pydantic import ValidationError
+
+from recgan.artifacts import open_artifact, write_artifact
+from recgan.config import Settings
+from recgan.errors import ArtifactError, SettingsError, nearest_name
+from recgan.recommenders.base import Recommender
+
+__all__ = ["create_recommender", "load_recommender", "recommender_names", "recommender_type", "save_recommender"]
+
+KIND = "recommender"
+FORMAT_VERSION = 1
+_MODELS: Mapping[str, str] = {
+    "popularity": "popularity.Popularity",
+    "visual_knn": "visual_knn.VisualKNN",
+    "bpr": "implicit.ImplicitBPR",
+    "als": "implicit.ImplicitALS",
+    "vbpr": "vbpr.VBPR",
+}
+
+
+def recommender_names() -> list[str]:
+    """Return the names of all models."""
+    return list(_MODELS)
+
+
+def recommender_type(name: str) -> type[Recommender]:
+    """Return the class of a model, such as ``vbpr``; only its own file is imported.
+
+    Raises:
+        SettingsError: there is no model of that name.
+    """
+    if name not in _MODELS:
+        hint = nearest_name(name, _MODELS) or f"; the models are: {', '.join(_MODELS)}"
+        raise SettingsError(f"there is no recommender '{name}'{hint}")
+    module, _, kind = _MODELS[name].partition(".")
+    return getattr(importlib.import_module(f"recgan.recommenders.{module}"), kind)
+
+
+def create_recommender(name: str, settings: Settings | None = None) -> Recommender:
+    """Return an untrained model.
+
+    Raises:
+        SettingsError: there is no model of that name, or the settings are another model's.
+    """
+    return recommender_type(name)(settings)
+
+
+def save_recommender(model: Recommender, folder: str | Path, *, overwrite: bool = False) -> None:
+    """Write a trained model as an artifact of kind ``recommender``; it serves without the bundle.
+
+    Raises:
+        ArtifactError: the folder exists and ``overwrite`` is false.
+        StorageError: it cannot be written.
+    """
+    parents = {"catalogue": model.catalogue_digest, "split": model.split_digest}
+    with write_artifact(
+        folder,
+        kind=KIND,
+        format_version=FORMAT_VERSION,
+        name=model.name,
+        config=model.settings.model_dump(mode="json"),
+        parents=parents,
+        overwrite=overwrite,
+    ) as writer:
+        writer.metrics = dict(model.metrics)
+        writer.facts = {**model.facts, "category_names": list(model.category_names)}
+        writer.table("items", model.items)
+        writer.table("users", pd.DataFrame({"user_id": model.user_ids}))
+        writer.tensors("model", model.tensors())
+
+
+def load_recommender(folder: str | Path) -> Recommender:
+    """Load a model that `Recommender.save` wrote, after checking every file against its checksum.
+
+    Raises:
+        ArtifactError: no such artifact, or one that is damaged or of another kind or version.
+    """
+    artifact = open_artifact(folder, KIND, format_version=FORMAT_VERSION)
+    manifest = artifact.manifest
+    try:
+        kind = recommender_type(manifest.name)
+        settings = kind.settings_type(**manifest.config)
+    except (SettingsError, ValidationError) as error:
+        raise ArtifactError(
+            f"'{folder}' holds a '{manifest.name}' of another recgan version ({str(error).splitlines()[0]}); train it again"
+        ) from error
+    model = kind(settings)
+    model.metrics = manifest.metrics
+    model.facts = {name: value for name, value in manifest.facts.items() if name != "category_names"}
+    model.category_names = tuple(manifest.facts["category_names"])
+    model.catalogue_digest = manifest.parents["catalogue"]
+    model.split_digest = manifest.parents["split"]
+    model.digest = artifact.digest
+    users = artifact.table("users")["user_id"].to_numpy(dtype=object)
+    model.restore(users, artifact.table("items"), artifact.tensors("model"))
+    return model

@@ -1,0 +1,61 @@
+"""From a bundle to a trained recommender, in one call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from recgan.config import EmbedSettings, Settings, SplitSettings
+from recgan.dataset.bundle import Bundle
+from recgan.dataset.split import make_split
+from recgan.encoders import embed_items
+from recgan.errors import ArtifactError
+from recgan.progress import Progress, quiet
+from recgan.recommenders.base import Recommender
+from recgan.recommenders.data import training_data
+from recgan.recommenders.registry import create_recommender, recommender_type
+
+__all__ = ["train_recommender"]
+
+
+def train_recommender(
+    bundle: Bundle,
+    model: str,
+    settings: Settings | None = None,
+    *,
+    split: SplitSettings | None = None,
+    embed: EmbedSettings | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    seed: int = 0,
+    device: str = "auto",
+    progress: Progress = quiet,
+) -> Recommender:
+    """Train a model on the train part of a bundle's split and, with ``out``, save it.
+
+    Args:
+        bundle: catalogue and interactions.
+        model: a name from `recommender_names`.
+        settings: the model's own; its defaults if left out.
+        split: which interactions are trained on; ``SplitSettings(protocol="all")`` is for production.
+        embed: the encoder and the size, for visual models.
+        out: folder or URL of the artifact.
+        overwrite: whether ``out`` may exist.
+        seed: of everything random in the training (the split has its own).
+        device: where features are computed and visual models are trained.
+        progress: told how far it is.
+
+    Raises:
+        SettingsError: an unknown model, or settings of another one.
+        DataError: no interactions, or no images for a visual model.
+        TrainingError: the training diverged.
+        ArtifactError: ``out`` exists and ``overwrite`` is false.
+    """
+    recommender = create_recommender(model, settings)
+    if out is not None and not overwrite and Path(out).exists():  # now, not after the training
+        raise ArtifactError(f"'{out}' exists already; choose another --out or pass --overwrite")
+    parts = make_split(bundle, split)
+    features = embed_items(bundle, embed, device=device, progress=progress) if recommender_type(model).visual else None
+    recommender.fit(training_data(bundle, parts, features), seed=seed, device=device, progress=progress)
+    if out is not None:
+        recommender.save(out, overwrite=overwrite)
+    return recommender

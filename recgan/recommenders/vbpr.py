@@ -1,0 +1,239 @@
+"""`vbpr`: visual Bayesian personalised ranking (He & McAuley, AAAI 2016)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+
+from recgan.config import VBPRSettings
+from recgan.dataset.split import Pairs
+from recgan.device import resolve_device, torch_threads
+from recgan.errors import DataError, TrainingError
+from recgan.metrics.ranking import auc, rank_counts
+from recgan.progress import Progress
+from recgan.recommenders.data import TrainingData, UserRows, concatenated
+from recgan.recommenders.fold_in import fold_in_bpr
+from recgan.recommenders.sampler import NegativeSampler
+from recgan.recommenders.visual import VisualRecommender
+
+__all__ = ["VBPR"]
+
+_EPSILON = 1e-8
+_VALIDATION_USERS = 2000
+_CHUNK_VALUES = 1 << 23
+
+
+class VBPR(VisualRecommender):
+    """score(u, i) = b_i + g_u . g_i + t_u . (E f_i) + b' . f_i, learned from triples (user, taken, not taken).
+
+    Folded into one inner product: the user's vector is [1, g_u, t_u], the item's [b_i + b' . f_i, g_i, E f_i]. An item
+    that was never trained on has b_i = 0 and g_i = 0: it is scored from its picture alone.
+    """
+
+    name = "vbpr"
+    settings_type = VBPRSettings
+    settings: VBPRSettings
+
+    def _train(self, data: TrainingData, seed: int, device: str, progress: Progress) -> None:
+        settings = self.settings
+        features = self._look(data, settings.width, settings.whitening, settings.features, seed)
+        target = resolve_device(device)
+        with torch_threads():
+            trainer = _Trainer(data, torch.from_numpy(features).to(target), settings, seed)
+            best, self.metrics = trainer.run(progress)
+        arrays = {name: tensor.cpu().numpy() for name, tensor in best.items()}
+        self._projection = arrays["projection"]
+        self._visual_bias = arrays["visual_bias"]
+        self.item_factors = self._factors(features)
+        self.item_factors[:, 0] += arrays["item_bias"]
+        self.item_factors[:, 1 : 1 + settings.latent_dim] = arrays["item_latent"]
+        factors = np.concatenate(
+            [np.ones((data.n_users, 1), np.float32), arrays["user_latent"], arrays["user_visual"]], axis=1
+        )
+        unseen = np.bincount(data.train.users, minlength=data.n_users) == 0
+        factors[unseen] = factors[~unseen].mean(axis=0)  # nothing is known of them: the average user
+        self.user_factors = factors
+
+    def factors_from(self, features: torch.Tensor) -> torch.Tensor:
+        """Return [b' . f, 0, E f] for each row f of the whitened features."""
+        projection = torch.as_tensor(self._projection, device=features.device)
+        visual_bias = torch.as_tensor(self._visual_bias, device=features.device)
+        latent = features.new_zeros(len(features), self.settings.latent_dim)
+        return torch.cat([(features @ visual_bias)[:, None], latent, features @ projection], dim=1)
+
+    def _fold_in(self, liked: np.ndarray, disliked: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        settings = self.settings
+        penalties = (np.inf, settings.latent_regularisation, settings.visual_regularisation)
+        return fold_in_bpr(
+            self.item_factors,
+            liked,
+            disliked,
+            seen,
+            regularisation=np.repeat(penalties, (1, settings.latent_dim, settings.visual_dim)),
+            start=self.user_factors.mean(axis=0),
+        )
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Return the arrays that the artifact holds."""
+        return {**super().tensors(), "projection": self._projection, "visual_bias": self._visual_bias}
+
+    def restore(self, user_ids: np.ndarray, items: pd.DataFrame, tensors: Mapping[str, np.ndarray]) -> None:
+        """Take over what an artifact holds."""
+        self._projection, self._visual_bias = tensors["projection"], tensors["visual_bias"]
+        super().restore(user_ids, items, tensors)
+
+
+def triple_loss_and_gradients(
+    parameters: Mapping[str, torch.Tensor],
+    features: torch.Tensor,
+    users: torch.Tensor,
+    better: torch.Tensor,
+    worse: torch.Tensor,
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Return -ln sigma(x_better - x_worse) of each triple, float32 [B], and the gradients of their sum.
+
+    The gradients of the tables come a row a triple: ``user_latent``, ``user_visual`` [B, …] for ``users``;
+    ``item_latent``, ``item_bias`` [B, …] for ``better``, and with the other sign for ``worse``. Those of ``projection``
+    [width, visual] and ``visual_bias`` [width] are whole.
+    """
+    seen = features[better] - features[worse]
+    latent_user, visual_user = parameters["user_latent"][users], parameters["user_visual"][users]
+    latent_item = parameters["item_latent"][better] - parameters["item_latent"][worse]
+    visual_item = seen @ parameters["projection"]
+    margin = parameters["item_bias"][better] - parameters["item_bias"][worse] + seen @ parameters["visual_bias"]
+    margin = margin + (latent_user * latent_item).sum(1) + (visual_user * visual_item).sum(1)
+    slope = -torch.sigmoid(-margin)
+    column = slope[:, None]
+    gradients = {
+        "user_latent": column * latent_item,
+        "user_visual": column * visual_item,
+        "item_latent": column * latent_user,
+        "item_bias": slope,
+        "projection": seen.T @ (column * visual_user),
+        "visual_bias": slope @ seen,
+    }
+    return F.softplus(-margin), gradients
+
+
+class _Trainer:
+    """Stochastic training with Adagrad, whose state keeps rows that are rarely drawn moving.
+
+    Only the rows of a batch are touched, so a step costs the same whatever the number of users and items.
+    """
+
+    def __init__(self, data: TrainingData, features: torch.Tensor, settings: VBPRSettings, seed: int) -> None:
+        self.data, self.features, self.settings = data, features, settings
+        device = features.device
+        self.generator = torch.Generator(device).manual_seed(seed)
+        # Items without a training interaction are left alone: as negatives they would only be pushed down, though
+        # nothing is known against them.
+        self.sampler = NegativeSampler(
+            concatenated(data.train, data.withheld), data.n_users, pool=data.item_counts > 0, device=device
+        )
+        users = torch.from_numpy(data.train.users).to(device)
+        trainable = self.sampler.free[users] > 0
+        if not trainable.any():
+            raise DataError("every user took every item there is to learn from: there is nothing to tell apart; use more items")
+        self.users = users[trainable]
+        self.items = torch.from_numpy(data.train.items).to(device)[trainable]
+        width, latent, visual = features.shape[1], settings.latent_dim, settings.visual_dim
+
+        def normal(*shape: int) -> torch.Tensor:
+            return torch.randn(shape, generator=self.generator, device=device) * settings.initial_std
+
+        self.parameters = {
+            "user_latent": normal(data.n_users, latent),
+            "item_latent": normal(data.n_items, latent),
+            "user_visual": normal(data.n_users, visual),
+            "projection": normal(width, visual),
+            "item_bias": torch.zeros(data.n_items, device=device),
+            "visual_bias": torch.zeros(width, device=device),
+        }
+        self.parameters["item_latent"][torch.from_numpy(data.item_counts == 0).to(device)] = 0
+        self.squares = {name: torch.zeros_like(value) for name, value in self.parameters.items()}
+
+    def run(self, progress: Progress) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
+        """Train until the validation AUC has stopped rising; return the best epoch's parameters and the figures."""
+        judge = _ValidationAUC(self.data)
+        best = {name: value.clone() for name, value in self.parameters.items()}
+        best_auc, best_epoch, seconds = -np.inf, 0, 0.0
+        for epoch in range(1, self.settings.epochs + 1):
+            start = time.perf_counter()
+            loss = self._epoch()
+            seconds += time.perf_counter() - start
+            if not np.isfinite(loss):
+                raise TrainingError(
+                    f"vbpr: the loss is not finite in epoch {epoch}; lower learning_rate or visual_learning_rate"
+                )
+            value = judge(self.parameters, self.features)
+            progress("training vbpr", epoch, self.settings.epochs, f"loss {loss:.4f}, validation AUC {value:.4f}")
+            if not value <= best_auc:  # also without validation pairs, where it is NaN: the last epoch is kept
+                best_auc, best_epoch = value, epoch
+                best = {name: tensor.clone() for name, tensor in self.parameters.items()}
+            elif epoch - best_epoch >= self.settings.patience:
+                break
+        metrics = {"best_epoch": best_epoch, "epochs": epoch, "loss": loss, "triples_per_second": epoch * len(self.users) / seconds}
+        return best, metrics | ({"validation_auc": best_auc} if np.isfinite(best_auc) else {})
+
+    def _epoch(self) -> float:
+        order = torch.randperm(len(self.users), generator=self.generator, device=self.users.device)
+        total = 0.0
+        for batch in order.split(self.settings.batch_size):
+            users, better = self.users[batch], self.items[batch]
+            worse = self.sampler.draw(users, self.generator)
+            losses, gradients = triple_loss_and_gradients(self.parameters, self.features, users, better, worse)
+            total += losses.sum().item()
+            self._step(users, better, worse, gradients)
+        return total / len(self.users)
+
+    def _step(self, users: torch.Tensor, better: torch.Tensor, worse: torch.Tensor, gradients: dict[str, torch.Tensor]) -> None:
+        s = self.settings
+        both = torch.cat([better, worse])
+        self._step_rows("user_latent", users, gradients["user_latent"], s.learning_rate, s.latent_regularisation)
+        self._step_rows("user_visual", users, gradients["user_visual"], s.visual_learning_rate, s.visual_regularisation)
+        for name, penalty in (("item_latent", s.latent_regularisation), ("item_bias", s.bias_regularisation)):
+            rows = torch.cat([gradients[name], -gradients[name]])
+            self._step_rows(name, both, rows, s.learning_rate, penalty)
+        for name in ("projection", "visual_bias"):
+            value, squares = self.parameters[name], self.squares[name]
+            gradient = gradients[name] / len(users) + s.projection_regularisation * value
+            squares += gradient * gradient
+            value -= s.visual_learning_rate * gradient / (squares.sqrt() + _EPSILON)
+
+    def _step_rows(self, name: str, rows: torch.Tensor, gradient: torch.Tensor, rate: float, penalty: float) -> None:
+        value, squares = self.parameters[name], self.squares[name]
+        gradient = gradient + penalty * value[rows]
+        squares.index_add_(0, rows, gradient * gradient)
+        value.index_add_(0, rows, -rate * gradient / (squares[rows].sqrt() + _EPSILON))
+
+
+class _ValidationAUC:
+    """The exact AUC of a sample of users on their validation pairs, among all candidates."""
+
+    def __init__(self, data: TrainingData) -> None:
+        users = np.unique(data.validation.users)
+        if len(users) > _VALIDATION_USERS:
+            users = np.sort(np.random.default_rng(0).choice(users, _VALIDATION_USERS, replace=False))
+        self.users, self.candidates = users, data.candidates
+        self.positives = UserRows.of(data.validation, data.n_users)
+        self.known = UserRows.of(concatenated(data.train, data.withheld, data.validation), data.n_users)
+
+    def __call__(self, parameters: Mapping[str, torch.Tensor], features: torch.Tensor) -> float:
+        """Return the mean AUC; NaN where there is no validation pair."""
+        if not len(self.users):
+            return float("nan")
+        p = parameters
+        items = torch.cat([p["item_latent"], features @ p["projection"]], dim=1)
+        bias = p["item_bias"] + features @ p["visual_bias"]
+        vectors = torch.cat([p["user_latent"], p["user_visual"]], dim=1)
+        values = []
+        for users in np.array_split(self.users, max(1, len(self.users) * len(items) // _CHUNK_VALUES)):
+            scores = torch.addmm(bias, vectors[torch.from_numpy(users)], items.T).cpu().numpy()
+            counts = rank_counts(scores, *self.positives.pairs(users), *self.known.pairs(users), self.candidates)
+            values.append(auc(counts, len(users)))
+        return float(np.nanmean(np.concatenate(values)))

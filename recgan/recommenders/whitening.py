@@ -1,0 +1,101 @@
+"""PCA-whitening: from an encoder's many correlated features to a chosen number of uncorrelated ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from recgan.errors import DataError
+
+__all__ = ["Whitening"]
+
+_CHUNK = 8192
+_RELATIVE_RANK = 1e-8
+"""Directions with less variance than this share of the largest are taken as constant."""
+
+
+@dataclass(frozen=True, eq=False)
+class Whitening:
+    """The linear map ``(x - mean) @ matrix``.
+
+    Over the items that it was fitted on, the results have mean 0, are uncorrelated and have a mean squared length of 1,
+    so that learning rates and regularisation mean the same at any width and for any encoder.
+    """
+
+    mean: np.ndarray
+    """float32 [d]"""
+    matrix: np.ndarray
+    """float32 [d, width]"""
+    _on_device: dict[torch.device, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict, repr=False)
+
+    @property
+    def width(self) -> int:
+        """Number of dimensions it gives."""
+        return self.matrix.shape[1]
+
+    @classmethod
+    def fit(
+        cls, features: np.ndarray, width: int, rows: np.ndarray | None = None, *, power: float = 1.0
+    ) -> Whitening:
+        """Fit on ``features`` [N, d] (may be a memory map, read in chunks), or on the rows that the mask [N] selects.
+
+        With ``power`` 1 all directions get equal variance; with 0 they keep theirs (plain PCA); in between, a
+        direction's variance v becomes v^(1 - power): what tells apart many items still weighs more than a detail.
+
+        The width is smaller than asked for where the features have fewer directions that vary at all. The covariance
+        is summed in float64; signs are settled, so the same features give the same map.
+
+        Raises:
+            DataError: fewer than two rows, a feature that is not finite, or rows that are all alike.
+        """
+        chosen = np.arange(len(features)) if rows is None else np.flatnonzero(rows)
+        if len(chosen) < 2:
+            raise DataError(f"whitening needs the features of at least two items, here are {len(chosen)}")
+        dim = features.shape[1]
+        total = np.zeros(dim)
+        for start in range(0, len(chosen), _CHUNK):
+            part = features[chosen[start : start + _CHUNK]].astype(np.float64)
+            if not np.isfinite(part).all():
+                row = chosen[start + int(np.flatnonzero(~np.isfinite(part).all(axis=1))[0])]
+                raise DataError(f"the features of item {row} (counted from 0) are not finite; embed the bundle again")
+            total += part.sum(axis=0)
+        mean = total / len(chosen)
+        covariance = np.zeros((dim, dim))
+        for start in range(0, len(chosen), _CHUNK):
+            part = features[chosen[start : start + _CHUNK]].astype(np.float64) - mean
+            covariance += part.T @ part
+        covariance /= len(chosen)
+        variances, directions = np.linalg.eigh(covariance)
+        variances, directions = variances[::-1], directions[:, ::-1]
+        scale = max(float(variances[0]), 0.0)
+        # What rounding alone leaves of features that are all alike is no variance.
+        if scale <= 1e-12 * max(float(np.square(mean).max()), 1e-300):
+            raise DataError("the features of all items are the same; there is nothing visual to learn from")
+        width = min(width, int(np.count_nonzero(variances > _RELATIVE_RANK * scale)))
+        directions = directions[:, :width]
+        largest = np.abs(directions).argmax(axis=0)
+        directions = directions * np.sign(directions[largest, np.arange(width)])
+        kept = variances[:width]
+        matrix = directions * np.sqrt(kept**-power / (kept ** (1 - power)).sum())
+        return cls(mean.astype(np.float32), matrix.astype(np.float32))
+
+    def apply(self, features: np.ndarray) -> np.ndarray:
+        """Return whitened features, float32 [N, width], of ``features`` [N, d] (may be a memory map)."""
+        out = np.empty((len(features), self.width), dtype=np.float32)
+        for start in range(0, len(features), _CHUNK):
+            out[start : start + _CHUNK] = (features[start : start + _CHUNK] - self.mean) @ self.matrix
+        return out
+
+    def __call__(self, features: torch.Tensor) -> torch.Tensor:
+        """Return the same for a tensor [N, d], on its device, with gradients."""
+        if features.ndim != 2 or features.shape[1] != len(self.mean):
+            raise DataError(f"features must be [N, {len(self.mean)}], not {list(features.shape)}")
+        if features.device not in self._on_device:
+            self._on_device[features.device] = (
+                torch.from_numpy(self.mean).to(features.device),
+                torch.from_numpy(self.matrix).to(features.device),
+            )
+        mean, matrix = self._on_device[features.device]
+        return (features.float() - mean) @ matrix

@@ -1,0 +1,22 @@
+"""Paths of what answers link to."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+__all__ = ["design_image_path", "design_path", "item_image_path"]
+
+
+def item_image_path(item_id: str) -> str:
+    """Return the path of an item's picture."""
+    return f"/v1/items/{quote(item_id, safe='')}/image"
+
+
+def design_path(design_id: str) -> str:
+    """Return the path of a design request."""
+    return f"/v1/designs/{design_id}"
+
+
+def design_image_path(design_id: str, index: int) -> str:
+    """Return the path of one design's picture."""
+    return f"/v1/designs/{design_id}/{index}.png"

@@ -1,0 +1,559 @@
+"""The contract that every recommender keeps, checked on each of them.
+
+The catalogue has three tastes: a user takes two stray items, then eight of the twelve of one taste. How an item looks
+tells its taste, so every model but `popularity` can learn it, and visual models know it of cold items too.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.stats import spearmanr
+from torch import nn
+
+from recgan.config import ALSSettings, BPRSettings, EmbedSettings, PopularitySettings, SplitSettings, VBPRSettings
+from recgan.dataset.bundle import Bundle, BundleWriter
+from recgan.dataset.pixels import decode_image, pixel_digest, to_float
+from recgan.dataset.split import make_split
+from recgan.encoders import Encoder, embed_items, register_encoder
+from recgan.encoders.base import _LOADERS
+from recgan.errors import ArtifactError, DataError, MismatchError, NotFoundError, SettingsError, TrainingError
+from recgan.metrics.ranking import auc, rank_counts
+from recgan.recommenders import (
+    CONTROLS,
+    create_recommender,
+    load_recommender,
+    recommender_names,
+    recommender_type,
+    train_recommender,
+    training_data,
+)
+from recgan.recommenders.data import concatenated
+from tests.conftest import draw_item
+
+MODELS = recommender_names()
+VISUAL = [name for name in MODELS if recommender_type(name).visual]
+LEARNING = [name for name in MODELS if name != "popularity"]
+TASTES, PER_TASTE, USERS = 3, 12, 30
+ENCODER = "test-average"
+EMBED = EmbedSettings(encoder=ENCODER, size=32)
+
+
+def average_encoder() -> Encoder:
+    """Mean colour of a 6 x 6 grid: fast, and shape shows in it."""
+    body = nn.Sequential(nn.AdaptiveAvgPool2d(6), nn.Flatten())
+    return Encoder(ENCODER, body, dim=108, input_size=48, mean=(0.5,) * 3, std=(0.5,) * 3)
+
+
+def settings_of(name):
+    """Settings under which a model learns this small catalogue in a second."""
+    if name == "vbpr":
+        return VBPRSettings(latent_dim=4, visual_dim=4, width=16, epochs=15, batch_size=32)
+    if name == "bpr":
+        return BPRSettings(factors=8, learning_rate=0.1, epochs=300)
+    if name == "als":
+        return ALSSettings(factors=5, confidence=10)
+    return None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def encoder():
+    register_encoder(ENCODER, average_encoder)
+    yield
+    del _LOADERS[ENCODER]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory) -> Bundle:
+    rng = np.random.default_rng(0)
+    count = TASTES * PER_TASTE
+    ids = [f"{number:03d}" for number in range(count)]
+    out = tmp_path_factory.mktemp("tastes") / "bundle"
+    rows = []
+    for user in range(USERS):
+        own = np.arange(count) % TASTES == user % TASTES
+        strays = rng.choice(np.flatnonzero(~own), 2, replace=False)
+        for step, item in enumerate([*strays, *rng.choice(np.flatnonzero(own), 8, replace=False)]):
+            rows.append((f"user-{user:02d}", ids[item], pd.Timestamp("2025-01-01") + pd.Timedelta(days=step)))
+    with BundleWriter(out, name="tastes", licence="CC0-1.0", source="drawn by the tests") as writer:
+        for number, item_id in enumerate(ids):
+            data = draw_item(number % TASTES, rng, 32)
+            writer.add_image(item_id, data, sha256=pixel_digest(decode_image(data)))
+        items = pd.DataFrame({"item_id": ids})
+        items["category"] = np.where(np.arange(count) % 4 < 2, "new", "old")
+        items["colour"] = np.array(["red", "green", "blue", "grey", "pink"])[np.arange(count) % 5]
+        items["price"] = np.arange(count) * 10
+        items["available"] = np.arange(count) != 7
+        writer.set_items(items)
+        writer.set_interactions(pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"]))
+    return Bundle.open(out)
+
+
+@pytest.fixture(scope="module")
+def split(bundle):
+    return make_split(bundle, SplitSettings(cold_share=0.1))
+
+
+@pytest.fixture(scope="module")
+def data(bundle, split, encoder):
+    return training_data(bundle, split, embed_items(bundle, EMBED, device="cpu"))
+
+
+@pytest.fixture(scope="module")
+def trained(data):
+    models = {}
+
+    def get(name):
+        if name not in models:
+            models[name] = create_recommender(name, settings_of(name)).fit(data, seed=0, device="cpu")
+        return models[name]
+
+    return get
+
+
+@pytest.fixture(params=MODELS)
+def model(request, trained):
+    return trained(request.param)
+
+
+@pytest.fixture(params=LEARNING)
+def learning_model(request, trained):
+    return trained(request.param)
+
+
+@pytest.fixture(params=VISUAL)
+def visual_model(request, trained):
+    return trained(request.param)
+
+
+def brute_force(model, user_row, allowed, k):
+    """Row numbers of the best allowed items, by a plain sort."""
+    scores = (model.user_factors[user_row] @ model.item_factors.T).astype(float)
+    order = sorted(np.flatnonzero(allowed), key=lambda item: (-scores[item], item))
+    return [model.item_ids[item] for item in order[:k]]
+
+
+def ids(answer):
+    return [one.item_id for one in answer]
+
+
+class TestLearning:
+    def test_held_out_items_score_above_the_rest(self, learning_model, split):
+        known = concatenated(split.train, split.validation, split.withheld, split.test)
+        scores = learning_model.score(list(split.user_ids))
+        counts = rank_counts(
+            scores, split.test.users, split.test.items, known.users, known.items, split.candidates
+        )
+        cold = split.cold[split.test.items]
+        assert np.nanmean(auc(counts.where(~cold), split.n_users)) > (0.85 if learning_model.visual else 0.7)
+        if learning_model.visual:
+            assert cold.sum() >= 2
+            assert np.nanmean(auc(counts.where(cold), split.n_users)) > 0.85
+
+    def test_popularity_counts_users(self, trained, split):
+        expected = np.bincount(split.train.items, minlength=split.n_items)
+        assert trained("popularity").score(["user-03"])[0].tolist() == expected.tolist()
+
+    def test_visual_knn_is_the_mean_cosine_to_the_history(self, trained, split):
+        model = trained("visual_knn")
+        features = model.item_features.astype(np.float64)
+        unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+        history = split.train.items[split.train.users == 4]
+        expected = (unit @ unit[history].T).mean(axis=1)
+        np.testing.assert_allclose(model.score([split.user_ids[4]])[0], expected, atol=1e-5)
+
+    def test_the_same_seed_gives_the_same_model(self, model, data):
+        again = create_recommender(model.name, settings_of(model.name)).fit(data, seed=0, device="cpu")
+        np.testing.assert_array_equal(again.user_factors, model.user_factors)
+        np.testing.assert_array_equal(again.item_factors, model.item_factors)
+
+    @pytest.mark.parametrize("name", ["bpr", "als", "vbpr"])
+    def test_another_seed_gives_another_model(self, name, trained, data):
+        other = create_recommender(name, settings_of(name)).fit(data, seed=1, device="cpu")
+        assert not np.array_equal(other.user_factors, trained(name).user_factors)
+
+    def test_users_without_training_are_the_mean_user(self, model, data):
+        from dataclasses import replace
+
+        from recgan.dataset.split import Pairs
+
+        keep = data.train.users != 5
+        less = replace(data, train=Pairs(data.train.users[keep], data.train.items[keep]))
+        again = create_recommender(model.name, settings_of(model.name)).fit(less, seed=0, device="cpu")
+        others = np.delete(again.user_factors, 5, axis=0)
+        np.testing.assert_allclose(again.user_factors[5], others.mean(axis=0), atol=1e-5)
+
+    @pytest.mark.parametrize("name", VISUAL)
+    def test_a_visual_model_needs_features(self, name, bundle, split):
+        with pytest.raises(DataError, match="needs features"):
+            create_recommender(name).fit(training_data(bundle, split))
+
+    def test_a_diverging_training_is_an_error(self, data):
+        wild = VBPRSettings(latent_dim=4, visual_dim=4, learning_rate=1e30, visual_learning_rate=1e30)
+        with pytest.raises(TrainingError, match="lower"):
+            create_recommender("vbpr", wild).fit(data, device="cpu")
+
+    def test_asking_an_untrained_model_is_an_error(self, model):
+        fresh = create_recommender(model.name)
+        for ask in (lambda: fresh.recommend(["user-00"]), lambda: fresh.score(["user-00"]), lambda: fresh.save("x")):
+            with pytest.raises(SettingsError, match="not trained"):
+                ask()
+
+
+class TestRecommending:
+    def test_score_is_one_inner_product(self, model):
+        wanted = ["011", "002"]
+        scores = model.score(["user-09", "user-01"], wanted)
+        expected = model.user_factors[[9, 1]] @ model.item_factors[[11, 2]].T
+        np.testing.assert_allclose(scores, expected, rtol=1e-6)
+        assert model.score(["user-09"]).shape == (1, TASTES * PER_TASTE)
+
+    @pytest.mark.parametrize("k", [1, 5, 1000])
+    def test_seen_and_unavailable_items_are_left_out(self, model, split, k):
+        answers = model.recommend([f"user-{row:02d}" for row in range(USERS)], k)
+        for row, answer in enumerate(answers):
+            allowed = model.items["available"].to_numpy().copy()
+            allowed[split.train.items[split.train.users == row]] = False
+            assert ids(answer) == brute_force(model, row, allowed, k)
+            assert len(answer) == min(k, allowed.sum())
+
+    def test_seen_items_can_be_kept(self, model):
+        everything = ids(model.recommend(["user-00"], 1000, exclude_seen=False)[0])
+        assert sorted(everything) == sorted(set(model.item_ids) - {"007"})
+
+    def test_filters_come_before_the_top_k(self, model):
+        items = model.items
+        asked = {"categories": ["new"], "where": {"colour": ["red", "blue"]}, "candidates": [f"{n:03d}" for n in range(30)]}
+        answer = model.recommend(["user-02"], 3, exclude_seen=False, **asked)[0]
+        allowed = (
+            items["available"] & (items["category"] == "new") & items["colour"].isin(["red", "blue"]) & (items.index < 30)
+        ).to_numpy()
+        assert ids(answer) == brute_force(model, 2, allowed, 3)
+        assert len(answer) == 3
+        assert all(one.category == "new" for one in answer)
+
+    def test_conditions_can_be_masks_functions_and_values(self, model):
+        cheap = ids(model.recommend(["user-00"], 50, exclude_seen=False, where=lambda items: items["price"] < 50)[0])
+        assert sorted(cheap) == ["000", "001", "002", "003", "004"]
+        mask = model.items["price"].to_numpy() < 50
+        assert ids(model.recommend(["user-00"], 50, exclude_seen=False, where=mask)[0]) == cheap
+        for price in (20, "20"):
+            assert ids(model.recommend(["user-00"], 5, exclude_seen=False, where={"price": price})[0]) == ["002"]
+
+    def test_filters_that_leave_nothing_give_an_empty_list(self, model):
+        assert model.recommend(["user-00", "user-01"], 5, candidates=["007"]) == [[], []]
+        assert model.recommend(["user-00"], 5, candidates=[]) == [[]]
+        assert model.recommend(["user-00"], 5, where={"colour": "purple"}) == [[]]
+        assert model.recommend([], 5) == []
+
+    def test_scores_in_an_answer_are_the_scores(self, model):
+        answer = model.recommend(["user-05"], 6)[0]
+        np.testing.assert_allclose([one.score for one in answer], model.score(["user-05"], ids(answer))[0], rtol=1e-5)
+        assert [one.score for one in answer] == sorted((one.score for one in answer), reverse=True)
+
+    def test_chunks_change_nothing(self, model, monkeypatch):
+        users = [f"user-{row:02d}" for row in range(USERS)]
+        whole = [ids(answer) for answer in model.recommend(users, 7)]
+        monkeypatch.setattr("recgan.recommenders.base._CHUNK_VALUES", 100)
+        assert [ids(answer) for answer in model.recommend(users, 7)] == whole
+
+    @pytest.mark.parametrize(
+        ("options", "error", "words"),
+        [
+            ({"users": ["user-1"]}, NotFoundError, "did you mean 'user-"),
+            ({"users": "user-01"}, SettingsError, "list of users"),
+            ({"users": [7]}, NotFoundError, "strings"),
+            ({"k": 0}, SettingsError, "k=0"),
+            ({"categories": ["neu"]}, NotFoundError, "did you mean 'new'"),
+            ({"categories": "new"}, SettingsError, "list of categories"),
+            ({"where": {"color": "red"}}, NotFoundError, "did you mean 'colour'"),
+            ({"where": np.ones(3, dtype=bool)}, SettingsError, "bool \\[36\\]"),
+            ({"where": lambda items: items["price"]}, SettingsError, "bool \\[36\\]"),
+            ({"candidates": ["00"]}, NotFoundError, "no item '00'"),
+        ],
+    )
+    def test_a_wrong_request_is_refused(self, model, options, error, words):
+        with pytest.raises(error, match=words):
+            model.recommend(**{"users": ["user-01"], "k": 5, **options})
+
+
+class TestUsers:
+    def test_a_known_user_by_vector_and_by_id_is_the_same(self, model):
+        vector = model.user_vector("user-08")
+        assert model.recommend([vector], 9) == model.recommend(["user-08"], 9)
+        both = model.score([vector, "user-08"])
+        np.testing.assert_array_equal(both[0], both[1])
+
+    def test_fold_in_agrees_with_training(self, model, split):
+        agreement = []
+        for row in range(0, USERS, 3):
+            history = [str(one) for one in model.item_ids[split.train.items[split.train.users == row]]]
+            vector = model.fold_in(history)
+            assert [model.item_ids[seen] for seen in vector.seen] == sorted(history)
+            agreement.append(spearmanr(model.score([vector])[0], model.score([f"user-{row:02d}"])[0]).statistic)
+        exact = model.name in ("popularity", "visual_knn")
+        assert np.mean(agreement) > (0.999 if exact else 0.8)
+
+    def test_fold_in_leaves_out_what_was_given_and_finds_the_taste(self, learning_model):
+        answer = ids(learning_model.recommend([learning_model.fold_in(["001", "004", "010"])], 5)[0])
+        assert not {"001", "004", "010"} & set(answer)
+        assert sum(int(item) % TASTES == 1 for item in answer) >= 4
+
+    def test_dislikes_push_their_kind_down(self, learning_model):
+        kind = [f"{number:03d}" for number in range(2, 36, 3) if number != 2]
+        liked = learning_model.fold_in(["000", "003"])
+        warned = learning_model.fold_in(["000", "003"], disliked=["002", "005"])
+        only_warned = learning_model.fold_in(disliked=["002", "005"])
+        nobody = learning_model.fold_in()
+
+        def standing(vector):
+            scores = learning_model.score([vector])[0]
+            return np.mean(scores[[int(item) for item in kind]]) - np.mean(scores)
+
+        assert standing(warned) <= standing(liked) + 1e-6
+        assert standing(only_warned) < standing(nobody)
+
+    def test_nothing_given_is_the_average_user(self, model):
+        vector = model.fold_in()
+        np.testing.assert_allclose(vector.values, model.user_factors.mean(axis=0), rtol=1e-5)
+        assert len(vector.seen) == 0
+
+    def test_fold_in_is_deterministic_and_takes_repeats(self, model):
+        one, other = model.fold_in(["001", "004"]), model.fold_in(["004", "001", "001"])
+        np.testing.assert_allclose(one.values, other.values, atol=1e-6)
+
+    def test_wrong_users_are_refused(self, model, trained):
+        with pytest.raises(NotFoundError, match="no item"):
+            model.fold_in(["nothing"])
+        with pytest.raises(DataError, match="both liked and disliked"):
+            model.fold_in(["001"], disliked=["001"])
+        with pytest.raises(NotFoundError, match="no user"):
+            model.user_vector("nobody at all")
+        other = trained("popularity" if model.name != "popularity" else "vbpr")
+        with pytest.raises(MismatchError, match="does not fit"):
+            model.recommend([other.user_vector("user-00")])
+
+
+class TestSimilar:
+    def test_the_most_alike_by_cosine(self, learning_model):
+        model = learning_model
+        if model.visual:
+            assert model.similarity_space == "visual"
+            vectors = model.item_features.astype(np.float64)
+        else:
+            assert model.similarity_space == "factors"
+            vectors = model.item_factors[:, : model.settings.factors].astype(np.float64)
+        unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        cosines = unit @ unit[8]
+        allowed = model.items["available"].to_numpy() & (model.items["category"] == "old").to_numpy()
+        allowed[8] = False
+        expected = sorted(np.flatnonzero(allowed), key=lambda item: -cosines[item])[:4]
+        answer = model.similar("008", 4, categories=["old"])
+        assert ids(answer) == [model.item_ids[item] for item in expected]
+        np.testing.assert_allclose([one.score for one in answer], cosines[expected], atol=1e-5)
+
+    def test_it_gives_all_that_there_are_and_never_itself(self, learning_model):
+        answer = ids(learning_model.similar("008", 1000))
+        assert sorted(answer) == sorted(set(learning_model.item_ids) - {"007", "008"})
+
+    def test_popularity_knows_no_likeness(self, trained):
+        assert trained("popularity").similarity_space == "none"
+        with pytest.raises(SettingsError, match="visual_knn"):
+            trained("popularity").similar("001")
+
+    def test_wrong_requests_are_refused(self, learning_model):
+        with pytest.raises(NotFoundError, match="no item"):
+            learning_model.similar("nothing")
+        with pytest.raises(SettingsError, match="k=0"):
+            learning_model.similar("001", 0)
+
+
+class TestKeeping:
+    def test_a_saved_model_serves_alone(self, model, tmp_path, bundle):
+        model.save(tmp_path / "model")
+        loaded = load_recommender(tmp_path / "model")
+        users = [f"user-{row:02d}" for row in range(USERS)]
+        np.testing.assert_array_equal(loaded.score(users), model.score(users))
+        asked = {"k": 6, "categories": ["new"], "where": {"colour": "red"}}
+        assert loaded.recommend(users, **asked) == model.recommend(users, **asked)
+        np.testing.assert_array_equal(loaded.fold_in(["001"]).values, model.fold_in(["001"]).values)
+        assert (loaded.settings, loaded.metrics, loaded.facts) == (model.settings, model.metrics, model.facts)
+        assert (loaded.catalogue_digest, loaded.split_digest) == (model.catalogue_digest, model.split_digest)
+        assert loaded.category_names == model.category_names == ("new", "old")
+        if model.name != "popularity":
+            assert loaded.similar("008", 5) == model.similar("008", 5)
+        if model.visual:
+            features = torch.rand(3, 108)
+            vector = loaded.user_vector("user-00")
+            torch.testing.assert_close(loaded.preference(vector, features), model.preference(vector, features))
+        loaded.check_fits(bundle)
+
+    def test_a_changed_byte_is_noticed(self, model, tmp_path):
+        model.save(tmp_path / "model")
+        part = tmp_path / "model" / "model.safetensors"
+        raw = bytearray(part.read_bytes())
+        raw[-1] ^= 1
+        part.write_bytes(raw)
+        with pytest.raises(ArtifactError, match="checksum"):
+            load_recommender(tmp_path / "model")
+
+    def test_nothing_is_overwritten_unasked(self, model, tmp_path):
+        model.save(tmp_path / "model")
+        with pytest.raises(ArtifactError, match="exists already"):
+            model.save(tmp_path / "model")
+        model.save(tmp_path / "model", overwrite=True)
+
+    def test_another_catalogue_does_not_fit(self, model, tiny_bundle):
+        with pytest.raises(MismatchError, match="another catalogue"):
+            model.check_fits(tiny_bundle)
+
+    def test_settings_of_another_version_are_an_artifact_error(self, trained, tmp_path):
+        from recgan.artifacts import write_artifact
+
+        with write_artifact(
+            tmp_path / "model", kind="recommender", format_version=1, name="vbpr", config={"gone": 1}, parents={}
+        ):
+            pass
+        with pytest.raises(ArtifactError, match="train it again"):
+            load_recommender(tmp_path / "model")
+
+
+class TestPictures:
+    def test_preference_scores_a_cold_item_as_score_does(self, visual_model, data, split):
+        cold = np.flatnonzero(split.cold)
+        vector = visual_model.user_vector("user-04")
+        liking = visual_model.preference(vector, torch.from_numpy(np.array(data.features.values[cold])))
+        scores = visual_model.score(["user-04"], [str(one) for one in visual_model.item_ids[cold]])[0]
+        np.testing.assert_allclose(liking.numpy(), scores, atol=2e-3)  # saved features are rounded to 16 bits
+
+    def test_preference_has_gradients_to_the_pixels(self, visual_model):
+        images = (torch.rand(2, 3, 32, 32) * 2 - 1).requires_grad_()
+        vector = visual_model.user_vector("user-04")
+        liking = visual_model.preference(vector, visual_model.load_encoder("cpu")(images))
+        (gradient,) = torch.autograd.grad(liking[0], images)
+        assert gradient[0].abs().max() > 0
+        assert gradient[1].abs().max() == 0
+        # A small step along the gradient raises the liking by what the gradient says.
+        step = 1e-2 * gradient / gradient.norm()
+        with torch.no_grad():
+            moved = visual_model.preference(vector, visual_model.load_encoder("cpu")((images + step).clamp(-1, 1)))
+        assert (moved - liking)[0].item() == pytest.approx((gradient * step).sum().item(), rel=0.1)
+
+    def test_a_new_item_that_looks_like_a_cold_one_scores_like_it(self, visual_model, tmp_path, bundle, split):
+        cold = int(np.flatnonzero(split.cold)[0])
+        visual_model.save(tmp_path / "model")
+        model = load_recommender(tmp_path / "model")
+        picture = bundle.image_bytes([int(bundle.primary_images[cold])])[0]
+        pixels = np.asarray(decode_image(picture))
+        model.add_items(["bytes", "array"], [picture, pixels], ["new", "old"])
+        model.add_items(["tensor"], to_float(pixels[None]), ["old"])
+        scores = model.score(["user-04"], [str(model.item_ids[cold]), "bytes", "array", "tensor"])[0]
+        np.testing.assert_allclose(scores[1:], scores[0], atol=2e-3)
+        best = ids(model.recommend(["user-04"], 3, candidates=["bytes", "array", "000"], categories=["old"])[0])
+        assert best == ["array"]
+        assert ids(model.similar("array", 2))[0] in ("bytes", "tensor", str(model.item_ids[cold]))
+        assert len(model.recommend(["user-00"], 1000, exclude_seen=False)[0]) == TASTES * PER_TASTE - 1 + 3
+
+    def test_photos_fold_in_like_the_items_they_show(self, visual_model, bundle, split):
+        # Cold items are scored from their picture alone, so a photo of one says what the item says.
+        cold = np.flatnonzero(split.cold)[:2]
+        pictures = bundle.image_bytes([int(bundle.primary_images[item]) for item in cold])
+        by_photo = visual_model.fold_in(images=pictures)
+        by_item = visual_model.fold_in([str(one) for one in visual_model.item_ids[cold]])
+        agreement = spearmanr(visual_model.score([by_photo])[0], visual_model.score([by_item])[0]).statistic
+        assert agreement > 0.95
+        assert len(by_photo.seen) == 0
+
+    def test_wrong_new_items_are_refused(self, visual_model, bundle):
+        picture = bundle.image_bytes([0])[0]
+        with pytest.raises(DataError, match="there already"):
+            visual_model.add_items(["001"], [picture], ["new"])
+        with pytest.raises(DataError, match="there already"):
+            visual_model.add_items(["x", "x"], [picture, picture], ["new", "new"])
+        with pytest.raises(NotFoundError, match="did you mean 'new'"):
+            visual_model.add_items(["x"], [picture], ["news"])
+        with pytest.raises(DataError, match="give one each"):
+            visual_model.add_items(["x"], [picture, picture], ["new"])
+        with pytest.raises(DataError, match="uint8"):
+            visual_model.add_items(["x"], [np.zeros((8, 8, 3))], ["new"])
+        with pytest.raises(DataError, match="float"):
+            visual_model.add_items(["x"], torch.zeros(1, 3, 8, 8, dtype=torch.uint8), ["new"])
+        assert len(visual_model.items) == TASTES * PER_TASTE
+
+    @pytest.mark.parametrize("name", [name for name in MODELS if name not in VISUAL])
+    def test_image_free_models_say_that_they_cannot_see(self, name, trained, bundle):
+        picture = bundle.image_bytes([0])
+        with pytest.raises(SettingsError, match="vbpr"):
+            trained(name).add_items(["x"], picture, ["new"])
+        with pytest.raises(SettingsError, match="vbpr"):
+            trained(name).fold_in(images=picture)
+
+    def test_other_weights_of_the_encoder_are_refused(self, visual_model, monkeypatch):
+        def other() -> Encoder:
+            body = nn.Sequential(nn.AdaptiveMaxPool2d(6), nn.Flatten())
+            return Encoder(ENCODER, body, dim=108, input_size=40, mean=(0.5,) * 3, std=(0.5,) * 3)
+
+        monkeypatch.setitem(_LOADERS, ENCODER, other)
+        with pytest.raises(MismatchError, match="other weights"):
+            visual_model.load_encoder()
+
+    @pytest.mark.parametrize("name", VISUAL)
+    @pytest.mark.parametrize("kind", CONTROLS)
+    def test_a_control_knows_nothing_of_pictures(self, name, kind, data, trained, tmp_path):
+        settings = trained(name).settings.model_copy(update={"features": kind})
+        control = create_recommender(name, settings).fit(data, seed=0, device="cpu")
+        control.save(tmp_path / "control")
+        control = load_recommender(tmp_path / "control")
+        with pytest.raises(SettingsError, match=f"control \\(features={kind}\\)"):
+            control.preference(control.user_vector("user-00"), torch.rand(1, 108))
+        shuffled = np.sort(control.item_features, axis=0)
+        real = np.sort(trained(name).item_features, axis=0)
+        assert not np.array_equal(control.item_features, trained(name).item_features)
+        assert np.array_equal(shuffled, real) == (kind == "permuted")
+
+
+class TestTraining:
+    def test_one_call_trains_and_saves(self, bundle, tmp_path):
+        split = SplitSettings(protocol="all")
+        out = tmp_path / "model"
+        model = train_recommender(
+            bundle, "vbpr", settings_of("vbpr"), split=split, embed=EMBED, out=out, seed=3, device="cpu"
+        )
+        assert model.metrics["best_epoch"] == settings_of("vbpr").epochs  # nothing to stop by
+        assert "validation_auc" not in model.metrics
+        loaded = load_recommender(out)
+        assert loaded.facts["split"]["protocol"] == "all"
+        assert loaded.facts["seed"] == 3
+        assert (loaded.encoder_name, loaded.size, loaded.transform) == (ENCODER, 32, "letterbox-border-v1")
+        with pytest.raises(ArtifactError, match="exists already"):
+            train_recommender(bundle, "popularity", out=out)
+
+    def test_unknown_models_and_settings_of_another_are_refused(self):
+        with pytest.raises(SettingsError, match="did you mean 'vbpr'"):
+            create_recommender("vpbr")
+        with pytest.raises(SettingsError, match="takes VBPRSettings"):
+            create_recommender("vbpr", PopularitySettings())
+
+    def test_data_of_another_bundle_are_refused(self, bundle, split, tiny_bundle, data):
+        with pytest.raises(MismatchError, match="split"):
+            training_data(tiny_bundle, split)
+        with pytest.raises(MismatchError, match="features"):
+            training_data(tiny_bundle, make_split(tiny_bundle), data.features)
+
+    def test_the_best_epoch_is_kept(self, data):
+        seen = {}
+        settings = VBPRSettings(latent_dim=4, visual_dim=4, width=16, epochs=12, batch_size=32, patience=3)
+
+        def note(step, done, total=None, note=""):
+            if step == "training vbpr":
+                seen[done] = float(note.rsplit(" ", 1)[1])
+
+        model = create_recommender("vbpr", settings).fit(data, device="cpu", progress=note)
+        best = model.metrics["best_epoch"]
+        assert seen[best] == pytest.approx(max(seen.values()), abs=1e-4)
+        assert len(seen) == model.metrics["epochs"] == min(best + 3, 12)
+        # Training for exactly that long gives the same model: what is kept is that epoch's, not the last.
+        short = create_recommender("vbpr", settings.model_copy(update={"epochs": best})).fit(data, device="cpu")
+        np.testing.assert_array_equal(short.item_factors, model.item_factors)

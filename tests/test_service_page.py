@@ -1,0 +1,112 @@
+"""The page at ``/``: self-contained, labelled, and its script and its markup fit together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+
+import pytest
+
+from service.routes.page import STATIC
+from tests.service_world import World, running, write_catalogue
+
+
+class Page(HTMLParser):
+    """The elements of a page as (tag, attributes)."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.inline = ""
+        self._within = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note an element."""
+        self.elements.append((tag, dict(attrs)))
+        self._within = tag
+
+    def handle_endtag(self, tag: str) -> None:
+        """Leave an element."""
+        self._within = ""
+
+    def handle_data(self, data: str) -> None:
+        """Note what stands in scripts and styles."""
+        if self._within in ("script", "style"):
+            self.inline += data
+
+    def all(self, *tags: str) -> list[dict[str, str | None]]:
+        """The attributes of all elements of these tags."""
+        return [attributes for tag, attributes in self.elements if tag in tags]
+
+    @property
+    def ids(self) -> set[str | None]:
+        """All ids."""
+        return {attributes["id"] for _, attributes in self.elements if "id" in attributes}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """The running service."""
+    with running(write_catalogue(tmp_path_factory.mktemp("service") / "bundle")) as world:
+        yield world
+
+
+@pytest.fixture(scope="module")
+def page(world: World) -> Page:
+    """Its page."""
+    answer = world.client.get("/")
+    assert answer.headers["content-type"].startswith("text/html")
+    return Page(answer.text)
+
+
+def test_everything_that_the_page_needs_comes_from_the_service(world, page):
+    linked = [attributes[name] for _, attributes in page.elements for name in ("src", "href") if name in attributes]
+    assert {"static/page.css", "static/page.js", "static/icon.svg", "openapi.json"} <= set(linked)
+    for path in linked:
+        assert path is not None
+        if path.startswith("#"):
+            assert path[1:] in page.ids
+        else:
+            # Relative, so that the page works under a proxy's prefix.
+            assert re.fullmatch(r"[a-z]+[a-z./]*", path)
+            assert world.client.get(f"/{path}").status_code == 200
+    for name in ("page.css", "page.js"):
+        assert not re.search(r"\w://|url\(|@import|[\"'`]//", (STATIC / name).read_text("utf-8"))
+
+
+def test_the_content_security_policy_forbids_nothing_that_the_page_does(page):
+    assert page.inline == ""
+    for _, attributes in page.elements:
+        assert not [name for name in attributes if name == "style" or name.startswith("on")]
+
+
+def test_every_control_has_a_name(page):
+    labelled = {attributes["for"] for attributes in page.all("label")}
+    for control in page.all("input", "select"):
+        assert control["id"] in labelled
+    for attributes in page.all("progress"):
+        assert attributes["aria-labelledby"] in page.ids
+    assert page.all("html")[0]["lang"] == "en"
+
+
+def test_the_script_finds_every_element_that_it_looks_for(page):
+    wanted = set(re.findall(r'byId\("([^"]+)"\)', (STATIC / "page.js").read_text("utf-8")))
+    assert len(wanted) > 10
+    assert wanted <= page.ids
+
+
+def test_the_script_sets_text_and_never_markup():
+    script = (STATIC / "page.js").read_text("utf-8")
+    for unsafe in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
+        assert unsafe not in script
+
+
+def test_without_a_generator_the_page_offers_no_designs(tmp_path, page):
+    assert page.all("body")[0]["data-can-design"] == "yes"
+    assert not [one for one in page.all("section") if one.get("id") == "studio" and "hidden" in one]
+    with running(write_catalogue(tmp_path / "bundle"), with_gan=False) as world:
+        plain = Page(world.client.get("/").text)
+    assert plain.all("body")[0]["data-can-design"] == "no"
+    assert [one for one in plain.all("section") if one.get("id") == "studio" and "hidden" in one]

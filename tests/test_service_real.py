@@ -1,0 +1,227 @@
+"""The service over the real thing: a bundle, a trained VBPR, a trained GAN, and a server process."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from recgan.config import DesignSettings, EmbedSettings, Recipe, SplitSettings, VBPRSettings
+from recgan.dataset.bundle import Bundle, BundleWriter
+from recgan.dataset.split import make_split
+from recgan.design import Designer
+from recgan.design.presets import PRESETS
+from recgan.encoders import embed_items
+from recgan.errors import ArtifactError, MismatchError, SettingsError
+from recgan.gan import load_gan, train_gan
+from recgan.recommenders import create_recommender, load_recommender, training_data
+from service.app import create_app
+from service.models import load_models
+from service.run import serve
+from service.settings import ServiceSettings
+from tests.conftest import write_bundle
+
+PATIENCE = 60.0
+QUICK = DesignSettings(preset="quick", samples=4, starts=2, steps=2, neighbours=3)
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a whole line has made."""
+
+    bundle: Bundle
+    recommender: Path
+    popularity: Path
+    gan: Path
+
+    def settings(self, **changed) -> ServiceSettings:
+        """The settings of a service on it."""
+        given = {"data": self.bundle.path, "recommender": self.recommender, "gan": self.gan, "device": "cpu"}
+        return ServiceSettings(**{**given, **changed})
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """A tiny catalogue, and models that were trained on it for a moment."""
+    folder = tmp_path_factory.mktemp("line")
+    bundle = write_bundle(folder / "bundle")
+    features = embed_items(bundle, EmbedSettings(size=32), device="cpu")
+    data = training_data(bundle, make_split(bundle, SplitSettings(protocol="all")), features)
+    vbpr = create_recommender("vbpr", VBPRSettings(epochs=3, width=8, latent_dim=4, visual_dim=4))
+    vbpr.fit(data, seed=0, device="cpu").save(folder / "vbpr")
+    create_recommender("popularity").fit(data, seed=0, device="cpu").save(folder / "popularity")
+    recipe = Recipe(name="tiny", latent_dim=8, generator_width=8, discriminator_width=8, class_dim=4, batch_size=8)
+    train_gan(bundle, recipe, size=32, images_seen=32, out=folder / "gan", device="cpu")
+    return Made(bundle, folder / "vbpr", folder / "popularity", folder / "gan")
+
+
+@pytest.fixture(scope="module")
+def client(made: Made) -> Iterator[TestClient]:
+    """A client of the service on it."""
+    app = create_app(made.settings())
+    with TestClient(app) as client:
+        app.state.service.holder.wait(PATIENCE)
+        assert client.get("/health/ready").json() == {"status": "ready", "reasons": []}
+        yield client
+
+
+def pairs(answer: httpx.Response) -> list[tuple[str, float]]:
+    """Ids and scores of an answer."""
+    assert answer.status_code == 200, answer.text
+    return [(item["item_id"], pytest.approx(item["score"], rel=1e-5)) for item in answer.json()["items"]]
+
+
+def test_the_service_recommends_as_the_model_does(client, made):
+    model = load_recommender(made.recommender)
+    expected = model.recommend(["user-03"], 5, categories=["bags", "shoes"])[0]
+    answer = client.get("/v1/users/user-03/recommendations?k=5&category=bags&category=shoes")
+    assert pairs(answer) == [(one.item_id, one.score) for one in expected]
+    assert answer.json()["model"]["recommender"] == model.digest
+    expected = model.recommend([model.fold_in(["0001", "0004"], ["0002"])], 6)[0]
+    session = {"liked": ["0001", "0004"], "disliked": ["0002"], "k": 6}
+    assert pairs(client.post("/v1/sessions/recommendations", json=session)) == [(o.item_id, o.score) for o in expected]
+    expected = model.similar("0005", 4)
+    assert pairs(client.get("/v1/items/0005/similar?k=4")) == [(one.item_id, one.score) for one in expected]
+    assert client.get("/v1/users?limit=500").json()["users"] == model.user_ids.tolist()
+
+
+def test_the_service_designs_as_the_designer_does(client, made, monkeypatch):
+    monkeypatch.setitem(PRESETS, "quick", QUICK)
+    designer = Designer(load_recommender(made.recommender), load_gan(made.gan, "cpu"), device="cpu")
+    expected = sorted(designer.design("user-03", "dresses", 2, seed=7, settings=QUICK), key=lambda one: -one.score)
+    answer = client.post(
+        "/v1/designs", json={"user_id": "user-03", "category": "dresses", "n": 2, "seed": 7, "preset": "quick"}
+    )
+    assert answer.status_code == 202
+    pause = threading.Event()
+    for _ in range(int(PATIENCE / 0.05)):
+        state = client.get(answer.headers["location"]).json()
+        if state["finished_at"] is not None:
+            break
+        pause.wait(0.05)
+    assert state["state"] == "succeeded", state
+    assert state["model"] == client.get("/version").json()["model"]
+    assert len(state["results"]) == 2
+    for shown, design in zip(state["results"], expected):
+        assert (shown["seed"], shown["category"]) == (design.seed, "dresses")
+        assert shown["score"] == pytest.approx(design.score, abs=1e-5)
+        assert shown["percentile"] == pytest.approx(design.percentile)
+        assert [item["item_id"] for item in shown["nearest"]] == [item_id for item_id, _ in design.nearest]
+        assert len(shown["nearest"]) == 3
+        picture = np.asarray(Image.open(io.BytesIO(client.get(shown["image_url"]).content)))
+        assert np.array_equal(picture, design.image)
+        for item in shown["nearest"]:
+            assert client.get(item["image_url"]).headers["content-type"] == "image/png"
+
+
+def test_the_bundle_says_what_is_available(made, tmp_path):
+    best = load_recommender(made.popularity).recommend(["user-03"], 1)[0][0].item_id
+    items = made.bundle.items.copy()
+    items.loc[items["item_id"] == best, "available"] = False
+    with BundleWriter(tmp_path / "today", name="today", licence="CC0-1.0", source="the same") as writer:
+        writer.link_images(made.bundle)
+        writer.set_items(items)
+    models = load_models(made.settings(data=tmp_path / "today", recommender=made.popularity, gan=None))
+    found = [one.item_id for one in models.recommender.recommend(["user-03"], 100, exclude_seen=False)[0]]
+    assert len(found) == len(items) - 1
+    assert best not in found
+
+
+def test_artifacts_of_different_catalogues_are_refused(made, tmp_path):
+    other = write_bundle(tmp_path / "other", seed=1)
+    with pytest.raises(MismatchError, match="another catalogue"):
+        load_models(made.settings(data=other.path, gan=None))
+    recipe = Recipe(name="tiny", latent_dim=8, generator_width=8, discriminator_width=8, class_dim=4, batch_size=8)
+    train_gan(other, recipe, size=32, images_seen=8, out=tmp_path / "gan", device="cpu")
+    with pytest.raises(MismatchError, match="different catalogues"):
+        load_models(made.settings(gan=tmp_path / "gan"))
+    with pytest.raises(SettingsError, match="does not look at pictures"):
+        load_models(made.settings(recommender=made.popularity))
+
+
+def test_a_model_that_sees_no_pictures_is_served_without_a_generator(made):
+    app = create_app(made.settings(recommender=made.popularity, gan=None))
+    with TestClient(app) as client:
+        app.state.service.holder.wait(PATIENCE)
+        assert len(client.get("/v1/users/user-03/recommendations?k=5").json()["items"]) == 5
+        refused = client.get("/v1/items/0005/similar")
+        assert refused.headers["content-type"] == "application/problem+json"
+        assert refused.status_code == 422
+
+
+# ---- the server process
+
+
+def test_serving_what_cannot_be_loaded_ends_with_the_reason(made, tmp_path):
+    with pytest.raises(ArtifactError, match="does not exist"):
+        serve(made.settings(gan=tmp_path / "nothing", port=0))
+    with pytest.raises(MismatchError):
+        serve(made.settings(data=write_bundle(tmp_path / "other", seed=1).path, gan=None, port=0))
+
+
+def test_an_address_that_cannot_be_had_is_named(made):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(SettingsError, match=f"port {port} on 127.0.0.1 is in use; .* --port"):
+            serve(made.settings(port=port))
+    with pytest.raises(SettingsError, match=r"host 'no\.such\.host\.invalid' is no address"):
+        serve(made.settings(host="no.such.host.invalid", port=0))
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_process_serves_until_it_is_told_to_stop(made, stop):
+    environment = {
+        **os.environ,
+        "RECGAN_SERVICE_DATA": str(made.bundle.path),
+        "RECGAN_SERVICE_RECOMMENDER": str(made.popularity),
+        "RECGAN_SERVICE_PORT": "0",
+        "OMP_NUM_THREADS": "1",
+    }
+    program = "from service.run import serve; from service.settings import service_settings; serve(service_settings())"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        env=environment,
+        cwd=Path(__file__).parents[1],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        url = re.fullmatch(r"recgan is at (http://127\.0\.0\.1:\d+)/ .*\n", first)
+        assert url, first
+        with httpx.Client(base_url=url[1], transport=httpx.HTTPTransport(retries=10), timeout=PATIENCE) as client:
+            pause = threading.Event()
+            for _ in range(int(PATIENCE / 0.1)):
+                if client.get("/health/ready").status_code == 200:
+                    break
+                pause.wait(0.1)
+            answer = client.get("/v1/users/user-03/recommendations?k=2")
+            assert (answer.status_code, len(answer.json()["items"])) == (200, 2)
+            # httptools or h11, the path arrives as it was encoded.
+            assert client.get("/v1/items/a%2Fb").json()["detail"].startswith("there is no item 'a/b'")
+        process.send_signal(stop)
+        output, log = process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0, log
+    assert output == ""
+    assert "Traceback" not in log

@@ -1,0 +1,183 @@
+"""The running service: its event loop, its threads, its start, health, settings and end."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from fastapi.testclient import TestClient
+
+from recgan.dataset.bundle import Bundle
+from recgan.errors import MismatchError, SettingsError
+from service.app import create_app
+from service.settings import ServiceSettings, service_settings
+from tests.service_world import PATIENCE, World, design, finished, problem, running, write_catalogue
+
+
+@pytest.fixture(scope="module")
+def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The catalogue of `service_world`."""
+    return write_catalogue(tmp_path_factory.mktemp("service") / "bundle")
+
+
+@pytest.fixture
+def world(catalogue: Bundle) -> Iterator[World]:
+    """The running service."""
+    with running(catalogue) as world:
+        yield world
+
+
+# ---- the event loop
+
+
+def test_the_loop_answers_while_a_search_and_all_request_threads_are_busy(catalogue):
+    with running(catalogue, request_threads=1) as world, ThreadPoolExecutor(2) as pool:
+        world.designer.release.clear()
+        url = world.client.post("/v1/designs", json={"user_id": "anna", "category": "coats"}).headers["location"]
+        assert world.designer.entered.wait(PATIENCE)
+        # While the search holds its worker, recommendations are computed …
+        other = pool.submit(world.client.get, "/v1/users/anna/recommendations").result(PATIENCE)
+        assert other.status_code == 200
+        # … and while a computation holds the only request thread, too, the loop still answers.
+        entered, release = threading.Event(), threading.Event()
+
+        def slow(*given, **options):
+            entered.set()
+            assert release.wait(PATIENCE)
+            return [[]]
+
+        world.recommender.recommend = slow  # type: ignore[method-assign]
+        slow_answer = pool.submit(world.client.get, "/v1/users/anna/recommendations")
+        try:
+            assert entered.wait(PATIENCE)
+            assert pool.submit(world.client.get, "/health/live").result(PATIENCE).json() == {"status": "live"}
+            assert pool.submit(world.client.get, "/health/ready").result(PATIENCE).status_code == 200
+            assert not slow_answer.done()
+        finally:
+            release.set()
+        assert slow_answer.result(PATIENCE).json()["items"] == []
+        world.designer.release.set()
+        assert finished(world, url)["state"] == "succeeded"
+
+
+def test_requests_and_designs_have_their_own_numbers_of_torch_threads(catalogue):
+    before, seen = torch.get_num_threads(), {}
+    with running(catalogue, torch_threads=2, design_threads=3) as world:
+        recommend, make = world.recommender.recommend, world.designer.design
+
+        def recommend_and_look(*given, **options):
+            seen["request"] = torch.get_num_threads()
+            return recommend(*given, **options)
+
+        def design_and_look(*given, **options):
+            seen["design"] = torch.get_num_threads()
+            return make(*given, **options)
+
+        world.recommender.recommend = recommend_and_look  # type: ignore[method-assign]
+        world.designer.design = design_and_look  # type: ignore[method-assign]
+        assert design(world)["state"] == "succeeded"
+        assert world.client.get("/v1/users/anna/recommendations").status_code == 200
+    assert seen == {"request": 2, "design": 3}
+    assert torch.get_num_threads() == before
+
+
+# ---- start and health
+
+
+def settings_of(folder: Path) -> ServiceSettings:
+    return ServiceSettings(data=folder, recommender=folder, gan=folder)
+
+
+def test_the_service_lives_before_it_is_ready(tmp_path):
+    release = threading.Event()
+
+    def load(settings, progress):
+        progress("loading the recommender", 1, 3)
+        assert release.wait(PATIENCE)
+        raise MismatchError("recommender and bundle differ, in /srv/secret")
+
+    told = threading.Event()
+    app = create_app(settings_of(tmp_path), load=load, on_load_failure=told.set)
+    with TestClient(app) as client:
+        assert client.get("/health/live").status_code == 200
+        early = client.get("/health/ready")
+        assert early.status_code == 503
+        assert early.json()["status"] == "not ready"
+        waiting = client.get("/v1/users/anna/recommendations")
+        problem(waiting, "loading")
+        assert int(waiting.headers["retry-after"]) >= 1
+        assert client.get("/version").json()["model"] is None
+        assert client.get("/").status_code == 200
+        assert not told.is_set()
+        release.set()
+        assert told.wait(PATIENCE)
+        app.state.service.holder.wait(PATIENCE)
+        late = client.get("/health/ready")
+        assert late.status_code == 503
+        assert late.json()["reasons"] == ["the models could not be loaded; the service's log says why"]
+        assert "secret" not in client.get("/v1/users/anna/recommendations").text
+    assert isinstance(app.state.service.holder.failure, MismatchError)
+
+
+def test_a_ready_service_says_so_and_what_it_runs(world):
+    assert world.client.get("/health/ready").json() == {"status": "ready", "reasons": []}
+    version = world.client.get("/version").json()
+    assert version["api"] == "v1"
+    assert version["model"] == {
+        "catalogue": world.service.holder.get().catalogue.digest,
+        "recommender": "r" * 64,
+        "generator": "g" * 64,
+    }
+
+
+def test_stopping_cancels_what_runs(catalogue):
+    entered = threading.Event()
+
+    def endless(*given, progress, **options):
+        while True:
+            progress("climbing", 1)
+            entered.set()
+
+    with running(catalogue) as world:
+        world.designer.design = endless  # type: ignore[method-assign]
+        id = world.client.post("/v1/designs", json={"user_id": "anna", "category": "coats"}).json()["id"]
+        assert entered.wait(PATIENCE)
+        jobs = world.service.jobs
+    assert not jobs.alive
+    assert jobs.get(id).state == "cancelled"
+
+
+def test_a_variable_of_the_environment_is_a_setting_and_a_wrong_one_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv("RECGAN_SERVICE_PORT", "9001")
+    assert service_settings(data=tmp_path, recommender=tmp_path, host=None).port == 9001
+    assert service_settings(data=tmp_path, recommender=tmp_path, port=9002).port == 9002
+    with pytest.raises(
+        SettingsError, match="recommender is not given; pass --recommender or set RECGAN_SERVICE_RECOMM"
+    ):
+        service_settings(data=tmp_path)
+    with pytest.raises(SettingsError, match=r"no service setting 'prot'; did you mean 'port'\?"):
+        service_settings(data=tmp_path, recommender=tmp_path, prot=1)
+    monkeypatch.setenv("RECGAN_SERVICE_PORT", "99999")
+    with pytest.raises(SettingsError, match="port='99999'"):
+        service_settings(data=tmp_path, recommender=tmp_path)
+    monkeypatch.setenv("RECGAN_SERVICE_HOTS", "::")
+    with pytest.raises(SettingsError, match=r"RECGAN_SERVICE_HOTS: there is no such setting; did you mean 'host'\?"):
+        service_settings(data=tmp_path, recommender=tmp_path)
+
+
+def test_a_bug_is_answered_without_its_inside_and_logged(world, caplog):
+    def broken(*given, **options):
+        raise ZeroDivisionError("the secret of /srv/model")
+
+    world.recommender.recommend = broken  # type: ignore[method-assign]
+    with caplog.at_level(logging.ERROR, logger="recgan.service"):
+        answer = world.client.get("/v1/users/anna/recommendations")
+    problem(answer, "internal")
+    assert "secret" not in answer.text
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "the secret of /srv/model" in caplog.text
