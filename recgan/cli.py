@@ -430,16 +430,16 @@ def design(
 def serve(
     data: Annotated[Path, typer.Option("--data", help="The bundle that is served.")],
     recommender: Annotated[Path, typer.Option("--recommender")],
-    gan: Annotated[Path | None, typer.Option("--gan", help="Without one, the service recommends but does not design.")],
+    gan: Annotated[Path | None, typer.Option(help="Without one, the service recommends but does not design.")] = None,
     host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535)] = 8000,
     device: Device = "auto",
 ) -> None:
     """Serve recommendations and designs over HTTP, with a page at /."""
     from service.run import serve as run_service
-    from service.settings import ServiceSettings
+    from service.settings import service_settings
 
-    run_service(ServiceSettings(data=data, recommender=recommender, gan=gan, host=host, port=port, device=device))
+    run_service(service_settings(data=data, recommender=recommender, gan=gan, host=host, port=port, device=device))
 
 
 @app.command()

@@ -95,7 +95,7 @@ class Catalogue:
         return frozenset(self.categories)
 
     def page(self, category: str | None, start: int, limit: int) -> tuple[list[int], bool]:
-        """Return up to ``limit`` item rows from place ``start`` (of one category, if given), and whether more follow."""
+        """Return up to ``limit`` item rows from place ``start`` (of one category, if given), and if more follow."""
         if category is None:
             stop = min(start + limit, len(self))
             return list(range(start, stop)), stop < len(self)

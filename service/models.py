@@ -144,6 +144,7 @@ class ModelHolder:
 
         try:
             self._models = self._load(note)
+            logger.info("ready: %s items in the catalogue", f"{len(self._models.catalogue):,}")
         except Exception as error:
             self.failure = error
             expected = isinstance(error, RecganError)

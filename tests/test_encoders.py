@@ -98,7 +98,7 @@ class TestContract:
 
     def test_unknown_names_are_refused_with_the_nearest(self):
         with pytest.raises(SettingsError, match="did you mean 'efficientnet_lite0'"):
-            load_encoder("efficientnet_lite")
+            load_encoder("efficientnet-lite0")
         with pytest.raises(SettingsError, match="torchvision:MODEL"):
             load_encoder("xyz")
         assert {"efficientnet_lite0", "efficientnet_lite2"} <= set(encoder_names())
@@ -125,15 +125,15 @@ class TestEfficientNetLite:
         torch.testing.assert_close(found, expected, atol=2e-4, rtol=1e-3)
 
     def test_gradients_reach_the_pixels(self, lite):
-        images = to_float(draw(1)).requires_grad_()
+        images = (0.9 * to_float(draw(1))).requires_grad_()
         weights = torch.randn(lite.dim, generator=torch.Generator().manual_seed(0))
         value = lite(images)[0] @ weights
         (gradient,) = torch.autograd.grad(value, images)
         step = 1e-2 * gradient / gradient.norm()
         with torch.no_grad():
-            # Along the gradient the value rises about as fast as the gradient says.
-            moved = lite((images + step).clamp(-1, 1))[0] @ weights
-        assert (moved - value).item() == pytest.approx((gradient * step).sum().item(), rel=0.35)
+            # Along the gradient the value changes about as fast as the gradient says.
+            change = (lite(images + step)[0] - lite(images - step)[0]) @ weights
+        assert change.item() == pytest.approx(2 * (gradient * step).sum().item(), rel=0.1)
 
     def test_a_row_does_not_depend_on_the_batch(self, lite):
         images = to_float(draw(3))

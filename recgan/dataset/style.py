@@ -106,13 +106,15 @@ def _described(pixels: np.ndarray) -> np.ndarray:
     off = (lab - mean[:, :, None, None]) * inside
     variance = (off**2).sum(axis=(2, 3)) / area
     height, width = _spread(inside.sum(axis=2)), _spread(inside.sum(axis=1))
+    # Texture is read two pixels inside the outline, where the ground does not shine through.
+    inner = _eroded(_eroded(inside))
     return np.stack(
         [
             *mean,
             np.sqrt(variance[0]),
             np.sqrt(variance[1] + variance[2]),
-            _edge_density(lab[0], inside),
-            np.maximum(_repetition(off[0], inside, 2), _repetition(off[0], inside, 1)),
+            _edge_density(lab[0], inner),
+            _periodicity(lab[0], inner),
             area / (12 * height * width),
             np.log(height / width),
         ],
@@ -129,8 +131,8 @@ def _spread(counts: np.ndarray) -> np.ndarray:
     return np.sqrt((counts * (place - middle[:, None]) ** 2).sum(axis=1) / total + 1 / 12)
 
 
-def _edge_density(lightness: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    inner = _eroded(_eroded(inside))[:, 1:-1, 1:-1]
+def _edge_density(lightness: np.ndarray, inner: np.ndarray) -> np.ndarray:
+    inner = inner[:, 1:-1, 1:-1]
     down = lightness[:, 2:, 1:-1] - lightness[:, :-2, 1:-1]
     across = lightness[:, 1:-1, 2:] - lightness[:, 1:-1, :-2]
     edges = (down**2 + across**2 > (2 * EDGE) ** 2) & inner
@@ -146,22 +148,29 @@ def _eroded(mask: np.ndarray) -> np.ndarray:
     return smaller
 
 
-def _repetition(off: np.ndarray, inside: np.ndarray, axis: int) -> np.ndarray:
-    """Return how far the autocorrelation of L inside the figure rises again after a fall, float [N] in [0, 2].
+def _periodicity(lightness: np.ndarray, inner: np.ndarray) -> np.ndarray:
+    """Return how far the autocorrelation of L rises again after a fall, along rows or columns, float [N] in [0, 2].
 
-    Shading falls off and never rises; stripes rise to their height again after one period. Lags at which less than a
-    quarter of the figure overlaps itself do not count.
+    Shading falls off and never rises; stripes rise to their height again after one period.
     """
-    if axis == 1:
-        off, inside = off.transpose(0, 2, 1), inside.transpose(0, 2, 1)
-    off, inside = off[:, ::2], inside[:, ::2].astype(np.float32)  # every other line is enough
+    mean = (lightness * inner).sum(axis=(1, 2)) / np.maximum(inner.sum(axis=(1, 2)), 1)
+    off, weight = (lightness - mean[:, None, None]) * inner, inner.astype(np.float32)
+    # Every other line is enough.
+    along = _rise(off[:, ::2], weight[:, ::2])
+    down = _rise(off[:, :, ::2].transpose(0, 2, 1), weight[:, :, ::2].transpose(0, 2, 1))
+    return np.maximum(along, down)
+
+
+def _rise(off: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Return the greatest rise of the lines' common autocorrelation after its lowest point so far; lags at which less
+    than a quarter of the figure overlaps itself do not count."""
     length = scipy.fft.next_fast_len(off.shape[2] + LAGS, real=True)
 
     def correlated(values: np.ndarray) -> np.ndarray:
         power = np.abs(scipy.fft.rfft(values, length, axis=2)) ** 2
         return scipy.fft.irfft(power.sum(axis=1), length, axis=1)[:, : LAGS + 1]
 
-    overlap = correlated(inside)
+    overlap = correlated(weight)
     area = np.maximum(overlap[:, :1], 1)
     covariance = correlated(off)
     counts = overlap >= 0.25 * area

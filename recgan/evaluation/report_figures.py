@@ -69,8 +69,8 @@ def ranking_heads(report: RankingReport) -> list[dict[str, Any]]:
     """Return the table's column groups."""
     heads: list[dict[str, Any]] = [{"name": label, "columns": list(GROUPS)} for _, label in METRICS]
     if report.oracle:
-        heads.append({"name": "Share of the oracle", "columns": ["all", "cold"]})
-    heads.append({"name": "Coverage@20", "columns": ["of items"]})
+        heads.append({"name": "Oracle share", "columns": ["all", "cold"]})
+    heads.append({"name": "Coverage", "columns": ["@20"]})
     return heads
 
 
@@ -153,7 +153,10 @@ def _axis(low: float, high: float) -> tuple[float, float, float]:
 
 
 def _cell(value: float, limits: tuple[float, float], best: bool) -> Cell:
-    return Cell("–") if math.isnan(value) else Cell(f"{value:.4f}", f"{limits[0]:.3f}–{limits[1]:.3f}", best)
+    if math.isnan(value):
+        return Cell("–")
+    low, high = (f"{limit:.3f}".removeprefix("0") for limit in limits)
+    return Cell(f"{value:.3f}", f"{low}–{high}", best)
 
 
 def _percent(value: float) -> str:

@@ -1,0 +1,195 @@
+"""The ranking protocol end to end, against a plain computation over the whole score matrix."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+from sklearn.metrics import roc_auc_score
+
+from recgan.config import EmbedSettings, SimulateSettings, SplitSettings, VBPRSettings, VisualKNNSettings
+from recgan.dataset.simulate import simulate_users
+from recgan.dataset.split import make_split
+from recgan.encoders.base import _LOADERS, register_encoder
+from recgan.errors import DataError, MismatchError, SettingsError
+from recgan.evaluation.ranking import evaluate_ranking
+from recgan.recommenders import load_recommender, train_recommender
+from tests.test_encoders import plain_encoder
+
+EMBED = EmbedSettings(encoder="test-plain", size=32)
+SPLIT = SplitSettings(cold_share=0.2)
+SMALL = {"vbpr": VBPRSettings(latent_dim=2, visual_dim=2, width=8, epochs=3, batch_size=16)}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def encoder():
+    register_encoder("test-plain", plain_encoder)
+    yield
+    del _LOADERS["test-plain"]
+
+
+@pytest.fixture(scope="module")
+def folders(tiny_bundle, tmp_path_factory):
+    out = tmp_path_factory.mktemp("models")
+    for name in ("popularity", "visual_knn"):
+        train_recommender(tiny_bundle, name, split=SPLIT, embed=EMBED, out=out / name, device="cpu")
+    return out
+
+
+def plain_figures(bundle, scores, part, keep):
+    """AUC, recall@10 and hit count by hand: one user at a time over the full list, random ties averaged by ROC."""
+    split = make_split(bundle, SPLIT)
+    every = [split.train, split.validation, split.test, split.withheld]
+    judged = getattr(split, part)
+    aucs = []
+    for user in np.unique(judged.users):
+        mine = [item for item in judged.items[judged.users == user] if keep(split)[item]]
+        if not mine:
+            continue
+        known = np.concatenate([pairs.items[pairs.users == user] for pairs in every])
+        negatives = np.setdiff1d(np.flatnonzero(split.candidates), known)
+        listed = np.concatenate([mine, negatives])
+        truth = np.arange(len(listed)) < len(mine)
+        aucs.append(roc_auc_score(truth, scores[user, listed]))
+    return float(np.mean(aucs)) if aucs else float("nan")
+
+
+@pytest.mark.parametrize("part", ["test", "validation"])
+def test_figures_are_those_of_the_whole_matrix(tiny_bundle, folders, part, monkeypatch):
+    monkeypatch.setattr("recgan.evaluation.judging._CHUNK_VALUES", 60)  # a few users at a time
+    models = [folders / "popularity", folders / "visual_knn"]
+    report = evaluate_ranking(tiny_bundle, models, split=SPLIT, embed=EMBED, part=part, device="cpu", resamples=50)
+    split = make_split(tiny_bundle, SPLIT)
+    counts = np.bincount(split.train.items, minlength=split.n_items)
+    groups = {
+        "all": lambda s: np.ones(s.n_items, bool),
+        "warm": lambda s: ~s.cold,
+        "cold": lambda s: s.cold,
+        "under_5": lambda s: counts < 5,
+    }
+    for folder in models:
+        scores = load_recommender(folder).score(list(split.user_ids))
+        for group, keep in groups.items():
+            expected = plain_figures(tiny_bundle, scores, part, keep)
+            assert report.models[str(folder)].values["auc"][group] == pytest.approx(expected, nan_ok=True)
+    assert report.positives["cold"] > 0
+    assert report.positives["all"] == report.positives["warm"] + report.positives["cold"] == report.users
+    assert report.users + report.skipped == split.n_users
+
+
+def test_names_are_trained_as_train_recommender_does(tiny_bundle, folders):
+    options = {"split": SPLIT, "embed": EMBED, "device": "cpu", "resamples": 50}
+    by_name = evaluate_ranking(tiny_bundle, ["popularity", "visual_knn"], **options)
+    by_folder = evaluate_ranking(tiny_bundle, [folders / "popularity", str(folders / "visual_knn")], **options)
+    for name in ("popularity", "visual_knn"):
+        assert by_name.models[name].values == by_folder.models[str(folders / name)].values
+
+
+def test_lists_hold_no_known_item_but_the_judged_one(tiny_bundle, folders):
+    report = evaluate_ranking(tiny_bundle, [folders / "popularity"], split=SPLIT, device="cpu", resamples=50)
+    split = make_split(tiny_bundle, SPLIT)
+    scores = load_recommender(folders / "popularity").score(list(split.user_ids))
+    shown = []
+    for user, item in zip(split.test.users, split.test.items):
+        parts = (split.train, split.validation, split.withheld)
+        known = np.concatenate([pairs.items[pairs.users == user] for pairs in parts])
+        listed = [one for one in np.argsort(-scores[user], kind="stable") if one not in known and split.candidates[one]]
+        shown += listed[:20]
+        assert item in split.test.items
+    counts = np.bincount(shown, minlength=split.n_items)[split.candidates]
+    assert report.models[str(folders / "popularity")].lists["coverage@20"] == pytest.approx((counts > 0).mean())
+    popular = np.bincount(split.train.items, minlength=split.n_items)
+    novelty = -np.log2((popular[shown] + 1) / (len(np.unique(split.train.users)) + 1)).mean()
+    assert report.models[str(folders / "popularity")].lists["novelty@20"] == pytest.approx(novelty)
+
+
+def test_json_has_the_promised_shape_and_no_nan(tiny_bundle):
+    models = ["popularity", "visual_knn", "vbpr", "vbpr:permuted", "vbpr:noise", "vbpr:category"]
+    warm = SplitSettings(cold_share=0)
+    report = evaluate_ranking(tiny_bundle, models, split=warm, embed=EMBED, settings=SMALL, device="cpu", resamples=50)
+    found = json.loads(json.dumps(report.as_json(), allow_nan=False))
+    assert list(found["models"]) == models
+    for figures in found["models"].values():
+        for metric in ("auc", "ndcg@20", "recall@20", "hit_rate@10", "mrr@10"):
+            low, high = figures["intervals"][metric]["all"]
+            assert 0 <= low <= figures[metric]["all"] <= high <= 1
+            assert set(figures[metric]) == {"all", "warm", "cold", "under_5"}
+    assert found["oracle"] is None
+    assert found["positives"]["cold"] == 0
+    assert found["models"]["vbpr"]["auc"]["cold"] is None
+    about = found["models"]["vbpr:noise"]["about"]
+    assert about["settings"] == SMALL["vbpr"].model_copy(update={"features": "noise"}).model_dump(mode="json")
+    assert about["control"] == "noise"
+    # Each visual model against the best image-free one; VBPR against its controls; never a control by itself.
+    pairs = {(one["model"], one["against"]) for one in found["comparisons"]}
+    assert pairs == {("visual_knn", "popularity"), ("vbpr", "popularity")} | {("vbpr", name) for name in models[3:]}
+    for one in found["comparisons"]:
+        figures = found["models"]
+        group, metric = one["group"], one["metric"]
+        assert one["difference"] == pytest.approx(
+            figures[one["model"]][metric][group] - figures[one["against"]][metric][group]
+        )
+        assert one["low"] <= one["difference"] <= one["high"]
+        assert one["p"] <= one["p_holm"] <= 1
+
+
+def test_simulated_users_have_an_oracle_and_shares(make_bundle, tmp_path):
+    # Items in plenty, so that the held-out ideals leave enough of them.
+    catalogue = make_bundle(items=90, users=1)
+    bundle = simulate_users(catalogue, tmp_path / "users", SimulateSettings(users=40, interactions=400, seed=1))
+    report = evaluate_ranking(bundle, ["popularity"], split=SPLIT, device="cpu", resamples=200)
+    found = report.as_json()
+    assert found["simulated"]
+    oracle, popularity = found["oracle"]["auc"]["all"], found["models"]["popularity"]["auc"]["all"]
+    assert oracle > 0.65
+    assert found["oracle"]["share"] is None
+    assert found["models"]["popularity"]["share"]["all"] == pytest.approx((popularity - 0.5) / (oracle - 0.5))
+
+
+def test_the_table_shows_the_best_first(tiny_bundle, folders):
+    models = [folders / "popularity", folders / "visual_knn"]
+    report = evaluate_ranking(tiny_bundle, models, split=SPLIT, device="cpu", resamples=50)
+    console = Console(width=400, record=True, file=open("/dev/null", "w"))
+    console.print(report.table())
+    text = console.export_text()
+    ranked = sorted(models, key=lambda one: -report.models[str(one)].values["auc"]["all"])
+    assert text.index(str(ranked[0])) < text.index(str(ranked[1]))
+    assert f"{report.models[str(ranked[0])].values['auc']['all']:.4f}" in text
+
+
+class TestRefusals:
+    def test_a_model_of_another_split_or_of_everything(self, tiny_bundle, folders, tmp_path):
+        with pytest.raises(MismatchError, match="another split"):
+            evaluate_ranking(tiny_bundle, [folders / "popularity"], split=SplitSettings(seed=5), device="cpu")
+        everything = tmp_path / "everything"
+        train_recommender(tiny_bundle, "popularity", split=SplitSettings(protocol="all"), out=everything)
+        with pytest.raises(MismatchError, match="trained on everything"):
+            evaluate_ranking(tiny_bundle, [everything], split=SPLIT, device="cpu")
+
+    def test_a_model_of_another_catalogue(self, make_bundle, folders):
+        with pytest.raises(MismatchError, match="another catalogue"):
+            evaluate_ranking(make_bundle(seed=9), [folders / "popularity"], split=SPLIT, device="cpu")
+
+    @pytest.mark.parametrize(
+        ("models", "words"),
+        [
+            (["popularty"], "did you mean 'popularity'"),
+            (["vbpr:permutted"], "did you mean 'permuted'"),
+            (["popularity:noise"], "does not look at pictures"),
+            (["popularity", "popularity"], "each once"),
+            ([], "at least one"),
+        ],
+    )
+    def test_wrong_models(self, tiny_bundle, models, words):
+        with pytest.raises(SettingsError, match=words):
+            evaluate_ranking(tiny_bundle, models, split=SPLIT, device="cpu")
+
+    def test_a_wrong_part_settings_or_nothing_held_out(self, tiny_bundle):
+        with pytest.raises(SettingsError, match="no part 'train'"):
+            evaluate_ranking(tiny_bundle, ["popularity"], part="train")
+        with pytest.raises(SettingsError, match="takes VBPRSettings"):
+            evaluate_ranking(tiny_bundle, ["vbpr"], settings={"vbpr": VisualKNNSettings()}, embed=EMBED, device="cpu")
+        with pytest.raises(DataError, match="holds out nothing"):
+            evaluate_ranking(tiny_bundle, ["popularity"], split=SplitSettings(protocol="all"))
