@@ -431,9 +431,9 @@ def serve(
     data: Annotated[Path, typer.Option("--data", help="The bundle that is served.")],
     recommender: Annotated[Path, typer.Option("--recommender")],
     gan: Annotated[Path | None, typer.Option(help="Without one, the service recommends but does not design.")] = None,
-    host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535)] = 8000,
-    device: Device = "auto",
+    host: Annotated[str | None, typer.Option("--host", help="Address to listen on (default: 127.0.0.1).")] = None,
+    port: Annotated[int | None, typer.Option("--port", min=0, max=65535, help="(default: 8000).")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")] = None,
 ) -> None:
     """Serve recommendations and designs over HTTP, with a page at /."""
     from service.run import serve as run_service

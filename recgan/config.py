@@ -241,7 +241,10 @@ class VBPRSettings(Settings):
     projection_regularisation: float = Field(0.0, ge=0)
     """L2 on E and b'."""
     bias_regularisation: float = Field(0.01, ge=0)
-    """L2 on the biases of the items of each triple."""
+    """L2 on how far the biases of the items of each triple are from the log of their popularity."""
+    cold_bias: float | None = None
+    """Bias of an item without an interaction, 0 being that of an item of mean popularity: raise it to have new items
+    recommended more. None: what popularity so far tells of such items."""
     patience: int = Field(5, ge=1)
     """Stop after this many epochs without a better validation AUC; the best epoch is kept."""
     features: FeatureKind = "real"
@@ -255,13 +258,14 @@ class Recipe(Settings):
     latent_dim: int = Field(128, ge=1)
     latent_std: float = Field(1.0, gt=0)
     """z ~ N(0, latent_std^2)."""
-    generator_width: int = Field(64, ge=4)
-    """Channels of the generator's last hidden layer (doubled towards the input, up to 8 times)."""
-    discriminator_width: int = Field(64, ge=4)
+    generator_width: int = Field(256, ge=16)
+    """Channels where G is 4 x 4 pixels, halved each time the side doubles (``dcgan``)."""
+    discriminator_width: int = Field(256, ge=16)
+    """Channels where D is 4 x 4 pixels, halved each time the side doubles (``dcgan``)."""
     class_dim: int = Field(32, ge=1)
     """Width of the class embedding (``dcgan``; ``kang2017`` uses the one-hot label)."""
     loss: Literal["least_squares", "non_saturating", "hinge"] = "least_squares"
-    batch_size: int = Field(64, ge=2)
+    batch_size: int = Field(16, ge=2)
     generator_learning_rate: float = Field(2e-4, gt=0)
     discriminator_learning_rate: float = Field(2e-4, gt=0)
     beta1: float = Field(0.5, ge=0, lt=1)

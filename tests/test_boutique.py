@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from sklearn.neighbors import NearestCentroid
 
 from recgan.dataset.boutique import CATEGORIES, draw_item, make_boutique
 from recgan.dataset.boutique.canvas import Canvas, mirrored, outline
@@ -101,17 +100,20 @@ def test_patterned_items_repeat_and_plain_ones_do_not(boutique: Bundle, pixels: 
     plain = repeats[cloth & boutique.items["pattern"].eq("plain")]
     striped = repeats[cloth & boutique.items["pattern"].isin(["striped", "gingham", "dotted"])]
     assert min(len(plain), len(striped)) >= 10
-    assert np.median(striped) > 0.4 > 4 * np.median(plain)
+    pairs = np.subtract.outer(striped.astype(float), plain.astype(float))
+    assert (pairs > 0).mean() > 0.85
+    assert np.median(striped) > 3 * np.median(plain)
 
 
 def test_categories_are_told_apart_at_32_pixels(pixels: np.ndarray) -> None:
-    """By the plainest classifier there is, on the outlines of items that it has not seen."""
+    """By the nearest mean, the plainest classifier there is, on the outlines of items that it has not seen."""
     small = np.stack([np.asarray(Image.fromarray(image).resize((32, 32), Image.Resampling.BOX)) for image in pixels])
     outlines = silhouette(small).reshape(len(small), -1).astype(np.float64)
     category = np.arange(ITEMS) % len(CATEGORIES)
     half = ITEMS // 2
-    model = NearestCentroid().fit(outlines[:half], category[:half])
-    accuracy = (model.predict(outlines[half:]) == category[half:]).mean()
+    means = np.stack([outlines[:half][category[:half] == index].mean(axis=0) for index in range(len(CATEGORIES))])
+    distance = ((outlines[half:, None] - means) ** 2).sum(axis=2)
+    accuracy = (distance.argmin(axis=1) == category[half:]).mean()
     # T-shirt, shirt, sweater and jacket share outlines; guessing among all would give 0.08.
     assert accuracy > 0.65
 
@@ -190,7 +192,7 @@ def test_every_pattern_gives_colours(pattern: str) -> None:
     assert cloth.min() > -0.3
     assert cloth.max() < 1.3
     varies = cloth.std(axis=(1, 2)).max()
-    assert varies == 0 if pattern == "plain" else varies > 0.002
+    assert varies < 1e-6 if pattern == "plain" else varies > 0.002
 
 
 def test_companions_differ_from_their_colour() -> None:

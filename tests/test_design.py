@@ -7,22 +7,31 @@ import pytest
 import torch
 from PIL import Image
 
-from recgan.config import DesignSettings, PopularitySettings, Recipe, Settings
-from recgan.dataset.pixels import TRANSFORM, to_float
+from recgan.config import (
+    DesignSettings,
+    EmbedSettings,
+    PopularitySettings,
+    Recipe,
+    Settings,
+    VBPRSettings,
+    VisualKNNSettings,
+)
+from recgan.dataset.pixels import TRANSFORM, load_pixels, to_float
 from recgan.dataset.split import Pairs
 from recgan.design import (
     MAX_DESIGNS,
     PRESETS,
     Designer,
+    load_designer,
     load_designs,
     load_preset,
     save_designs,
     seed_of_design,
 )
-from recgan.encoders import Features
+from recgan.encoders import Features, embed_items
 from recgan.errors import ArtifactError, MismatchError, NotFoundError, SettingsError
-from recgan.gan import TrainedGAN
-from recgan.recommenders import TrainingData, UserVector, VisualRecommender
+from recgan.gan import TrainedGAN, train_gan
+from recgan.recommenders import TrainingData, UserVector, VisualRecommender, train_recommender
 from recgan.recommenders.popularity import Popularity
 from recgan.recommenders.whitening import Whitening
 
@@ -339,6 +348,7 @@ def test_raising_from_progress_stops_the_search(designer):
         ({"user": "hatter", "category": "hat"}, SettingsError, "seen every item"),
         ({"user": "indifferent"}, SettingsError, "likes every picture alike"),
         ({"settings": DesignSettings(preset="defualt")}, NotFoundError, "did you mean 'default'"),
+        ({"user": UserVector(np.ones(5, dtype=np.float32))}, MismatchError, "fold the user in with this model"),
     ],
 )
 def test_what_cannot_be_designed_is_refused_with_the_mend(designer, asked, kind, message):
@@ -409,6 +419,68 @@ def test_features_of_the_real_items_at_the_gans_size_bridge_other_sizes(recommen
 def test_features_that_do_not_fit_are_refused(recommender, changes, message):
     with pytest.raises(MismatchError, match=message):
         Designer(recommender, toy_gan(size=8), real_features=features_at(**{"size": 8, **changes}), device="cpu")
+
+
+# ---- the real encoder, recommender and networks, hardly trained
+
+
+@pytest.fixture(scope="module")
+def real_designer(tiny_bundle, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("design")
+    embed = EmbedSettings(size=32)
+    train_recommender(
+        tiny_bundle, "vbpr", VBPRSettings(width=8, epochs=2), out=folder / "vbpr", embed=embed, device="cpu"
+    )
+    small = Recipe(name="small", generator_width=16, discriminator_width=16, latent_dim=16, batch_size=8)
+    train_gan(tiny_bundle, small, out=folder / "gan", size=32, images_seen=8, device="cpu")
+    return load_designer(folder / "vbpr", folder / "gan", device="cpu")
+
+
+def test_a_design_is_equal_to_the_bit_alone_and_among_others(real_designer):
+    settings = DesignSettings(samples=3, starts=2, steps=2)
+    among = real_designer.design("user-00", "dresses", 3, seed=11, settings=settings)
+    for design in among:
+        (alone,) = real_designer.design("user-00", "dresses", 1, seed=design.seed, settings=settings)
+        assert same(design, alone)
+    assert len({design.z.tobytes() for design in among}) == 3
+
+
+def test_climbing_raises_the_objective_through_the_real_networks(real_designer):
+    climbed, sampled = (
+        real_designer.design("user-01", "shoes", 2, settings=DesignSettings(samples=2, starts=1, steps=steps))
+        for steps in (8, 0)
+    )
+    for after, before in zip(climbed, sampled, strict=True):
+        assert after.settings["objective"] > before.settings["objective"]
+
+
+def test_real_items_score_as_the_recommender_prefers_their_pictures(real_designer, tiny_bundle):
+    recommender = real_designer.recommender
+    real = real_designer.real_items("user-02", "bags")
+    pixels = load_pixels(tiny_bundle, 32)[tiny_bundle.primary_images[real.rows]]
+    with torch.no_grad():
+        features = recommender.load_encoder("cpu")(to_float(pixels))
+        preferred = recommender.preference(recommender.user_vector("user-02"), features).numpy()
+    # The catalogue's whitened features are kept in 16 bits.
+    np.testing.assert_allclose(real.scores, preferred, atol=5e-3 * np.abs(preferred).max())
+
+
+def test_a_gan_of_another_size_needs_the_bundle(real_designer, tiny_bundle, tmp_path):
+    embed = EmbedSettings(size=16)
+    train_recommender(
+        tiny_bundle, "visual_knn", VisualKNNSettings(width=8), out=tmp_path / "knn", embed=embed, device="cpu"
+    )
+    small = Recipe(name="small", generator_width=16, discriminator_width=16, latent_dim=16, batch_size=8)
+    train_gan(tiny_bundle, small, out=tmp_path / "gan", size=32, images_seen=8, device="cpu")
+    with pytest.raises(MismatchError, match="--data"):
+        load_designer(tmp_path / "knn", tmp_path / "gan", device="cpu")
+    designer = load_designer(tmp_path / "knn", tmp_path / "gan", bundle=tiny_bundle, device="cpu")
+    at_32 = embed_items(tiny_bundle, EmbedSettings(size=32), device="cpu").values
+    whitened = designer.recommender.whitening.apply(at_32)
+    real = designer.real_items("user-00", "bags")
+    unit = whitened[real.rows] / np.linalg.norm(whitened[real.rows], axis=1, keepdims=True)
+    expected = unit @ designer.recommender.user_vector("user-00").values
+    np.testing.assert_allclose(real.scores, expected, atol=1e-5)
 
 
 # ---- saving

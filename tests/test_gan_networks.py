@@ -12,7 +12,7 @@ from recgan.errors import SettingsError
 from recgan.gan import build_networks, find_recipe
 from recgan.gan.networks import empty_networks
 
-SMALL = Recipe(name="small", generator_width=8, discriminator_width=8, latent_dim=8, class_dim=4)
+SMALL = Recipe(name="small", generator_width=32, discriminator_width=32, latent_dim=8, class_dim=4)
 
 
 def build(recipe: Recipe, n_classes: int, size: int, seed: int = 0) -> tuple[torch.nn.Module, torch.nn.Module]:
@@ -129,17 +129,14 @@ def test_dcgan_makes_and_judges_squares_of_its_size(size: int) -> None:
     assert discriminator(images, torch.tensor([0, 2])).shape == (2,)
 
 
-def test_dcgan_widths_double_away_from_the_image_up_to_eightfold() -> None:
-    generator, discriminator = build(SMALL, 3, 128)
-    assert [shape[:2] for shape in shapes(generator, torch.nn.ConvTranspose2d)] == [
-        (64, 64),
-        (64, 32),
-        (32, 16),
-        (16, 8),
-        (8, 3),
-    ]
+def test_dcgan_widths_halve_as_the_side_doubles_down_to_sixteen() -> None:
+    recipe = SMALL.model_copy(update={"generator_width": 72, "discriminator_width": 128})
+    generator, discriminator = build(recipe, 3, 128)
+    upwards = [shape[:2] for shape in shapes(generator, torch.nn.ConvTranspose2d)]
+    # 72, 36, 18, 9 in whole eights, and no fewer than 16
+    assert upwards == [(72, 32), (32, 16), (16, 16), (16, 16), (16, 3)]
     downwards = [shape[:2] for shape in shapes(discriminator, torch.nn.Conv2d)][:5]
-    assert downwards == [(8, 3), (16, 8), (32, 16), (64, 32), (64, 64)]
+    assert downwards == [(16, 3), (16, 16), (32, 16), (64, 32), (128, 64)]
 
 
 @pytest.mark.parametrize("size", [0, 8, 24, 48, 100])

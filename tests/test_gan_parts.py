@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,10 +16,11 @@ from recgan.gan.augment import AUGMENTATIONS, augment, flip, translate
 from recgan.gan.averaging import average_decay, calibrate_batch_norm, update_average
 from recgan.gan.data import CatalogueImages, ClassSampler
 from recgan.gan.losses import LOSSES
+from recgan.gan.networks import NETWORKS
 from recgan.gan.realism import PRIOR, real_logits, realism_scale
 from recgan.gan.sampling import BLOCK, in_blocks, sample
 
-SMALL = Recipe(name="small", generator_width=8, discriminator_width=8, latent_dim=8, class_dim=4)
+SMALL = Recipe(name="small", generator_width=32, discriminator_width=32, latent_dim=8, class_dim=4)
 REAL, FAKE = torch.tensor([1.5, 0.0]), torch.tensor([0.5, -1.0])
 
 
@@ -290,6 +292,13 @@ def test_a_sheet_shows_the_largest_classes_in_order_and_no_untrained_one() -> No
 
 
 # recipes
+
+
+def test_every_name_that_a_recipe_may_have_is_there() -> None:
+    fields = Recipe.model_fields
+    assert set(get_args(fields["loss"].annotation)) == set(LOSSES)
+    assert set(get_args(fields["network"].annotation)) == set(NETWORKS)
+    assert set(get_args(get_args(fields["augment"].annotation)[0])) == set(AUGMENTATIONS)
 
 
 def test_kang2017_has_the_published_settings() -> None:

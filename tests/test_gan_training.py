@@ -31,8 +31,8 @@ from tests.conftest import draw_item
 
 RECIPE = Recipe(
     name="small",
-    generator_width=8,
-    discriminator_width=8,
+    generator_width=16,
+    discriminator_width=16,
     latent_dim=8,
     class_dim=4,
     batch_size=4,
@@ -210,6 +210,29 @@ def test_what_exists_is_not_overwritten_unless_asked(tiny_bundle: Bundle, tmp_pa
     assert not np.array_equal(first["generator.dense.weight"], weights(tmp_path / "gan")["generator.dense.weight"])
 
 
+def test_a_recipes_own_length_is_no_other_setting(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    gan = train(tiny_bundle, tmp_path / "gan", RECIPE.model_copy(update={"images_seen": 4}), images_seen=None)
+    assert gan.manifest.metrics["images_seen"] == 4
+    longer = RECIPE.model_copy(update={"images_seen": 8})
+    gan = train(tiny_bundle, tmp_path / "gan", longer, images_seen=None, resume=True)
+    assert gan.manifest.metrics["images_seen"] == 8
+    assert gan.recipe == longer
+
+
+def test_an_object_store_takes_the_artifact(
+    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the run's working files lie here
+    url = f"memory://{tmp_path.name}/gan"
+    made = train_gan(tiny_bundle, RECIPE, out=url, size=16, images_seen=4, device="cpu")
+    assert (tmp_path / "gan.run" / "checkpoints").is_dir()
+    assert load_gan(url, "cpu").digest == made.digest
+    (tmp_path / "gan.run").rename(tmp_path / "elsewhere")
+    with pytest.raises(ArtifactError, match=r"gan' exists already"):
+        train_gan(tiny_bundle, RECIPE, out=url, size=16, images_seen=4, device="cpu")
+    assert not (tmp_path / "gan.run").exists()
+
+
 @pytest.mark.slow
 def test_a_run_killed_at_any_moment_resumes_to_the_same_bits(
     tiny_bundle: Bundle, tmp_path: Path, trained: Path
@@ -366,7 +389,7 @@ def test_bad_settings_are_refused_before_anything_is_written(
 
 def test_samples_come_to_look_like_their_class(tiny_bundle: Bundle, tmp_path: Path) -> None:
     """The mean of the samples of each class is nearest to the mean of the real images of that class."""
-    recipe = find_recipe("dcgan-lsgan").model_copy(update={"generator_width": 16, "discriminator_width": 16})
+    recipe = find_recipe("dcgan-lsgan").model_copy(update={"generator_width": 32, "discriminator_width": 32})
     gan = train(tiny_bundle, tmp_path / "gan", recipe, images_seen=6000, sheet_every=6000)
     real = to_float(load_pixels(tiny_bundle, 16)[tiny_bundle.primary_images])
     classes = torch.from_numpy(tiny_bundle.category_index)
@@ -428,7 +451,7 @@ def test_an_artifact_of_other_recipe_settings_is_refused(tiny_bundle: Bundle, tm
     train(tiny_bundle, tmp_path / "gan", images_seen=4)
     path = tmp_path / "gan" / "manifest.json"
     manifest = json.loads(path.read_text())
-    manifest["config"]["recipe"]["generator_width"] = 12
+    manifest["config"]["recipe"]["generator_width"] = 24
     path.write_text(json.dumps(manifest))
     with pytest.raises(ArtifactError, match="does not fit its recipe"):
         load_gan(tmp_path / "gan")

@@ -99,13 +99,16 @@ def test_parquet_tables_with_numbers_as_ids_and_times_as_times(tmp_path):
         {
             "user_id": [3.0, np.nan, 4.0],  # a missing id has turned whole numbers into floats
             "item_id": [12, 12, 7],
-            "timestamp": pd.to_datetime(["2024-01-01 01:00", "2024-01-02", "2024-01-03"]).tz_localize("Europe/Berlin"),
+            "timestamp": pd.to_datetime(["2024-01-01", "2024-01-02", "2024-01-03"]).tz_localize("Europe/Berlin"),
         }
     ).to_parquet(shop / "interactions.parquet")
     bundle, _ = take_in(shop, tmp_path / "out")
     assert bundle.items["item_id"].to_list() == ["12", "7"]
     assert bundle.interactions["user_id"].to_list() == ["3", "4"]
-    assert bundle.interactions["timestamp"].to_list() == [pd.Timestamp("2024-01-01"), pd.Timestamp("2024-01-02 23:00")]
+    assert bundle.interactions["timestamp"].to_list() == [
+        pd.Timestamp("2023-12-31 23:00"),
+        pd.Timestamp("2024-01-02 23:00"),
+    ]
     assert refusals(bundle) == [("interaction", "12", "missing_id", "interactions.parquet:2")]
 
 

@@ -111,17 +111,23 @@ def test_a_field_without_end_is_refused_and_read_on(tmp_path):
     assert len(refused) == 100_000  # the opening line, and each of its lines that has one field
 
 
+def _rows(characters):
+    row = st.tuples(*[st.text(st.sampled_from(characters), max_size=5)] * 3)
+    return st.lists(row.filter(lambda fields: "".join(fields).strip()), max_size=12)
+
+
 @pytest.mark.parametrize("block", [1, 7, 64, 1 << 20])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
-    rows=st.lists(
-        st.tuples(*[st.text(st.sampled_from('ab0"\n\r,; é'), max_size=5)] * 3).filter(lambda row: "".join(row).strip()),
-        max_size=12,
+    # The csv module does not quote a bare carriage return unless it quotes everything.
+    rows_and_quoting=st.one_of(
+        st.tuples(_rows('ab0"\n\r,; é'), st.just(csv.QUOTE_ALL)),
+        st.tuples(_rows('ab0"\n,; é'), st.just(csv.QUOTE_MINIMAL)),
     ),
-    quoting=st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),
     end=st.sampled_from(["\n", "\r\n"]),
 )
-def test_what_the_csv_module_writes_is_read_back(tmp_path_factory, block, rows, quoting, end):
+def test_what_the_csv_module_writes_is_read_back(tmp_path_factory, block, rows_and_quoting, end):
+    rows, quoting = rows_and_quoting
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, quoting=quoting, lineterminator=end)
     writer.writerow(["x", "y", "z"])

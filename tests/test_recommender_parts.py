@@ -74,7 +74,7 @@ class TestWhitening:
         with pytest.raises(DataError, match="at least two"):
             Whitening.fit(features[:1], 4)
         features[123, 4] = np.inf
-        with pytest.raises(DataError, match="item 123 .*not finite"):
+        with pytest.raises(DataError, match=r"item 123 .*not finite"):
             Whitening.fit(features, 4)
 
 

@@ -50,7 +50,7 @@ def average_encoder() -> Encoder:
 def settings_of(name):
     """Settings under which a model learns this small catalogue in a second."""
     if name == "vbpr":
-        return VBPRSettings(latent_dim=4, visual_dim=4, width=16, epochs=15, batch_size=32)
+        return VBPRSettings(latent_dim=4, visual_dim=4, width=16, epochs=15, batch_size=32, cold_bias=0)
     if name == "bpr":
         return BPRSettings(factors=8, learning_rate=0.1, epochs=300)
     if name == "als":
@@ -143,9 +143,7 @@ class TestLearning:
     def test_held_out_items_score_above_the_rest(self, learning_model, split):
         known = concatenated(split.train, split.validation, split.withheld, split.test)
         scores = learning_model.score(list(split.user_ids))
-        counts = rank_counts(
-            scores, split.test.users, split.test.items, known.users, known.items, split.candidates
-        )
+        counts = rank_counts(scores, split.test.users, split.test.items, known.users, known.items, split.candidates)
         cold = split.cold[split.test.items]
         assert np.nanmean(auc(counts.where(~cold), split.n_users)) > (0.85 if learning_model.visual else 0.7)
         if learning_model.visual:
@@ -225,10 +223,17 @@ class TestRecommending:
 
     def test_filters_come_before_the_top_k(self, model):
         items = model.items
-        asked = {"categories": ["new"], "where": {"colour": ["red", "blue"]}, "candidates": [f"{n:03d}" for n in range(30)]}
+        asked = {
+            "categories": ["new"],
+            "where": {"colour": ["red", "blue"]},
+            "candidates": [f"{n:03d}" for n in range(30)],
+        }
         answer = model.recommend(["user-02"], 3, exclude_seen=False, **asked)[0]
         allowed = (
-            items["available"] & (items["category"] == "new") & items["colour"].isin(["red", "blue"]) & (items.index < 30)
+            items["available"]
+            & (items["category"] == "new")
+            & items["colour"].isin(["red", "blue"])
+            & (items.index < 30)
         ).to_numpy()
         assert ids(answer) == brute_force(model, 2, allowed, 3)
         assert len(answer) == 3

@@ -197,11 +197,9 @@ class BundleWriter:
         detail: pd.Series | str = "",
     ) -> None:
         """Record every row of ``frame`` as refused for one reason."""
-        places, details = (
-            text.astype(str) if isinstance(text, pd.Series) else [text] * len(frame) for text in (where, detail)
-        )
+        places, details = (text if isinstance(text, pd.Series) else [text] * len(frame) for text in (where, detail))
         for id, about, place in zip(frame[id_column], details, places):
-            self.refuse(kind, id, reason, about, place)
+            self.refuse(kind, id, reason, str(about), str(place))
 
     def _flush_refusals(self) -> None:
         columns = zip(*self._refused) if self._refused else [()] * len(QUARANTINE_COLUMNS)
@@ -232,6 +230,7 @@ class BundleWriter:
             twice = items.loc[items["item_id"].duplicated(), "item_id"].iloc[0]
             raise DataError(f"item id '{twice}' is there twice")
         # astype(bool) would make the text "False" true.
+        items["available"] = items["available"].infer_objects()
         if not pd.api.types.is_bool_dtype(items["available"]):
             raise DataError("the items' column 'available' must be boolean")
         items["available"] = items["available"].astype(bool)

@@ -32,7 +32,7 @@ __all__ = ["ORACLE_PARTS", "StyleOracle", "StyleStandard", "taste_coefficients"]
 
 ORACLE_PARTS = ("oracle.json", "oracle.safetensors")
 _FORMAT = 1
-_BLOCK = 512
+_SCORES = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -229,9 +229,11 @@ class StyleOracle:
         popularity. Ask for some hundreds of users at a time where the catalogue is large."""
         rows = self.user_rows(user_ids)
         out = np.empty((len(rows), len(self.style)), dtype=np.float32)
-        for start in range(0, len(rows), _BLOCK):
-            block = rows[start : start + _BLOCK]
-            part = out[start : start + _BLOCK]
+        # Some users at a time, so that what is in between stays small beside the answer.
+        step = max(1, _SCORES // max(len(self.style), len(self.category_names)))
+        for start in range(0, len(rows), step):
+            block = rows[start : start + step]
+            part = out[start : start + step]
             part[:] = self._taste(block, self.style)
             part += self.popularity
             liking = np.zeros((len(block), len(self.category_names) + 1), dtype=np.float32)

@@ -126,14 +126,15 @@ def save_picture(image: Image.Image, path: str | Path, *, quality: int = 90) -> 
     building = path.with_name(f".{path.name}.building-{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(building, format=_FORMATS[ending], **options)
-        os.replace(building, path)
+        try:
+            image.save(building, format=_FORMATS[ending], **options)
+            os.replace(building, path)
+        finally:
+            building.unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(
             f"cannot write '{path}': {error.strerror or error}; check the place and try again"
         ) from error
-    finally:
-        building.unlink(missing_ok=True)
     return path
 
 

@@ -50,11 +50,13 @@ class TastePreset:
 
 
 PRESETS = {
-    # Calibrated once, by popularity's and the oracle's own AUC alone: see docs/results.
+    # Calibrated once, before any model was tuned, and by two figures alone: on fashion-product-images (2,000 users,
+    # 40,000 interactions, seeds 0 to 3; positives: each user's last interaction, negatives: all available items that
+    # the user has not taken) popularity's AUC is .588 to .595 and the oracle's own .844 to .853.
     "taste-v1": TastePreset(
-        taste_scale=2.15,
+        taste_scale=2.2,
         affinity_scale=2.0,
-        popularity_scale=0.45,
+        popularity_scale=0.4,
         more_categories=2.0,
         most_categories=6,
         exposed=1000,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import recgan
 from recgan.config import DesignSettings, EmbedSettings
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.pixels import to_float
+from recgan.design.fitting import check_fit
 from recgan.design.objective import (
     Objective,
     Term,
@@ -23,6 +23,7 @@ from recgan.design.objective import (
     preference_term,
 )
 from recgan.design.presets import PRESETS
+from recgan.design.real_items import RealItems, unit_rows
 from recgan.design.results import Design
 from recgan.design.search import Space, search
 from recgan.device import resolve_device
@@ -33,7 +34,7 @@ from recgan.gan.sampling import design_seeds, latents
 from recgan.progress import Progress, quiet
 from recgan.recommenders import Recommender, UserVector, VisualRecommender, load_recommender
 
-__all__ = ["MAX_DESIGNS", "Designer", "RealItems", "load_designer", "seed_of_design"]
+__all__ = ["MAX_DESIGNS", "Designer", "load_designer", "seed_of_design"]
 
 MAX_DESIGNS = 256
 """Designs that one request may ask for."""
@@ -50,31 +51,6 @@ def seed_of_design(seed: int, place: int) -> int:
         return seed
     high, low = np.random.SeedSequence([seed, place]).generate_state(2, np.uint32)
     return (int(high) << 21 | int(low) >> 11) & MAX_SEED
-
-
-@dataclass(frozen=True)
-class RealItems:
-    """What a design is compared with: the category's items with a picture, in stock or not, less those the user has
-    seen."""
-
-    rows: np.ndarray
-    """Their rows in the recommender's catalogue, int64 [m]."""
-    item_ids: np.ndarray
-    """Object array [m] of str."""
-    scores: np.ndarray
-    """The user's preference for each, as designs are scored, float32 [m]."""
-    directions: np.ndarray
-    """Their whitened features at unit length, float32 [m, width]."""
-
-    def percentile(self, score: float) -> float:
-        """Return the share, in percent, of the items that score below ``score``."""
-        return 100.0 * float(np.mean(self.scores < score))
-
-    def nearest(self, features: np.ndarray, k: int) -> list[tuple[str, float]]:
-        """Return the ``k`` items nearest to whitened ``features`` [width] by cosine distance (1 - cosine, 0 to 2)."""
-        distances = 1 - self.directions @ _unit(features[None])[0]
-        order = np.argsort(distances, kind="stable")[:k]
-        return [(str(self.item_ids[row]), max(0.0, float(distances[row]))) for row in order]
 
 
 class Designer:
@@ -120,7 +96,7 @@ class Designer:
             )
         if device != "auto" and resolve_device(device) != gan.device:
             raise SettingsError(f"the GAN was loaded on {gan.device}, not on {device}; load it with device='{device}'")
-        _check_fit(recommender, gan, real_features)
+        check_fit(recommender, gan, real_features)
         self.recommender = recommender
         self.gan = gan
         self.device = gan.device
@@ -146,7 +122,7 @@ class Designer:
         """
         vector = self._vector(user)
         self.gan.class_index(category)
-        in_category = np.flatnonzero(self.recommender.items["category"].to_numpy() == category)
+        in_category = np.flatnonzero(self.recommender.items["category"].to_numpy()[: self._comparable] == category)
         features = self._features(in_category)
         pictured = features.any(axis=1)  # an item without a picture has zeros for features
         if not pictured.any():
@@ -158,7 +134,7 @@ class Designer:
                 "choose another category"
             )
         rows, features = in_category[left], features[left]
-        return RealItems(rows, self.recommender.item_ids[rows], self._scores(vector, features), _unit(features))
+        return RealItems(rows, self.recommender.item_ids[rows], self._scores(vector, features), unit_rows(features))
 
     def design(
         self,
@@ -186,6 +162,7 @@ class Designer:
 
         Raises:
             NotFoundError: an unknown user, category or preset.
+            MismatchError: the user vector is another model's.
             SettingsError: n or seed out of range; the user has no history; no real item is left to compare with.
             TrainingError: the search met values that are not finite.
         """
@@ -203,7 +180,7 @@ class Designer:
         z = torch.stack([latents(design_seeds(one, settings.samples), prior) for one in seeds])
         found = search(
             Space(self.gan.generator, self._encoder),
-            self._objective(vector, real, category, settings, std),
+            self._objective(vector, real, settings, std),
             z.to(self.device),
             self.gan.class_index(category),
             settings,
@@ -232,16 +209,14 @@ class Designer:
 
     # ---- parts
 
-    def _objective(
-        self, vector: UserVector, real: RealItems, category: str, settings: DesignSettings, std: float
-    ) -> Objective:
+    def _objective(self, vector: UserVector, real: RealItems, settings: DesignSettings, std: float) -> Objective:
         def preference(features: Tensor) -> Tensor:
             return self.recommender.preference(vector, features)
 
         if settings.preference == "raw":
             liking: Term = preference_term(preference)
         else:
-            mean, spread = self._spread(vector, real, category)
+            mean, spread = self._unit(vector, real)
             liking = preference_term(preference, mean=mean, std=spread)
         if settings.realism == "least_squares":
             realism = least_squares_realism(self.gan.discriminator)
@@ -251,20 +226,23 @@ class Designer:
             [(1.0, liking), (settings.realism_weight, realism), (settings.prior_weight, latent_shell(std))]
         )
 
-    def _spread(self, vector: UserVector, real: RealItems, category: str) -> tuple[float, float]:
+    def _unit(self, vector: UserVector, real: RealItems) -> tuple[float, float]:
         """Return mean and standard deviation of the user's preference over the category's real items."""
-        scores = real.scores.astype(np.float64)
-        spread = float(scores.std())
-        if spread <= 1e-6 * max(1e-6, float(np.abs(scores).max())):
-            # One item, or all alike: the unit is taken from the whole catalogue.
-            features = self._features(np.arange(len(self.recommender.items)))
-            spread = float(self._scores(vector, features[features.any(axis=1)]).astype(np.float64).std())
+        spread = _spread(real.scores)
+        if spread == 0:  # one item, or all alike: the unit is taken from the whole catalogue
+            features = self._features(np.arange(self._comparable))
+            spread = _spread(self._scores(vector, features[features.any(axis=1)]))
         if spread == 0:
             raise SettingsError(
                 f"the {self.recommender.name} likes every picture alike for this user, so there is nothing to climb; "
                 "train it longer, or choose another user"
             )
-        return float(scores.mean()), spread
+        return float(real.scores.mean()), spread
+
+    @property
+    def _comparable(self) -> int:
+        """How many items, from the first, have features at the GAN's size."""
+        return len(self.recommender.items if self._real_features is None else self._real_features)
 
     def _features(self, rows: np.ndarray) -> np.ndarray:
         """Return the whitened features of items of the recommender's catalogue, float32 [n, width]."""
@@ -273,6 +251,12 @@ class Designer:
 
     def _vector(self, user: str | UserVector) -> UserVector:
         if isinstance(user, UserVector):
+            width = self.recommender.item_factors.shape[1]
+            if user.values.shape != (width,):
+                raise MismatchError(
+                    f"a user vector of {len(user.values)} values does not fit this {self.recommender.name} of {width}; "
+                    "fold the user in with this model"
+                )
             return user
         vector = self.recommender.user_vector(user)
         if not len(vector.seen):
@@ -357,41 +341,7 @@ def load_designer(
     return Designer(loaded, generator, real_features=real_features, device=device)
 
 
-def _check_fit(recommender: VisualRecommender, gan: TrainedGAN, real_features: Features | None) -> None:
-    if recommender.catalogue_digest != gan.catalogue_digest:
-        raise MismatchError(
-            "the recommender and the GAN were trained on different catalogues "
-            f"({recommender.catalogue_digest[:12]} and {gan.catalogue_digest[:12]}); train both on the same bundle"
-        )
-    if list(recommender.category_names) != list(gan.category_names):
-        raise MismatchError(
-            "the recommender and the GAN order the categories differently; train both on the same bundle"
-        )
-    if real_features is None:
-        size, transform, mend = recommender.size, recommender.transform, f"train the recommender with --size {gan.size}"
-    else:
-        size, transform, mend = real_features.size, real_features.transform, f"embed the bundle with --size {gan.size}"
-        if real_features.encoder_digest != recommender.encoder_digest:
-            raise MismatchError(
-                f"the real items were embedded by another encoder ({real_features.encoder}) than the recommender's "
-                f"({recommender.encoder_name}); embed the bundle with --encoder {recommender.encoder_name}"
-            )
-        if len(real_features.values) != len(recommender.items):
-            raise MismatchError(
-                f"there are features of {len(real_features.values)} real items, and the recommender knows "
-                f"{len(recommender.items)}; embed the bundle that it was trained on"
-            )
-    if size != gan.size:
-        raise MismatchError(
-            f"the recommender was shown images of {size} px and the GAN makes {gan.size} px, so a design and a real "
-            f"item would be seen differently; {mend}, or give the bundle (--data)"
-        )
-    if transform != gan.transform:
-        raise MismatchError(
-            f"the recommender was shown pixels made by '{transform}', and the GAN learned from '{gan.transform}'; "
-            "train both with one version of recgan"
-        )
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+def _spread(scores: np.ndarray) -> float:
+    """Return the standard deviation, or 0 where rounding alone makes the scores differ."""
+    spread = float(scores.astype(np.float64).std())
+    return spread if spread > 1e-6 * float(np.abs(scores).max()) else 0.0

@@ -66,7 +66,9 @@ class Encoder(nn.Module):
         self.input_size = input_size
         self.body = body
         # From [-1, 1] at once: (x + 1) / 2 is the pixel in [0, 1].
-        self.register_buffer("mean", (2 * torch.tensor(mean, dtype=torch.float32) - 1).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer(
+            "mean", (2 * torch.tensor(mean, dtype=torch.float32) - 1).view(1, 3, 1, 1), persistent=False
+        )
         self.register_buffer("std", (2 * torch.tensor(std, dtype=torch.float32)).view(1, 3, 1, 1), persistent=False)
         self.requires_grad_(False)
         self.eval()
@@ -110,7 +112,9 @@ class Encoder(nn.Module):
         normalised = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         features = self.body(normalised)
         if features.shape != (len(images), self.dim):
-            raise AssertionError(f"the body of '{self.name}' gave {list(features.shape)}, not [{len(images)}, {self.dim}]")
+            raise AssertionError(
+                f"the body of '{self.name}' gave {list(features.shape)}, not [{len(images)}, {self.dim}]"
+            )
         return features
 
 
@@ -146,4 +150,4 @@ def load_encoder(name: str, device: str = "auto") -> Encoder:
         known = encoder_names()
         hint = nearest_name(name, known) or f"; the encoders are: {', '.join(known)}, torchvision:MODEL"
         raise SettingsError(f"there is no encoder '{name}'{hint}")
-    return encoder.to(target, memory_format=torch.channels_last)
+    return encoder.to(target).to(memory_format=torch.channels_last)

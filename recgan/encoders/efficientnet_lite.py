@@ -9,6 +9,7 @@ reads 0.895 from features made so, and 0.877 with torchvision's mean and spread.
 from __future__ import annotations
 
 import importlib
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -80,7 +81,10 @@ def _fuse(network: nn.Module) -> None:
     _fuse_pairs(network, pairs)
     for block in network._blocks:  # type: ignore[union-attr]
         has_expansion = hasattr(block, "_expand_conv")
-        _fuse_pairs(block, ({"_expand_conv": "_bn0"} if has_expansion else {}) | {"_depthwise_conv": "_bn1", "_project_conv": "_bn2"})
+        _fuse_pairs(
+            block,
+            ({"_expand_conv": "_bn0"} if has_expansion else {}) | {"_depthwise_conv": "_bn1", "_project_conv": "_bn2"},
+        )
     for module in network.modules():
         if isinstance(module, nn.ReLU6):
             module.inplace = True
@@ -99,4 +103,4 @@ def _fuse_pairs(owner: nn.Module, pairs: dict[str, str]) -> None:
 
 
 for _variant in _INPUT_SIZE:
-    register_encoder(f"efficientnet_lite{_variant}", lambda variant=_variant: load_efficientnet_lite(variant))
+    register_encoder(f"efficientnet_lite{_variant}", partial(load_efficientnet_lite, _variant))

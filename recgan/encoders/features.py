@@ -99,9 +99,8 @@ def embed_items(
                 features = embed_pixels(encoder, pixels[rows], batch_size=settings.batch_size)
                 if not np.isfinite(features).all():
                     row = start + int(np.flatnonzero(~np.isfinite(features).all(axis=1))[0])
-                    raise DataError(
-                        f"encoder '{encoder.name}' gave a feature that is not finite for item '{bundle.item_ids[item[row]]}'"
-                    )
+                    where = bundle.item_ids[item[row]]
+                    raise DataError(f"encoder '{encoder.name}' gave a feature that is not finite for item '{where}'")
                 np.add.at(out, item[rows], features / counts[item[rows], None].astype(np.float32))
                 progress(f"encoding images ({encoder.name})", rows.stop, len(pixels))
             out.flush()

@@ -37,7 +37,8 @@ def load_torchvision_encoder(name: str) -> Encoder:
         network.load_state_dict(weights.get_state_dict(progress=False, check_hash=True, weights_only=True))
     except (URLError, OSError) as error:
         raise NotFoundError(
-            f"the weights of '{name}' cannot be downloaded ({error}); use --encoder efficientnet_lite0, which needs no network"
+            f"the weights of '{name}' cannot be downloaded ({error}); "
+            "use --encoder efficientnet_lite0, which needs no network"
         ) from error
     head = next((candidate for candidate in _HEADS if hasattr(network, candidate)), None)
     if head is None:

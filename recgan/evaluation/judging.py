@@ -87,7 +87,9 @@ class Protocol:
             users = self.users[start : start + step]
             scores = scorer(users)
             if scores.shape != (len(users), self.split.n_items):
-                raise AssertionError(f"a scorer gave {scores.shape} for {len(users)} users and {self.split.n_items} items")
+                raise AssertionError(
+                    f"a scorer gave {scores.shape} for {len(users)} users and {self.split.n_items} items"
+                )
             rows, items = self._held_out.pairs(users)
             known_rows, known_items = self._known.pairs(users)
             counts = rank_counts(scores, rows, items, known_rows, known_items, self.split.candidates)
@@ -110,7 +112,7 @@ class Protocol:
     def _lists(
         self, scores: np.ndarray, rows: np.ndarray, items: np.ndarray, known_rows: np.ndarray, known_items: np.ndarray
     ) -> np.ndarray:
-        """Return the items of everybody's list, one after the other: what is judged may be in it, what is known may not."""
+        """Return the items of all users' lists in one array: what is judged may be in a list, what is known may not."""
         open_scores = np.where(self.split.candidates, scores, -np.inf)
         open_scores[known_rows, known_items] = -np.inf
         open_scores[rows, items] = scores[rows, items]

@@ -122,7 +122,9 @@ def _parse(model: str | Path) -> tuple[str, str, str]:
         if not recommender_type(name).visual:
             raise SettingsError(f"'{name}' does not look at pictures, so it has no control '{kind}'")
         if kind not in CONTROLS:
-            raise SettingsError(f"there is no control '{kind}'{nearest_name(kind, CONTROLS)}; use {', '.join(CONTROLS)}")
+            raise SettingsError(
+                f"there is no control '{kind}'{nearest_name(kind, CONTROLS)}; use {', '.join(CONTROLS)}"
+            )
         return text, name, kind
     if Path(text).exists():
         return text, text, "saved"
@@ -217,7 +219,9 @@ def _figures(
         share = {}
         if truth and name != "oracle":
             share = {g: (values[name]["auc"][g] - 0.5) / (values["oracle"]["auc"][g] - 0.5) for g in GROUPS}
-        return ModelFigures(values[name], limits[name], everyone[name].lists, share, about.get(name, {"model": "oracle"}))
+        return ModelFigures(
+            values[name], limits[name], everyone[name].lists, share, about.get(name, {"model": "oracle"})
+        )
 
     return {name: figures_of(name) for name in judged}, figures_of("oracle") if truth else None, comparisons
 
@@ -233,6 +237,8 @@ def _pairs_to_compare(judged: Mapping[str, Judged], about: Mapping[str, dict[str
         if image_free:
             pairs.append((name, max(image_free, key=mean.__getitem__)))
         pairs += [
-            (name, other) for other in judged if about[other]["control"] and about[other]["model"] == about[name]["model"]
+            (name, other)
+            for other in judged
+            if about[other]["control"] and about[other]["model"] == about[name]["model"]
         ]
     return pairs

@@ -105,7 +105,14 @@ class RankingReport:
             caption="95% bootstrap intervals over users in brackets; exact, unsampled",
         )
         table.add_column("model")
-        columns = [("auc", "all"), ("auc", "warm"), ("auc", "cold"), ("ndcg@20", "all"), ("recall@20", "all"), ("recall@20", "cold")]
+        columns = [
+            ("auc", "all"),
+            ("auc", "warm"),
+            ("auc", "cold"),
+            ("ndcg@20", "all"),
+            ("recall@20", "all"),
+            ("recall@20", "cold"),
+        ]
         for metric, group in columns:
             table.add_column(f"{metric} {group}", justify="right")
         table.add_column("coverage@20", justify="right")
@@ -115,7 +122,9 @@ class RankingReport:
         if self.oracle:
             lines.append(("oracle", self.oracle))
         for name, figures in lines:
-            cells = [_cell(figures.values[metric][group], figures.intervals[metric][group]) for metric, group in columns]
+            cells = [
+                _cell(figures.values[metric][group], figures.intervals[metric][group]) for metric, group in columns
+            ]
             cells.append(f"{figures.lists['coverage@20']:.1%}")
             if self.oracle:
                 cells.append(f"{figures.share['all']:.1%}" if figures.share else "")

@@ -130,12 +130,14 @@ def _write(out: Path, text: str) -> None:
     building = out.with_name(f".{out.name}.{uuid.uuid4().hex}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with open(building, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(building, out)
+        try:
+            with open(building, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(building, out)
+        except BaseException:
+            building.unlink(missing_ok=True)
+            raise
     except OSError as error:
         raise StorageError(f"cannot write '{out}': {error.strerror or error}; check the place and try again") from error
-    finally:
-        building.unlink(missing_ok=True)

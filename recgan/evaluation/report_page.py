@@ -45,7 +45,7 @@ def page_contents(
         "ranking": _ranking(ranking),
         "generator": _generator(bundle, designer, seed),
         "users": users,
-        "simulated": ranking.simulated,
+        "simulated": taste is not None,
         "pseudo_users": ranking.pseudo_users,
     }
 
@@ -193,8 +193,8 @@ def _user(
         real_truth = taste.percentiles_of_items(user_id, category, real.rows[best], real.rows)
 
     def judged(score: float, percentile: float, place: int, truth: list[float]) -> list[str]:
-        lines = [f"score {score:.2f}, above {percentile:.0f}%"]
-        return [*lines, f"true taste: above {truth[place]:.0f}%"] if truth else lines
+        lines = [f"score {score:.2f}", f"above {percentile:.0f}%"]
+        return [*lines, f"true taste {truth[place]:.0f}%"] if truth else lines
 
     shown = sorted(range(len(designs)), key=lambda place: -designs[place].score)
     return {

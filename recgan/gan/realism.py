@@ -40,7 +40,7 @@ def real_logits(
         real = images(indices)
         return discriminator(real, class_index[indices].to(real.device))
 
-    return in_blocks(judge, torch.arange(len(class_index)), block=BLOCK).double().cpu().numpy()
+    return in_blocks(judge, torch.arange(len(class_index)), block=BLOCK).cpu().double().numpy()
 
 
 def realism_scale(logits: np.ndarray, class_index: np.ndarray, n_classes: int) -> tuple[np.ndarray, np.ndarray]:

@@ -17,9 +17,10 @@ import math
 import shutil
 from pathlib import Path
 
+import fsspec
 import torch
 
-from recgan.artifacts import write_artifact
+from recgan.artifacts import MANIFEST, write_artifact
 from recgan.config import Recipe
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.pixels import TRANSFORM
@@ -104,7 +105,8 @@ def train_gan(
         state=new_state(recipe, networks, rng, where),
         folder=folder,
         identity={
-            "recipe": recipe.model_dump(mode="json"),
+            # Its own length may change: a run can be trained further.
+            "recipe": recipe.model_dump(mode="json", exclude={"epochs", "images_seen"}),
             "size": size,
             "seed": seed,
             "catalogue": bundle.catalogue_digest,
@@ -120,7 +122,6 @@ def train_gan(
     target = images_seen if images_seen is not None else default_length(recipe, len(images))
     run.train(target, sheet_every=sheet_every, checkpoint_seconds=checkpoint_seconds, progress=progress)
 
-    progress("judging real images", 0, 1)
     judged = images if all_images else CatalogueImages.of(bundle, size, ("validation",), where, progress)
     _write(run, out, bundle, judged if len(judged) else images, overwrite=overwrite or resume)
     return load_gan(out, device)
@@ -144,12 +145,20 @@ def _check_places(out: str | Path, folder: Path, *, resume: bool, overwrite: boo
         if not folder.is_dir():
             raise ArtifactError(f"there is no run to resume at '{folder}'; train without --resume")
         return
-    here = [folder] if _is_remote(str(out)) else [Path(str(out).removeprefix("file://")), folder]
-    for path in here:
-        if path.exists() and not overwrite:
-            raise ArtifactError(
-                f"'{path}' exists already; go on with --resume, begin anew with --overwrite, or choose another --out"
-            )
+    if overwrite:
+        return
+    url = str(out).removeprefix("file://")
+    if _is_remote(url):
+        store, root = fsspec.core.url_to_fs(url)
+        taken = url if store.exists(f"{root}/{MANIFEST}") else None
+    else:
+        taken = url if Path(url).exists() else None
+    if taken is None and folder.exists():
+        taken = str(folder)
+    if taken is not None:
+        raise ArtifactError(
+            f"'{taken}' exists already; go on with --resume, begin anew with --overwrite, or choose another --out"
+        )
 
 
 def default_length(recipe: Recipe, training_images: int) -> int:
@@ -172,7 +181,7 @@ def _write(run: TrainingRun, out: str | Path, bundle: Bundle, judged: CatalogueI
         kind=KIND,
         format_version=FORMAT_VERSION,
         name=run.recipe.name,
-        config={"recipe": run.identity["recipe"], "size": run.identity["size"]},
+        config={"recipe": run.recipe.model_dump(mode="json"), "size": run.identity["size"]},
         parents={"catalogue": bundle.catalogue_digest, "images": bundle.images_digest},
         overwrite=overwrite,
     ) as writer:

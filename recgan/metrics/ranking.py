@@ -46,9 +46,7 @@ class RankCounts:
 
     def where(self, mask: np.ndarray) -> RankCounts:
         """Return the positives that a mask [n] selects."""
-        return RankCounts(
-            self.users[mask], self.scores[mask], self.above[mask], self.ties[mask], self.negatives[mask]
-        )
+        return RankCounts(self.users[mask], self.scores[mask], self.above[mask], self.ties[mask], self.negatives[mask])
 
 
 def rank_counts(
@@ -86,7 +84,9 @@ def rank_counts(
         own = positive_scores[part, None]
         above[part] = np.count_nonzero(against > own, axis=1)
         ties[part] = np.count_nonzero(against == own, axis=1)
-    return RankCounts(np.asarray(positive_rows, np.int64), positive_scores, above, ties, negatives_of_row[positive_rows])
+    return RankCounts(
+        np.asarray(positive_rows, np.int64), positive_scores, above, ties, negatives_of_row[positive_rows]
+    )
 
 
 def auc(counts: RankCounts, n_users: int) -> np.ndarray:

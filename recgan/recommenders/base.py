@@ -121,9 +121,13 @@ class Recommender(ABC):
     def _check_factors(self) -> None:
         shapes = (len(self.user_ids), len(self.items))
         if (len(self.user_factors), len(self.item_factors)) != shapes:
-            raise AssertionError(f"{self.name}: factors of {self.user_factors.shape}, {self.item_factors.shape} for {shapes}")
+            raise AssertionError(
+                f"{self.name}: factors of {self.user_factors.shape}, {self.item_factors.shape} for {shapes}"
+            )
         if not (np.isfinite(self.user_factors).all() and np.isfinite(self.item_factors).all()):
-            raise TrainingError(f"{self.name}: the training diverged (factors are not finite); lower the learning rates")
+            raise TrainingError(
+                f"{self.name}: the training diverged (factors are not finite); lower the learning rates"
+            )
 
     # ---- asking
 
@@ -140,7 +144,9 @@ class Recommender(ABC):
         """
         self._require_fitted()
         vectors, _ = self._users(user_ids)
-        factors = self.item_factors if item_ids is None else self.item_factors[rows_of(self._item_index, item_ids, "item")]
+        factors = (
+            self.item_factors if item_ids is None else self.item_factors[rows_of(self._item_index, item_ids, "item")]
+        )
         return vectors @ factors.T
 
     def recommend(
@@ -325,7 +331,9 @@ class Recommender(ABC):
         extra = self._factors_of_images(images) if images is not None else self.item_factors[:0]
         seen = np.union1d(liked_rows, disliked_rows)
         if len(seen) or len(extra):
-            values = self._fold_in(np.concatenate([self.item_factors[liked_rows], extra]), self.item_factors[disliked_rows], seen)
+            values = self._fold_in(
+                np.concatenate([self.item_factors[liked_rows], extra]), self.item_factors[disliked_rows], seen
+            )
         else:
             values = self.user_factors.mean(axis=0)
         return UserVector(np.asarray(values, dtype=np.float32), seen)
@@ -352,8 +360,8 @@ class Recommender(ABC):
             if isinstance(user, UserVector):
                 if user.values.shape != vectors.shape[1:]:
                     raise MismatchError(
-                        f"a user vector of {len(user.values)} values does not fit this {self.name} of {vectors.shape[1]}; "
-                        "fold the user in with this model"
+                        f"a user vector of {len(user.values)} values does not fit this {self.name} of "
+                        f"{vectors.shape[1]}; fold the user in with this model"
                     )
                 vectors[place] = user.values
                 seen.append(user.seen)

@@ -69,7 +69,8 @@ def training_data(bundle: Bundle, split: Split, features: Features | None = None
     """
     if split.n_items != len(bundle.items):
         raise MismatchError(
-            f"the split has {split.n_items:,} items, bundle '{bundle.path}' has {len(bundle.items):,}; split this bundle anew"
+            f"the split has {split.n_items:,} items, bundle '{bundle.path}' has {len(bundle.items):,}; "
+            "split this bundle anew"
         )
     if features is not None and (
         features.images_digest != bundle.images_digest or len(features.values) != len(bundle.items)
@@ -77,7 +78,8 @@ def training_data(bundle: Bundle, split: Split, features: Features | None = None
         raise MismatchError(f"the features were not made from the images of bundle '{bundle.path}'; embed it again")
     if not len(split.train):
         raise DataError(
-            f"bundle '{bundle.path}' has no training interaction in this split; use more data or a smaller --set cold_share"
+            f"bundle '{bundle.path}' has no training interaction in this split; "
+            "use more data or a smaller --set cold_share"
         )
     return TrainingData(
         user_ids=split.user_ids,

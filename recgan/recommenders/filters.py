@@ -27,7 +27,7 @@ def rows_of(index: pd.Index, ids: Sequence[str], what: str) -> np.ndarray:
         raise SettingsError(f"give a list of {what} ids, not the single string '{ids}'")
     wanted = np.empty(len(ids), dtype=object)
     wanted[:] = list(ids)
-    rows = index.get_indexer(wanted)
+    rows = index.get_indexer(pd.Index(wanted))
     if (rows < 0).any():
         missing = wanted[rows < 0][0]
         hint = "" if isinstance(missing, str) else f"; {what} ids are strings, this is {type(missing).__name__}"
@@ -87,5 +87,7 @@ def _condition(items: pd.DataFrame, where: Where) -> np.ndarray:
         return mask
     mask = np.asarray(where(items) if callable(where) else where)
     if mask.shape != (len(items),) or mask.dtype != bool:
-        raise SettingsError(f"a filter must give bool [{len(items)}], one value an item, not {mask.dtype} {list(mask.shape)}")
+        raise SettingsError(
+            f"a filter must give bool [{len(items)}], one value an item, not {mask.dtype} {list(mask.shape)}"
+        )
     return mask

@@ -26,9 +26,9 @@ def fold_in_bpr(
 ) -> np.ndarray:
     """Return the user vector that ranks liked items above others, and others above disliked ones.
 
-    It minimises the mean over pairs (better, worse) of -ln sigma(v . (better - worse)) + sum_d r_d v_d^2 / 2, the loss
-    that the users in training had, over v. The problem is convex, so Newton's method finds its one minimum, whatever the
-    start. The others are a seeded draw from the catalogue.
+    It minimises the mean over pairs (better, worse) of -ln sigma(v . (better - worse)) + sum_d r_d v_d^2 / 2, the
+    loss that the users in training had, over v. The problem is convex, so Newton's method finds its one minimum,
+    whatever the start. The others are a seeded draw from the catalogue.
 
     Args:
         item_factors: float32 [I, D].

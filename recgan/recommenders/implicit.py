@@ -45,7 +45,7 @@ class _Implicit(Recommender):
 
 
 class ImplicitBPR(_Implicit):
-    """score(u, i) = g_u . g_i + b_i (Rendle et al. 2009); the bias is the last factor, and the user's last value is 1."""
+    """score(u, i) = g_u . g_i + b_i (Rendle et al. 2009); the bias is the last factor, against a 1 of the user."""
 
     name = "bpr"
     settings_type = BPRSettings
@@ -84,7 +84,7 @@ class ImplicitBPR(_Implicit):
 
 
 class ImplicitALS(_Implicit):
-    """score(u, i) = g_u . g_i, fitted to "taken" = 1 with confidence and to the rest = 0 (Hu, Koren & Volinsky 2008)."""
+    """score(u, i) = g_u . g_i, fitted to 1 (taken) with confidence and to 0 (the rest) (Hu, Koren & Volinsky 2008)."""
 
     name = "als"
     settings_type = ALSSettings

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from recgan.errors import DataError, SettingsError
@@ -45,14 +47,16 @@ class FlatIndex:
 
         if vectors.ndim != 2 or not np.isfinite(vectors).all():
             raise DataError("an index takes finite vectors [N, d]")
-        self._faiss = faiss
+        self._faiss: Any = faiss
         self._index = faiss.IndexFlatIP(vectors.shape[1])
         self._index.add(np.ascontiguousarray(vectors, dtype=np.float32))
 
     def __len__(self) -> int:
         return self._index.ntotal
 
-    def search(self, queries: np.ndarray, k: int, allowed: np.ndarray | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
+    def search(
+        self, queries: np.ndarray, k: int, allowed: np.ndarray | None = None
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return for each query the rows with the k largest inner products, and these, largest first.
 
         Args:

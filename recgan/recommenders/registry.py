@@ -91,7 +91,8 @@ def load_recommender(folder: str | Path) -> Recommender:
         settings = kind.settings_type(**manifest.config)
     except (SettingsError, ValidationError) as error:
         raise ArtifactError(
-            f"'{folder}' holds a '{manifest.name}' of another recgan version ({str(error).splitlines()[0]}); train it again"
+            f"'{folder}' holds a '{manifest.name}' of another version of recgan "
+            f"({str(error).splitlines()[0]}); train it again"
         ) from error
     model = kind(settings)
     model.metrics = manifest.metrics

@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 
 from recgan.config import VBPRSettings
-from recgan.dataset.split import Pairs
 from recgan.device import resolve_device, torch_threads
 from recgan.errors import DataError, TrainingError
 from recgan.metrics.ranking import auc, rank_counts
 from recgan.progress import Progress
 from recgan.recommenders.data import TrainingData, UserRows, concatenated
 from recgan.recommenders.fold_in import fold_in_bpr
+from recgan.recommenders.popularity import log_popularity
 from recgan.recommenders.sampler import NegativeSampler
 from recgan.recommenders.visual import VisualRecommender
 
@@ -31,8 +31,11 @@ _CHUNK_VALUES = 1 << 23
 class VBPR(VisualRecommender):
     """score(u, i) = b_i + g_u . g_i + t_u . (E f_i) + b' . f_i, learned from triples (user, taken, not taken).
 
-    Folded into one inner product: the user's vector is [1, g_u, t_u], the item's [b_i + b' . f_i, g_i, E f_i]. An item
-    that was never trained on has b_i = 0 and g_i = 0: it is scored from its picture alone.
+    Folded into one inner product: the user's vector is [1, g_u, t_u], the item's [b_i + b' . f_i, g_i, E f_i].
+
+    b_i starts at the log of the item's popularity (`log_popularity`) and is regularised towards it. An item without an
+    interaction has no g_i and the b_i of a count of 0: apart from that constant it is scored from its picture alone,
+    whether it was in the catalogue at training or came later.
     """
 
     name = "vbpr"
@@ -44,13 +47,18 @@ class VBPR(VisualRecommender):
         features = self._look(data, settings.width, settings.whitening, settings.features, seed)
         target = resolve_device(device)
         with torch_threads():
-            trainer = _Trainer(data, torch.from_numpy(features).to(target), settings, seed)
+            prior = log_popularity(data.item_counts, data.candidates)
+            untrained = data.item_counts == 0
+            estimate = float(prior[untrained][0]) if untrained.any() else float(prior.min())
+            self._cold_bias = estimate if settings.cold_bias is None else settings.cold_bias
+            prior[untrained] = self._cold_bias
+            trainer = _Trainer(data, torch.from_numpy(features).to(target), prior, settings, seed)
             best, self.metrics = trainer.run(progress)
         arrays = {name: tensor.cpu().numpy() for name, tensor in best.items()}
         self._projection = arrays["projection"]
         self._visual_bias = arrays["visual_bias"]
         self.item_factors = self._factors(features)
-        self.item_factors[:, 0] += arrays["item_bias"]
+        self.item_factors[:, 0] += arrays["item_bias"] - self._cold_bias
         self.item_factors[:, 1 : 1 + settings.latent_dim] = arrays["item_latent"]
         factors = np.concatenate(
             [np.ones((data.n_users, 1), np.float32), arrays["user_latent"], arrays["user_visual"]], axis=1
@@ -60,11 +68,11 @@ class VBPR(VisualRecommender):
         self.user_factors = factors
 
     def factors_from(self, features: torch.Tensor) -> torch.Tensor:
-        """Return [b' . f, 0, E f] for each row f of the whitened features."""
+        """Return [b_cold + b' . f, 0, E f] for each row f of the whitened features."""
         projection = torch.as_tensor(self._projection, device=features.device)
         visual_bias = torch.as_tensor(self._visual_bias, device=features.device)
         latent = features.new_zeros(len(features), self.settings.latent_dim)
-        return torch.cat([(features @ visual_bias)[:, None], latent, features @ projection], dim=1)
+        return torch.cat([(self._cold_bias + features @ visual_bias)[:, None], latent, features @ projection], dim=1)
 
     def _fold_in(self, liked: np.ndarray, disliked: np.ndarray, seen: np.ndarray) -> np.ndarray:
         settings = self.settings
@@ -80,11 +88,13 @@ class VBPR(VisualRecommender):
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Return the arrays that the artifact holds."""
-        return {**super().tensors(), "projection": self._projection, "visual_bias": self._visual_bias}
+        own = {"projection": self._projection, "visual_bias": self._visual_bias}
+        return {**super().tensors(), **own, "cold_bias": np.array([self._cold_bias])}
 
     def restore(self, user_ids: np.ndarray, items: pd.DataFrame, tensors: Mapping[str, np.ndarray]) -> None:
         """Take over what an artifact holds."""
         self._projection, self._visual_bias = tensors["projection"], tensors["visual_bias"]
+        self._cold_bias = float(tensors["cold_bias"][0])
         super().restore(user_ids, items, tensors)
 
 
@@ -126,7 +136,9 @@ class _Trainer:
     Only the rows of a batch are touched, so a step costs the same whatever the number of users and items.
     """
 
-    def __init__(self, data: TrainingData, features: torch.Tensor, settings: VBPRSettings, seed: int) -> None:
+    def __init__(
+        self, data: TrainingData, features: torch.Tensor, prior: np.ndarray, settings: VBPRSettings, seed: int
+    ) -> None:
         self.data, self.features, self.settings = data, features, settings
         device = features.device
         self.generator = torch.Generator(device).manual_seed(seed)
@@ -138,7 +150,9 @@ class _Trainer:
         users = torch.from_numpy(data.train.users).to(device)
         trainable = self.sampler.free[users] > 0
         if not trainable.any():
-            raise DataError("every user took every item there is to learn from: there is nothing to tell apart; use more items")
+            raise DataError(
+                "every user took every item there is to learn from: there is nothing to tell apart; use more items"
+            )
         self.users = users[trainable]
         self.items = torch.from_numpy(data.train.items).to(device)[trainable]
         width, latent, visual = features.shape[1], settings.latent_dim, settings.visual_dim
@@ -151,10 +165,11 @@ class _Trainer:
             "item_latent": normal(data.n_items, latent),
             "user_visual": normal(data.n_users, visual),
             "projection": normal(width, visual),
-            "item_bias": torch.zeros(data.n_items, device=device),
+            "item_bias": torch.from_numpy(prior).to(device),
             "visual_bias": torch.zeros(width, device=device),
         }
         self.parameters["item_latent"][torch.from_numpy(data.item_counts == 0).to(device)] = 0
+        self.prior = self.parameters["item_bias"].clone()
         self.squares = {name: torch.zeros_like(value) for name, value in self.parameters.items()}
 
     def run(self, progress: Progress) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
@@ -177,7 +192,12 @@ class _Trainer:
                 best = {name: tensor.clone() for name, tensor in self.parameters.items()}
             elif epoch - best_epoch >= self.settings.patience:
                 break
-        metrics = {"best_epoch": best_epoch, "epochs": epoch, "loss": loss, "triples_per_second": epoch * len(self.users) / seconds}
+        metrics = {
+            "best_epoch": best_epoch,
+            "epochs": epoch,
+            "loss": loss,
+            "triples_per_second": epoch * len(self.users) / seconds,
+        }
         return best, metrics | ({"validation_auc": best_auc} if np.isfinite(best_auc) else {})
 
     def _epoch(self) -> float:
@@ -191,23 +211,28 @@ class _Trainer:
             self._step(users, better, worse, gradients)
         return total / len(self.users)
 
-    def _step(self, users: torch.Tensor, better: torch.Tensor, worse: torch.Tensor, gradients: dict[str, torch.Tensor]) -> None:
-        s = self.settings
-        both = torch.cat([better, worse])
-        self._step_rows("user_latent", users, gradients["user_latent"], s.learning_rate, s.latent_regularisation)
-        self._step_rows("user_visual", users, gradients["user_visual"], s.visual_learning_rate, s.visual_regularisation)
-        for name, penalty in (("item_latent", s.latent_regularisation), ("item_bias", s.bias_regularisation)):
-            rows = torch.cat([gradients[name], -gradients[name]])
-            self._step_rows(name, both, rows, s.learning_rate, penalty)
+    def _step(
+        self, users: torch.Tensor, better: torch.Tensor, worse: torch.Tensor, gradients: dict[str, torch.Tensor]
+    ) -> None:
+        s, p = self.settings, self.parameters
+        items = torch.cat([better, worse])
+        item_latent = torch.cat([gradients["item_latent"], -gradients["item_latent"]])
+        item_bias = torch.cat([gradients["item_bias"], -gradients["item_bias"]])
+        pull = s.bias_regularisation * (p["item_bias"][items] - self.prior[items])
+        user_latent = gradients["user_latent"] + s.latent_regularisation * p["user_latent"][users]
+        item_latent = item_latent + s.latent_regularisation * p["item_latent"][items]
+        user_visual = gradients["user_visual"] + s.visual_regularisation * p["user_visual"][users]
+        self._step_rows("user_latent", users, user_latent, s.learning_rate)
+        self._step_rows("item_latent", items, item_latent, s.learning_rate)
+        self._step_rows("item_bias", items, item_bias + pull, s.learning_rate)
+        self._step_rows("user_visual", users, user_visual, s.visual_learning_rate)
         for name in ("projection", "visual_bias"):
-            value, squares = self.parameters[name], self.squares[name]
-            gradient = gradients[name] / len(users) + s.projection_regularisation * value
-            squares += gradient * gradient
-            value -= s.visual_learning_rate * gradient / (squares.sqrt() + _EPSILON)
+            gradient = gradients[name] / len(users) + s.projection_regularisation * p[name]
+            self.squares[name] += gradient * gradient
+            p[name] -= s.visual_learning_rate * gradient / (self.squares[name].sqrt() + _EPSILON)
 
-    def _step_rows(self, name: str, rows: torch.Tensor, gradient: torch.Tensor, rate: float, penalty: float) -> None:
+    def _step_rows(self, name: str, rows: torch.Tensor, gradient: torch.Tensor, rate: float) -> None:
         value, squares = self.parameters[name], self.squares[name]
-        gradient = gradient + penalty * value[rows]
         squares.index_add_(0, rows, gradient * gradient)
         value.index_add_(0, rows, -rate * gradient / (squares[rows].sqrt() + _EPSILON))
 

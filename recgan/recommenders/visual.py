@@ -38,7 +38,9 @@ def pixels_of(images: Any, size: int) -> np.ndarray:
     """
     if isinstance(images, torch.Tensor):
         if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
-            raise DataError(f"image tensors must be float [N, 3, H, W] in [-1, 1], not {images.dtype} {list(images.shape)}")
+            raise DataError(
+                f"image tensors must be float [N, 3, H, W] in [-1, 1], not {images.dtype} {list(images.shape)}"
+            )
         images = to_uint8(images)
     if isinstance(images, (bytes, str, Image.Image)) or not hasattr(images, "__len__"):
         raise DataError(f"give a sequence of images, not a single {type(images).__name__}")
@@ -51,7 +53,9 @@ def pixels_of(images: Any, size: int) -> np.ndarray:
                 raise DataError(f"image {row} must be uint8 [H, W, 3], not {image.dtype} {list(image.shape)}")
             image = Image.fromarray(np.ascontiguousarray(image))
         elif not isinstance(image, Image.Image):
-            raise DataError(f"image {row} is a {type(image).__name__}; give bytes, Pillow images or uint8 arrays [H, W, 3]")
+            raise DataError(
+                f"image {row} is a {type(image).__name__}; give bytes, Pillow images or uint8 arrays [H, W, 3]"
+            )
         out[row] = letterbox(image.convert("RGB"), size)
     return out
 
@@ -142,7 +146,9 @@ class VisualRecommender(Recommender):
         """
         item_ids, categories = list(item_ids), list(categories)
         if not len(item_ids) == len(images) == len(categories):
-            raise DataError(f"{len(item_ids)} items, {len(images)} images and {len(categories)} categories: give one each")
+            raise DataError(
+                f"{len(item_ids)} items, {len(images)} images and {len(categories)} categories: give one each"
+            )
         for category in categories:
             if category not in self.category_names:
                 raise NotFoundError(f"there is no category '{category}'{nearest_name(category, self.category_names)}")

@@ -36,9 +36,7 @@ class Whitening:
         return self.matrix.shape[1]
 
     @classmethod
-    def fit(
-        cls, features: np.ndarray, width: int, rows: np.ndarray | None = None, *, power: float = 1.0
-    ) -> Whitening:
+    def fit(cls, features: np.ndarray, width: int, rows: np.ndarray | None = None, *, power: float = 1.0) -> Whitening:
         """Fit on ``features`` [N, d] (may be a memory map, read in chunks), or on the rows that the mask [N] selects.
 
         With ``power`` 1 all directions get equal variance; with 0 they keep theirs (plain PCA); in between, a

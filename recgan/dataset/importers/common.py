@@ -205,7 +205,7 @@ def _add_interactions(
     for name in ("outside_limit", "before_since"):
         if count := getattr(cleaner, name):
             writer.facts[f"interactions_{name}"] = count
-    return [f"not one of the {cleaner.seen:,} interactions could be used"] if cleaner.seen and not kept else []
+    return [f"none of the {cleaner.seen:,} interactions could be used"] if cleaner.seen and not kept else []
 
 
 def _category_warnings(categories: pd.Series) -> list[str]:
@@ -218,7 +218,7 @@ def _category_warnings(categories: pd.Series) -> list[str]:
         )
     alone = int((sizes == 1).sum())
     if alone:
-        warnings.append(f"{alone:,} categories have a single item (such as '{sizes.index[sizes == 1][0]}')")
+        warnings.append(f"categories with a single item: {alone:,} (such as '{sizes.index[sizes == 1][0]}')")
     return warnings
 
 

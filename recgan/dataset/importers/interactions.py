@@ -72,7 +72,7 @@ class InteractionCleaner:
             weights = pd.to_numeric(frame["weight"], errors="coerce").astype(np.float64)
             with np.errstate(over="ignore"):
                 bad = ~np.isfinite(weights.to_numpy().astype(np.float32))
-            detail = frame["weight"].astype(str)
+            detail = frame["weight"]
             frame = self._refuse(frame.assign(weight=weights), pd.Series(bad, frame.index), "bad_weight", file, detail)
         if "event" in frame:
             events = text(frame["event"]).str.lower()
@@ -82,7 +82,7 @@ class InteractionCleaner:
         return frame
 
     def _clean_times(self, frame: pd.DataFrame, file: str) -> pd.DataFrame:
-        detail = frame["timestamp"].astype(str)
+        detail = frame["timestamp"]
         times = parse_times(frame["timestamp"], self._options.timestamp_format)
         if len(frame) >= _SAMPLE and times.isna().all():
             present = text(frame["timestamp"])

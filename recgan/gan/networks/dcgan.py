@@ -1,7 +1,7 @@
 """A class-conditional DCGAN (Radford et al. 2016) for any square of a power of two from 16 px on.
 
 G: the class embedding joined to z; fully connected to 4 x 4; transposed 4 x 4 convolutions of stride 2 that double the
-side, with batch norm and ReLU before each; tanh. Channels halve as the side doubles, down to `Recipe.generator_width`.
+side, with batch norm and ReLU before each; tanh. Channels halve as the side doubles.
 D: 4 x 4 convolutions of stride 2 down to 4 x 4, leaky ReLU; there the class embedding is joined as constant maps and
 mixed in by a 1 x 1 convolution (Reed et al. 2016); one linear unit over the result. Weights start at N(0, 0.02^2).
 
@@ -26,8 +26,9 @@ START = 4
 COLOURS = 3
 SLOPE = 0.2
 GROUPS = 8
-MAX_GROWTH = 8
-"""Channels grow to at most this many times the narrowest layer's."""
+"""Groups of D's group norm; every width is a multiple of it."""
+MIN_WIDTH = 16
+"""Fewest channels of a layer."""
 
 
 def _doublings(size: int) -> int:
@@ -39,13 +40,17 @@ def _doublings(size: int) -> int:
     return doublings
 
 
+def _widths(top: int, size: int) -> list[int]:
+    """Channels of the layers from 4 x 4 pixels on, one for each side below ``size``."""
+    return [max(top >> power, MIN_WIDTH) // GROUPS * GROUPS for power in range(_doublings(size))]
+
+
 class DCGANGenerator(nn.Module):
     """G(z [N, latent_dim], class_index int64 [N]) -> images [N, 3, size, size] in [-1, 1]."""
 
     def __init__(self, recipe: Recipe, n_classes: int, size: int) -> None:
         super().__init__()
-        growth = [min(2**power, MAX_GROWTH) for power in reversed(range(_doublings(size)))]
-        widths = [recipe.generator_width * factor for factor in growth]
+        widths = _widths(recipe.generator_width, size)
         self.classes = nn.Embedding(n_classes, recipe.class_dim)
         # Batch norm follows, so these have no bias of their own.
         self.dense = nn.Linear(recipe.latent_dim + recipe.class_dim, widths[0] * START**2, bias=False)
@@ -72,7 +77,7 @@ class DCGANDiscriminator(nn.Module):
 
     def __init__(self, recipe: Recipe, n_classes: int, size: int) -> None:
         super().__init__()
-        widths = [recipe.discriminator_width * min(2**power, MAX_GROWTH) for power in range(_doublings(size))]
+        widths = _widths(recipe.discriminator_width, size)[::-1]
         self.classes = nn.Embedding(n_classes, recipe.class_dim)
         self.layers = nn.ModuleList(
             nn.Conv2d(width_in, width, 4, stride=2, padding=1, bias=False)
