@@ -90,6 +90,12 @@ def _fsync(path: Path) -> None:
         os.close(descriptor)
 
 
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
 @contextmanager
 def atomic_folder(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary sibling folder that becomes ``target`` when the block ends without an error.
@@ -107,11 +113,12 @@ def atomic_folder(target: str | Path, *, overwrite: bool = False) -> Iterator[Pa
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=f".{target.name}.building-", dir=target.parent))
-        os.chmod(building, 0o755)
         yield building
-        for path in sorted(building.rglob("*")):
+        allowed = ~_umask()
+        for path in [*sorted(building.rglob("*")), building]:
+            # Temporary folders and safetensors files are made for their owner alone; a service may run as another user.
+            os.chmod(path, (0o777 if path.is_dir() else 0o666) & allowed)
             _fsync(path)
-        _fsync(building)
         if target.exists():
             retired = target.with_name(f".{target.name}.replaced-{uuid.uuid4().hex}")
             os.rename(target, retired)

@@ -291,3 +291,14 @@ def test_an_atomic_folder_by_itself(tmp_path):
     assert (tmp_path / "new" / "deep" / "x").read_text() == "1"
     assert (tmp_path / "new" / "deep").stat().st_mode & 0o777 == 0o755
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["deep"]
+
+
+def test_another_user_may_read_what_the_umask_allows(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write(tmp_path / "a")
+    finally:
+        os.umask(before)
+    modes = {path.name: oct(path.stat().st_mode & 0o777) for path in [tmp_path / "a", *(tmp_path / "a").rglob("*")]}
+    assert modes.pop("a") == modes.pop("notes") == "0o750"
+    assert set(modes.values()) == {"0o640"}
