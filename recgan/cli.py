@@ -106,7 +106,7 @@ def import_(
 def boutique(
     out: Out,
     items: Annotated[int, typer.Option("--items", min=1)] = 3000,
-    size: Annotated[int, typer.Option("--size", min=32, max=256, help="Side in pixels.")] = 96,
+    size: Annotated[int, typer.Option("--size", min=64, max=128, help="Side in pixels.")] = 96,
     seed: Seed = 0,
     overwrite: Overwrite = False,
     as_json: Json = False,

@@ -49,7 +49,7 @@ def line(tmp_path_factory):
         answers[name] = json.loads(done.stdout)
 
     users = folder / "users"
-    verb("boutique", "boutique", "--items", 60, "--size", 32, "--out", folder / "boutique")
+    verb("boutique", "boutique", "--items", 60, "--size", 64, "--out", folder / "boutique")
     verb("simulate", "simulate", folder / "boutique", "--users", 30, "--interactions", 240, "--out", users)
     verb("embed", "embed", users, "--size", 32)
     verb(

@@ -1,3 +1,4 @@
+import functools
 import json
 import types
 
@@ -26,6 +27,7 @@ from recgan.design import (
     load_designs,
     load_preset,
     save_designs,
+    search,
     seed_of_design,
 )
 from recgan.encoders import Features, embed_items
@@ -433,7 +435,9 @@ def real_designer(tiny_bundle, tmp_path_factory):
     )
     small = Recipe(name="small", generator_width=16, discriminator_width=16, latent_dim=16, batch_size=8)
     train_gan(tiny_bundle, small, out=folder / "gan", size=32, images_seen=8, device="cpu")
-    return load_designer(folder / "vbpr", folder / "gan", device="cpu")
+    designer = load_designer(folder / "vbpr", folder / "gan", device="cpu")
+    designer.folder = folder
+    return designer
 
 
 def test_a_design_is_equal_to_the_bit_alone_and_among_others(real_designer):
@@ -443,6 +447,31 @@ def test_a_design_is_equal_to_the_bit_alone_and_among_others(real_designer):
         (alone,) = real_designer.design("user-00", "dresses", 1, seed=design.seed, settings=settings)
         assert same(design, alone)
     assert len({design.z.tobytes() for design in among}) == 3
+
+
+def agree(designs, others):
+    for one, other in zip(designs, others, strict=True):
+        assert one.seed == other.seed
+        assert one.score == pytest.approx(other.score, rel=0.01)
+        np.testing.assert_allclose(one.image.astype(int), other.image.astype(int), atol=2)
+
+
+def test_blocks_that_mix_designs_as_on_an_accelerator_agree_to_rounding(real_designer, monkeypatch):
+    settings = DesignSettings(samples=3, starts=2, steps=2)
+    apart = real_designer.design("user-00", "dresses", 3, seed=11, settings=settings)
+    mixed = functools.partial(search.blocks, device=torch.device("cuda"))
+    monkeypatch.setattr(search, "blocks", lambda designs, rows_each, device: mixed(designs, rows_each))
+    agree(real_designer.design("user-00", "dresses", 3, seed=11, settings=settings), apart)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_makes_the_same_designs(real_designer):
+    folder = real_designer.folder
+    on_gpu = load_designer(folder / "vbpr", folder / "gan", device="cuda")
+    settings = DesignSettings(samples=3, starts=2, steps=5)
+    designs = [designer.design("user-00", "dresses", 3, settings=settings) for designer in (real_designer, on_gpu)]
+    agree(*designs)
 
 
 def test_climbing_raises_the_objective_through_the_real_networks(real_designer):

@@ -285,6 +285,9 @@ def test_nothing_usable_is_an_error_that_says_why(tmp_path):
     (shop / "items.csv").write_text("item_id,category\nA1,a\n")
     with pytest.raises(DataError, match=r"images are called '1.png': say how with --set image_pattern"):
         take_in(shop, tmp_path / "out")
+    (shop / "items.csv").write_text("item_id,category\n")
+    with pytest.raises(DataError, match=r"no usable item is left \(no_item 2\)"):
+        take_in(shop, tmp_path / "out")
     (shop / "items.csv").write_text("item_id,category\n1,\n")
     with pytest.raises(DataError, match="--set default_category=NAME"):
         take_in(shop, tmp_path / "out")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 
 import numpy as np
 import pandas as pd
@@ -209,6 +210,34 @@ def test_without_a_table_the_folders_are_the_categories(tmp_path):
     found = dict(zip(bundle.items["item_id"], bundle.items["category"]))
     assert found == {"1": "Shirts", "02": "Shirts", "3": "Shoes"}
     assert pictures_of(bundle, "02") == [png(2)]
+
+
+def test_without_a_table_odd_names_do_no_harm(tmp_path):
+    files = {
+        "a/ 1 .jpg": png(1),
+        "a/1.png": png(2),
+        "a/none.png": png(3),
+        "a/x y.z.png": png(4),
+        "a/\U0001f457.png": png(5),
+    }
+    shop = write_files(tmp_path / "shop", files)
+    bundle, _ = take_in(shop, tmp_path / "out")
+    assert set(bundle.item_ids) == {"1", "x y.z", "\U0001f457"}
+    assert pictures_of(bundle, "1") == [png(1)]
+    assert sorted(refusals(bundle)) == [
+        ("item", "", "missing_id", "shop:a/none.png"),
+        ("item", "1", "duplicate_id", "shop:a/1.png"),
+    ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a name be any bytes")
+def test_a_file_name_that_is_no_text(tmp_path):
+    shop = write_files(tmp_path / "shop", {"a/1.png": png(1)})
+    with open(os.fsencode(shop / "a") + b"/caf\xe9.png", "wb") as file:
+        file.write(png(6))
+    bundle, _ = take_in(shop, tmp_path / "out")
+    assert set(bundle.item_ids) == {"1", "caf\\udce9"}
+    assert pictures_of(bundle, "caf\\udce9") == [png(6)]
 
 
 def test_without_a_table_equal_names_are_told_apart_by_their_paths(tmp_path):

@@ -105,6 +105,18 @@ def test_hm_transactions(tmp_path):
     assert take_in(folder, tmp_path / "o2", "since=2018-09-21", source="hm")[1].interactions == 1
 
 
+def test_hm_without_a_log_and_where_it_is_not(tmp_path):
+    folder = write_files(tmp_path / "in", {"articles.csv": ARTICLES, **HM_PHOTOS})
+    bundle, summary = take_in(folder, tmp_path / "out", source="hm")
+    assert (summary.items, summary.interactions, bundle.header.pseudo_users) == (3, 0, False)
+    with pytest.raises(DataError, match=r"holds no images\.zip or images; it holds: articles\.csv"):
+        take_in(write_files(tmp_path / "bare", {"articles.csv": ARTICLES}), tmp_path / "o2", source="hm")
+    with pytest.raises(DataError, match=r"is a file; give the folder that holds articles\.csv"):
+        take_in(folder / "articles.csv", tmp_path / "o2", source="hm")
+    with pytest.raises(DataError, match=r"does not exist; give the folder"):
+        take_in(tmp_path / "gone", tmp_path / "o2", source="hm")
+
+
 def test_hm_copurchases_make_pseudo_users_who_never_take_themselves(tmp_path):
     log = (
         "item,copurchased,weight,same_product\n"

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
-from recgan.dataset.importers.pictures import ENDINGS, Gallery, PictureStore, printable
+from recgan.dataset.importers.pictures import ENDINGS, Gallery, PictureStore
 from recgan.errors import DataError
 
 __all__ = ["items_of_images", "match_pictures", "pattern_fits"]
@@ -128,7 +128,7 @@ def items_of_images(store: PictureStore, pattern: str | None = None) -> pd.DataF
         if len({path[shared] for path in folders.values()}) > 1:
             break
         shared += 1
-    category = {name: printable(path[shared]) if len(path) > shared else "" for name, path in folders.items()}
+    category = {name: path[shared] if len(path) > shared else "" for name, path in folders.items()}
     if pattern is None:
         paths = {
             name: "/".join([*path[shared:], name.split("/")[-1].rsplit(".", 1)[0]]) for name, path in folders.items()
@@ -136,14 +136,14 @@ def items_of_images(store: PictureStore, pattern: str | None = None) -> pd.DataF
         ids = {name: path.rsplit("/", 1)[-1] for name, path in paths.items()}
         if len(set(ids.values())) < len(ids):
             ids = paths
-        ids = {name: printable(item_id) for name, item_id in ids.items()}
+        ids = {name: item_id.strip() for name, item_id in ids.items()}
         return pd.DataFrame({"item_id": ids, "category": category}, dtype=object)
     fits = pattern_fits(pattern)
     rows = {}
     for name in store.names:
         fit = next(fits(name), None)
         if fit is not None:
-            rows[name] = (printable(fit["item_id"]), printable(fit.get("category", category[name])))
+            rows[name] = (fit["item_id"].strip(), fit.get("category", category[name]))
     if not rows:
         raise DataError(f"image_pattern={pattern!r} fits no image; the first is called '{store.names[0]}'")
     frame = pd.DataFrame.from_dict(

@@ -24,7 +24,6 @@ __all__ = [
     "PictureStore",
     "check_pictures",
     "open_pictures",
-    "printable",
 ]
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
@@ -108,13 +107,13 @@ class PictureStore:
         self.label = path.name
         self._name = path.resolve().stem if path.is_file() else path.resolve().name
         self._box = box
-        self._every = frozenset(name for name in box.names() if not _hidden(name))
+        # A file's name may carry bytes that are no text: it goes by one that is.
+        self._every = {_printable(name): name for name in box.names() if not _hidden(name)}
         self.names = sorted(name for name in self._every if name.lower().endswith(ENDINGS))
 
     def picture(self, name: str, role: str = "main") -> Picture:
         """Return the picture in the file of this name."""
-        shown = printable(name)
-        return Picture(partial(self._box.read, name), f"{self.label}:{shown}", role, shown)
+        return Picture(partial(self._box.read, self._every[name]), f"{self.label}:{name}", role, name)
 
     def missing(self, mention: str) -> Picture:
         """Return a picture that is refused when it is read: a table mentions a file that is not there."""
@@ -146,8 +145,7 @@ class PictureStore:
         return found
 
 
-def printable(name: str) -> str:
-    """Return a file's name as text that UTF-8 can hold: it may carry bytes that are no text."""
+def _printable(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
