@@ -58,7 +58,7 @@ def line(tmp_path_factory):
     )
     verb(
         *("gan", "train", "gan", users, "--recipe", "dcgan-lsgan", "--size", 32, "--images-seen", 128),
-        *("--set", "generator_width=8", "--set", "discriminator_width=8", "--out", folder / "gan"),
+        *("--set", "generator_width=16", "--set", "discriminator_width=16", "--out", folder / "gan"),
     )
     return folder, answers
 
