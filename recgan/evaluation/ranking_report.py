@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 __all__ = ["Comparison", "ModelFigures", "RankingReport"]
@@ -102,22 +103,17 @@ class RankingReport:
         who = "simulated users" if self.simulated else "pseudo-users (item to item)" if self.pseudo_users else "users"
         table = Table(
             title=f"{self.bundle}: {self.part} part, {self.users:,} {who}, {self.candidates:,} candidates",
-            caption="95% bootstrap intervals over users in brackets; exact, unsampled",
+            caption="below each figure its 95% bootstrap interval over users; exact, unsampled",
+            box=box.SIMPLE,
+            padding=(0, 1, 0, 0),
         )
-        table.add_column("model")
-        columns = [
-            ("auc", "all"),
-            ("auc", "warm"),
-            ("auc", "cold"),
-            ("ndcg@20", "all"),
-            ("recall@20", "all"),
-            ("recall@20", "cold"),
-        ]
+        table.add_column("model", overflow="fold", min_width=14)
+        columns = [("auc", "all"), ("auc", "warm"), ("auc", "cold"), ("ndcg@20", "all")]
         for metric, group in columns:
-            table.add_column(f"{metric} {group}", justify="right")
-        table.add_column("coverage@20", justify="right")
+            name = metric.replace("auc", "AUC").replace("ndcg", "NDCG")
+            table.add_column(f"{name}\n{group}", justify="right", no_wrap=True)
         if self.oracle:
-            table.add_column("share of the oracle", justify="right")
+            table.add_column("share of\noracle", justify="right", no_wrap=True)
         lines = sorted(self.models.items(), key=lambda line: -line[1].values["auc"]["all"])
         if self.oracle:
             lines.append(("oracle", self.oracle))
@@ -125,7 +121,6 @@ class RankingReport:
             cells = [
                 _cell(figures.values[metric][group], figures.intervals[metric][group]) for metric, group in columns
             ]
-            cells.append(f"{figures.lists['coverage@20']:.1%}")
             if self.oracle:
                 cells.append(f"{figures.share['all']:.1%}" if figures.share else "")
             table.add_row(name, *cells)
@@ -133,7 +128,7 @@ class RankingReport:
 
 
 def _cell(value: float, limits: tuple[float, float]) -> str:
-    return "-" if math.isnan(value) else f"{value:.4f} [{limits[0]:.4f}, {limits[1]:.4f}]"
+    return "-" if math.isnan(value) else f"{value:.4f}\n[dim]{limits[0]:.3f}-{limits[1]:.3f}[/]"
 
 
 def _clean(value: Any) -> Any:
