@@ -26,7 +26,7 @@ import numpy as np
 from IPython.display import display
 
 import recgan
-from recgan.config import EmbedSettings, SimulateSettings, SplitSettings
+from recgan.config import DesignSettings, EmbedSettings, SimulateSettings, SplitSettings
 from recgan.dataset.sheets import image_grid
 
 work = Path(tempfile.mkdtemp(prefix="recgan-quickstart-"))
@@ -85,7 +85,7 @@ display(image_grid([pixels[bundle.primary_images[shown]]], labels=[f"for {user}"
 # one: this cell shows the call, `make demo` shows the result.
 
 # %%
-gan = recgan.train_gan(bundle, "dcgan-lsgan", size=32, images_seen=2000, out=work / "gan", seed=0)
+gan = recgan.train_gan(bundle, "dcgan-lsgan", size=32, images_seen=1000, sheet_every=1000, out=work / "gan", seed=0)
 
 # %% [markdown]
 # ## A design
@@ -95,6 +95,6 @@ gan = recgan.train_gan(bundle, "dcgan-lsgan", size=32, images_seen=2000, out=wor
 
 # %%
 designer = recgan.load_designer(work / "recommender", work / "gan", bundle=bundle)
-designs = designer.design(user, bundle.category_names[0], 2, seed=0)
+designs = designer.design(user, bundle.category_names[0], 2, seed=0, settings=DesignSettings(steps=10))
 display(image_grid([np.stack([d.image for d in designs])], scale=2))
 [(round(d.score, 2), round(d.percentile, 1), d.nearest[0]) for d in designs]

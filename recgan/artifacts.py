@@ -43,6 +43,8 @@ __all__ = [
 ]
 
 MANIFEST = "manifest.json"
+_UMASK = os.umask(0o022)  # it can only be read by setting it
+os.umask(_UMASK)
 _LIBRARIES = ("recgan", "torch", "torchvision", "numpy", "pandas", "pyarrow", "safetensors")
 
 
@@ -90,12 +92,6 @@ def _fsync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
-
-
 @contextmanager
 def atomic_folder(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary sibling folder that becomes ``target`` when the block ends without an error.
@@ -114,10 +110,10 @@ def atomic_folder(target: str | Path, *, overwrite: bool = False) -> Iterator[Pa
         target.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=f".{target.name}.building-", dir=target.parent))
         yield building
-        allowed = ~_umask()
         for path in [*sorted(building.rglob("*")), building]:
-            # Temporary folders and safetensors files are made for their owner alone; a service may run as another user.
-            os.chmod(path, (0o777 if path.is_dir() else 0o666) & allowed)
+            if path.is_dir() or path.stat().st_nlink == 1:  # a hard link is another folder's file too
+                # Temporary folders and safetensors files are made for their owner alone; a service may be another user.
+                os.chmod(path, (0o777 if path.is_dir() else 0o666) & ~_UMASK)
             _fsync(path)
         if target.exists():
             retired = target.with_name(f".{target.name}.replaced-{uuid.uuid4().hex}")

@@ -141,7 +141,7 @@ class SplitSettings(Settings):
     seed: int = 0
     """Chooses the cold items and, where there are no times, the held-out interactions."""
     cold_share: float = Field(0.1, ge=0, lt=1)
-    """Share of the items whose training interactions are withheld, so that they are cold."""
+    """Share of the items whose training interactions are withheld, so that they are cold (not with a given split)."""
     min_interactions: int = Field(3, ge=3)
     """Users with fewer positive interactions stay wholly in train (leave-one-out needs three)."""
     validation_share: float = Field(0.1, gt=0, lt=0.5)
@@ -203,7 +203,7 @@ class BPRSettings(Settings):
 
 
 class ALSSettings(Settings):
-    """`als`: matrix factorisation of confidences (Hu et al. 2008), by the package ``implicit``; an image-free baseline."""
+    """`als`: matrix factorisation of confidences (Hu et al. 2008), by the package ``implicit``; image-free."""
 
     factors: int = Field(64, ge=1)
     regularisation: float = Field(0.01, ge=0)
@@ -258,9 +258,9 @@ class Recipe(Settings):
     latent_dim: int = Field(128, ge=1)
     latent_std: float = Field(1.0, gt=0)
     """z ~ N(0, latent_std^2)."""
-    generator_width: int = Field(256, ge=16)
+    generator_width: int = Field(256, ge=8)
     """Channels where G is 4 x 4 pixels, halved each time the side doubles (``dcgan``)."""
-    discriminator_width: int = Field(256, ge=16)
+    discriminator_width: int = Field(256, ge=8)
     """Channels where D is 4 x 4 pixels, halved each time the side doubles (``dcgan``)."""
     class_dim: int = Field(32, ge=1)
     """Width of the class embedding (``dcgan``; ``kang2017`` uses the one-hot label)."""
@@ -277,7 +277,7 @@ class Recipe(Settings):
     class_power: float = Field(1.0, ge=0, le=1)
     """Classes are sampled in proportion to n^class_power (1: as they are; 0: evenly)."""
     epochs: float | None = Field(None, gt=0)
-    """Training length in passes over the training images, where ``--images-seen`` does not say it (published recipes)."""
+    """Passes over the training images, where ``--images-seen`` does not say the length (published recipes)."""
     images_seen: int = Field(200_000, ge=1)
     """Training length in real images shown, where neither ``--images-seen`` nor ``epochs`` says it."""
 

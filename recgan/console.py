@@ -13,13 +13,15 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+from rich.text import Text
 
 from recgan.progress import Progress
 
 __all__ = ["answer", "fail", "remark", "shown_progress"]
 
-_stderr = Console(stderr=True, highlight=False)
-_stdout = Console(highlight=False)
+# No markup: an item's id may well be "[/red]".
+_stderr = Console(stderr=True, highlight=False, markup=False)
+_stdout = Console(highlight=False, markup=False)
 _LINE_SECONDS = 10.0
 
 
@@ -50,8 +52,7 @@ def remark(text: Any) -> None:
 
 def fail(message: str) -> None:
     """Print a person's error on standard error, on one line."""
-    _stderr.print("[bold red]error:[/]", end=" ")
-    _stderr.print(" ".join(message.split()), markup=False, soft_wrap=True)
+    _stderr.print(Text.assemble(("error:", "bold red"), " ", " ".join(message.split())), soft_wrap=True)
 
 
 @contextmanager
@@ -63,12 +64,12 @@ def shown_progress() -> Iterator[Progress]:
     try:
         if _stderr.is_terminal:
             with Bars(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(compact=True),
-                TextColumn("{task.fields[note]}"),
+                TextColumn("{task.fields[note]}", markup=False),
                 console=_stderr,
             ) as bars:
                 yield _Bars(bars)

@@ -26,6 +26,7 @@ from recgan.evaluation.ranking import evaluate_ranking
 from recgan.evaluation.report import write_report
 from recgan.evaluation.showcase import ShownUser, design_for_shown, draw_users
 from recgan.gan import find_recipe, load_gan, run_folder, train_gan
+from recgan.gan.checkpoint import latest_checkpoint
 from recgan.progress import Progress, quiet
 from recgan.recommenders import load_recommender, train_recommender
 
@@ -208,7 +209,7 @@ def _gan(place: Path, bundle: Bundle, seed: int, settings: DemoSettings, device:
         images_seen=settings.images_seen,
         seed=seed,
         device=device,
-        resume=any((run / "checkpoints").glob("*")),
+        resume=latest_checkpoint(run / "checkpoints") is not None,
         # A run that was stopped before its first checkpoint has nothing to lose.
         overwrite=run.exists(),
         progress=stages.progress,

@@ -13,7 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from recgan.dataset.bundle import Bundle, BundleWriter
+from recgan.dataset.bundle import Bundle
+from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.pixels import decode_image, pixel_digest
 
 torch.set_num_threads(1)

@@ -14,7 +14,8 @@ import pandas as pd
 from fastapi.testclient import TestClient
 
 from recgan.config import DesignSettings
-from recgan.dataset.bundle import Bundle, BundleWriter
+from recgan.dataset.bundle import Bundle
+from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.pixels import decode_image, pixel_digest
 from recgan.design.results import Design
 from recgan.progress import Progress, quiet

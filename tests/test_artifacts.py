@@ -293,12 +293,18 @@ def test_an_atomic_folder_by_itself(tmp_path):
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["deep"]
 
 
-def test_another_user_may_read_what_the_umask_allows(tmp_path):
-    before = os.umask(0o027)
-    try:
-        write(tmp_path / "a")
-    finally:
-        os.umask(before)
+def test_another_user_may_read_what_the_umask_allows(tmp_path, monkeypatch):
+    monkeypatch.setattr(artifacts, "_UMASK", 0o027)
+    write(tmp_path / "a")
     modes = {path.name: oct(path.stat().st_mode & 0o777) for path in [tmp_path / "a", *(tmp_path / "a").rglob("*")]}
     assert modes.pop("a") == modes.pop("notes") == "0o750"
     assert set(modes.values()) == {"0o640"}
+
+
+def test_a_hard_linked_file_keeps_its_mode(tmp_path):
+    source = tmp_path / "source"
+    source.write_text("another folder's")
+    source.chmod(0o400)
+    with atomic_folder(tmp_path / "a") as folder:
+        os.link(source, folder / "linked")
+    assert source.stat().st_mode & 0o777 == 0o400

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from recgan.dataset import bundle_format, bundle_writer
-from recgan.dataset.bundle import Bundle, BundleWriter
+from recgan.dataset.bundle import Bundle
+from recgan.dataset.bundle_writer import BundleWriter
 from recgan.errors import ArtifactError, DataError, NotFoundError, StorageError
 
 ABOUT = {"name": "n", "licence": "l", "source": "s"}

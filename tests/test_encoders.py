@@ -14,10 +14,10 @@ from PIL import Image
 from torch import nn
 
 from recgan.config import EmbedSettings
-from recgan.dataset.bundle import BundleWriter
+from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.pixels import decode_image, letterbox, load_pixels, pixel_digest, to_float
 from recgan.encoders import Encoder, embed_items, embed_pixels, encoder_names, load_encoder, register_encoder
-from recgan.encoders.base import _LOADERS
+from recgan.encoders.registry import _LOADERS
 from recgan.errors import DataError, NotFoundError, SettingsError
 from tests.conftest import draw_item
 

@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from recgan.config import EmbedSettings, SimulateSettings, SplitSettings, VBPRSettings, VisualKNNSettings
 from recgan.dataset.simulate import simulate_users
 from recgan.dataset.split import make_split
-from recgan.encoders.base import _LOADERS, register_encoder
+from recgan.encoders.registry import _LOADERS, register_encoder
 from recgan.errors import DataError, MismatchError, SettingsError
 from recgan.evaluation.ranking import evaluate_ranking
 from recgan.recommenders import load_recommender, train_recommender

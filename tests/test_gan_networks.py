@@ -129,14 +129,14 @@ def test_dcgan_makes_and_judges_squares_of_its_size(size: int) -> None:
     assert discriminator(images, torch.tensor([0, 2])).shape == (2,)
 
 
-def test_dcgan_widths_halve_as_the_side_doubles_down_to_sixteen() -> None:
+def test_dcgan_widths_halve_as_the_side_doubles_down_to_eight() -> None:
     recipe = SMALL.model_copy(update={"generator_width": 72, "discriminator_width": 128})
     generator, discriminator = build(recipe, 3, 128)
     upwards = [shape[:2] for shape in shapes(generator, torch.nn.ConvTranspose2d)]
-    # 72, 36, 18, 9 in whole eights, and no fewer than 16
-    assert upwards == [(72, 32), (32, 16), (16, 16), (16, 16), (16, 3)]
+    # 72, 36, 18, 9, 4 in whole eights, and no fewer than eight
+    assert upwards == [(72, 32), (32, 16), (16, 8), (8, 8), (8, 3)]
     downwards = [shape[:2] for shape in shapes(discriminator, torch.nn.Conv2d)][:5]
-    assert downwards == [(16, 3), (16, 16), (32, 16), (64, 32), (128, 64)]
+    assert downwards == [(8, 3), (16, 8), (32, 16), (64, 32), (128, 64)]
 
 
 @pytest.mark.parametrize("size", [0, 8, 24, 48, 100])

@@ -19,7 +19,8 @@ from safetensors.numpy import load_file
 
 from recgan.artifacts import open_artifact
 from recgan.config import Recipe
-from recgan.dataset.bundle import Bundle, BundleWriter
+from recgan.dataset.bundle import Bundle
+from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.pixels import decode_image, load_pixels, pixel_digest, to_float
 from recgan.dataset.split import image_split
 from recgan.errors import ArtifactError, DataError, NotFoundError, SettingsError, TrainingError

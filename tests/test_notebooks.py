@@ -19,4 +19,4 @@ def test_the_notebook_runs_and_shows_pictures(path, tmp_path):
 
 
 def test_there_is_a_quickstart():
-    assert [p.stem for p in NOTEBOOKS][0] == "01_quickstart"
+    assert NOTEBOOKS[0].stem == "01_quickstart"

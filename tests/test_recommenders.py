@@ -14,11 +14,12 @@ from scipy.stats import spearmanr
 from torch import nn
 
 from recgan.config import ALSSettings, BPRSettings, EmbedSettings, PopularitySettings, SplitSettings, VBPRSettings
-from recgan.dataset.bundle import Bundle, BundleWriter
+from recgan.dataset.bundle import Bundle
+from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.pixels import decode_image, pixel_digest, to_float
 from recgan.dataset.split import make_split
 from recgan.encoders import Encoder, embed_items, register_encoder
-from recgan.encoders.base import _LOADERS
+from recgan.encoders.registry import _LOADERS
 from recgan.errors import ArtifactError, DataError, MismatchError, NotFoundError, SettingsError, TrainingError
 from recgan.metrics.ranking import auc, rank_counts
 from recgan.recommenders import (
@@ -213,7 +214,8 @@ class TestRecommending:
         answers = model.recommend([f"user-{row:02d}" for row in range(USERS)], k)
         for row, answer in enumerate(answers):
             allowed = model.items["available"].to_numpy().copy()
-            allowed[split.train.items[split.train.users == row]] = False
+            for known in (split.train, split.withheld):
+                allowed[known.items[known.users == row]] = False
             assert ids(answer) == brute_force(model, row, allowed, k)
             assert len(answer) == min(k, allowed.sum())
 

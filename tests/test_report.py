@@ -7,7 +7,8 @@ import pytest
 
 from recgan.config import DesignSettings, EmbedSettings, Recipe, SimulateSettings, VisualKNNSettings
 from recgan.dataset.boutique import make_boutique
-from recgan.dataset.bundle import Bundle, BundleWriter
+from recgan.dataset.bundle import Bundle
+from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.oracle import StyleOracle
 from recgan.dataset.pixels import load_pixels
 from recgan.dataset.simulate import simulate_users

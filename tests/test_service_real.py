@@ -21,7 +21,8 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from recgan.config import DesignSettings, EmbedSettings, Recipe, SplitSettings, VBPRSettings
-from recgan.dataset.bundle import Bundle, BundleWriter
+from recgan.dataset.bundle import Bundle
+from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.split import make_split
 from recgan.design import Designer
 from recgan.design.presets import PRESETS

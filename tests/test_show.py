@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from recgan.dataset.bundle import Bundle, BundleWriter
+from recgan.dataset.bundle import Bundle
+from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.pixels import decode_image, letterbox
 from recgan.dataset.sheets import fit_text, image_grid, label_font, save_picture
 from recgan.dataset.show import MOST_CATEGORIES, show_bundle

@@ -12,7 +12,8 @@ from PIL import Image
 
 from recgan.config import SimulateSettings
 from recgan.dataset.boutique import make_boutique
-from recgan.dataset.bundle import Bundle, BundleWriter
+from recgan.dataset.bundle import Bundle
+from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.importers import import_bundle
 from recgan.dataset.oracle import StyleOracle, StyleStandard, taste_coefficients
 from recgan.dataset.pixels import letterbox, load_pixels
@@ -426,7 +427,7 @@ def test_too_small_a_catalogue_is_refused(make_bundle: Callable[..., Bundle], tm
     two = make_bundle(items=2, users=0)
     with pytest.raises(DataError, match=r"only 2 items are available .* at least 3"):
         simulate_users(two, tmp_path / "out", SimulateSettings(users=1, interactions=3, ideals="random"))
-    with pytest.raises(DataError, match=r"no item whose picture is held out.*ideals=random"):
+    with pytest.raises(DataError, match=r"no item whose picture is held out.*--ideals random"):
         simulate_users(two, tmp_path / "out", SimulateSettings(users=1, interactions=3))
 
 

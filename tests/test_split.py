@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 
 from recgan.config import SplitSettings
-from recgan.dataset.bundle import Bundle, BundleWriter
+from recgan.dataset.bundle import Bundle
+from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.split import image_split, make_split
 from recgan.errors import DataError
 
@@ -110,6 +111,12 @@ def test_an_undirected_pair_of_pseudo_users_is_on_one_side(tmp_path):
     assert not validation & test
 
 
+def test_a_pseudo_users_seed_is_neither_an_answer_nor_a_negative(tmp_path):
+    rows = [("a", item, None) for item in "bcd"]
+    bundle = bundle_of(tmp_path, rows, pseudo_users=True)
+    assert ids(make_split(bundle, WARM), bundle, "withheld") == [("a", "a")]
+
+
 def test_pseudo_user_seed_need_not_be_an_item(tmp_path):
     rows = [("zz", item, None) for item in "abcd"]
     split = make_split(bundle_of(tmp_path, rows, pseudo_users=True), WARM)
@@ -131,13 +138,14 @@ def test_global_time_without_times_is_refused(tmp_path):
 def test_the_given_split_is_kept(tmp_path):
     rows = [("u", "a", "train"), ("u", "b", "test"), ("u", "c", "validation")]
     bundle = bundle_of(tmp_path, rows, columns=("user_id", "item_id", "split"))
-    split = make_split(bundle, SplitSettings(protocol="given", cold_share=0))
+    split = make_split(bundle, SplitSettings(protocol="given", cold_share=0.9))  # a given split is not thinned
+    assert ids(split, bundle, "train") == [("u", "a")]
     assert ids(split, bundle, "test") == [("u", "b")]
     assert ids(split, bundle, "validation") == [("u", "c")]
 
 
 def test_given_split_that_is_not_there_is_refused(tiny_bundle):
-    with pytest.raises(DataError, match="without a split"):
+    with pytest.raises(DataError, match="no split of its own"):
         make_split(tiny_bundle, SplitSettings(protocol="given"))
 
 

@@ -36,10 +36,9 @@ from recgan.dataset.bundle_format import (
     SCHEMA_VERSION,
     BundleHeader,
 )
-from recgan.dataset.bundle_writer import BundleWriter
 from recgan.errors import ArtifactError, NotFoundError, nearest_name
 
-__all__ = ["QUARANTINE_COLUMNS", "Bundle", "BundleHeader", "BundleWriter"]
+__all__ = ["QUARANTINE_COLUMNS", "Bundle", "BundleHeader"]
 
 
 class Bundle:

@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recgan.artifacts import atomic_folder, sha256_file
+from recgan.dataset.bundle import Bundle
 from recgan.dataset.bundle_format import (
     HEADER,
     IMAGE_SCHEMA,
@@ -27,9 +28,6 @@ from recgan.dataset.bundle_format import (
     BundleHeader,
 )
 from recgan.errors import DataError
-
-if TYPE_CHECKING:
-    from recgan.dataset.bundle import Bundle
 
 __all__ = ["BundleWriter"]
 

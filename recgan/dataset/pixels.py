@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import uuid
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from itertools import islice
 
 import numpy as np
@@ -21,8 +18,9 @@ import torch
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from recgan.dataset.bundle import Bundle
+from recgan.dataset.cache import cached_array, new_cached_array
 from recgan.device import available_cores
-from recgan.errors import DataError, ImageRefused, StorageError
+from recgan.errors import DataError, ImageRefused
 from recgan.progress import Progress, quiet
 
 __all__ = [
@@ -151,28 +149,17 @@ def load_pixels(bundle: Bundle, size: int, *, progress: Progress = quiet) -> np.
         raise DataError(f"bundle '{bundle.path}' has no images; visual models and generators need some")
     path = bundle.cache_folder / f"pixels-{size}-{TRANSFORM}.npy"
     if not path.is_file():
-        building = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # Written as a plain file: on a full disk a memory map would end the process instead of raising.
-            with open(building, "wb") as out, ThreadPoolExecutor(available_cores()) as pool:
-                header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
-                np.lib.format.write_array_header_1_0(out, header)
-                stream, done = bundle.iter_images(), 0
-                while chunk := list(islice(stream, _CHUNK)):
-                    for pixels in pool.map(lambda data: letterbox(decode_image(data), size), chunk):
-                        out.write(pixels.tobytes())
-                    done += len(chunk)
-                    progress(f"decoding images at {size} px", done, count)
-                out.flush()
-                os.fsync(out.fileno())
-            os.replace(building, path)
-        except OSError as error:
-            raise StorageError(f"cannot cache pixels in '{path.parent}': {error.strerror or error}") from error
-        finally:
-            with suppress(OSError):
-                building.unlink(missing_ok=True)
-    return np.load(path, mmap_mode="r")
+        with (
+            new_cached_array(path, (count, size, size, 3), np.uint8) as out,
+            ThreadPoolExecutor(available_cores()) as pool,
+        ):
+            stream, done = bundle.iter_images(), 0
+            while chunk := list(islice(stream, _CHUNK)):
+                for pixels in pool.map(lambda data: letterbox(decode_image(data), size), chunk):
+                    out[done] = pixels
+                    done += 1
+                progress(f"decoding images at {size} px", done, count)
+    return cached_array(path)
 
 
 def to_float(pixels: np.ndarray | torch.Tensor, device: torch.device | str = "cpu") -> torch.Tensor:

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from recgan.config import SimulateSettings
-from recgan.dataset.bundle import QUARANTINE_COLUMNS, Bundle, BundleWriter
+from recgan.dataset.bundle import QUARANTINE_COLUMNS, Bundle
+from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.oracle import ORACLE_PARTS, StyleOracle, StyleStandard, taste_coefficients
 from recgan.dataset.pixels import load_pixels
 from recgan.dataset.split import image_split
@@ -141,7 +142,7 @@ def _reserved(bundle: Bundle) -> np.ndarray:
     if not len(reserved):
         raise DataError(
             f"bundle '{bundle.path}' has no item whose picture is held out, so none to take the users' ideals from; "
-            "simulate with --set ideals=random, or on a larger catalogue"
+            "simulate with --ideals random, or on a larger catalogue"
         )
     return reserved
 

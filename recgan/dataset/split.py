@@ -4,7 +4,7 @@
 A withheld pair is neither trained on nor judged, but it is known to be liked, so it is never used as a negative.
 
 Pseudo-users (a seed article standing for a user, as in a table of co-purchases): a pair bought together is split as an
-undirected pair, so that (a, b) is never in train while (b, a) is in test.
+undirected pair, so that (a, b) is never in train while (b, a) is in test; and the seed itself is a withheld item.
 
 Images have their own split, by the content of their pixels, so that exact duplicates stay on one side.
 """
@@ -126,17 +126,17 @@ def make_split(bundle: Bundle, settings: SplitSettings | None = None) -> Split:
     elif settings.protocol == "global_time":
         if times is None or (times == _NO_TIME).any():
             raise DataError(
-                f"bundle '{bundle.path}' has interactions without a timestamp; use --set protocol=leave_one_out instead"
+                f"bundle '{bundle.path}' has interactions without a timestamp; use --split protocol=leave_one_out"
             )
         part = _global_time(times, settings)
     elif settings.protocol == "given":
         if "split" not in frame:
-            raise DataError(f"bundle '{bundle.path}' came without a split of its own; use --set protocol=leave_one_out")
+            raise DataError(f"bundle '{bundle.path}' has no split of its own; use --split protocol=leave_one_out")
         part = _given(frame["split"], bundle)
     else:
         part = np.zeros(len(pairs), dtype=np.int8)
 
-    if settings.protocol != "all" and settings.cold_share:
+    if settings.protocol in ("leave_one_out", "global_time") and settings.cold_share:
         made_cold = np.zeros(n_items, dtype=bool)
         chooser = np.random.default_rng([settings.seed, 2])
         made_cold[chooser.permutation(n_items)[: round(settings.cold_share * n_items)]] = True
@@ -151,9 +151,19 @@ def make_split(bundle: Bundle, settings: SplitSettings | None = None) -> Split:
         train=pairs.where(part == 0),
         validation=pairs.where(part == 1),
         test=pairs.where(part == 2),
-        withheld=pairs.where(part == 3),
+        withheld=_with_seeds(pairs.where(part == 3), bundle, user_ids),
         candidates=candidates,
     )
+
+
+def _with_seeds(withheld: Pairs, bundle: Bundle, user_ids: np.ndarray) -> Pairs:
+    """Return the withheld pairs with each pseudo-user's own seed: no answer, and no negative either."""
+    if not bundle.header.pseudo_users:
+        return withheld
+    items = pd.Index(bundle.item_ids).get_indexer(user_ids).astype(np.int64)
+    users = np.flatnonzero(items >= 0)
+    times = None if withheld.times is None else np.append(withheld.times, np.full(len(users), _NO_TIME))
+    return Pairs(np.append(withheld.users, users), np.append(withheld.items, items[users]), times)
 
 
 def _pair_keys(bundle: Bundle, pairs: Pairs, user_ids: np.ndarray, n_items: int) -> np.ndarray:

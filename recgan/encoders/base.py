@@ -8,17 +8,16 @@ output of a generator, and gradients flow back to its pixels.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from recgan.device import resolve_device
-from recgan.errors import DataError, SettingsError, nearest_name
+from recgan.errors import DataError
 
-__all__ = ["Encoder", "encoder_names", "load_encoder", "register_encoder", "weights_digest"]
+__all__ = ["Encoder", "weights_digest"]
 
 _RANGE_SLACK = 0.01
 
@@ -116,38 +115,3 @@ class Encoder(nn.Module):
                 f"the body of '{self.name}' gave {list(features.shape)}, not [{len(images)}, {self.dim}]"
             )
         return features
-
-
-_LOADERS: dict[str, Callable[[], Encoder]] = {}
-
-
-def register_encoder(name: str, loader: Callable[[], Encoder]) -> None:
-    """Make an encoder known under ``name``; ``loader()`` builds it on the CPU when it is first asked for."""
-    _LOADERS[name] = loader
-
-
-def encoder_names() -> list[str]:
-    """Return the names of the registered encoders (torchvision's come on top, as ``torchvision:MODEL``)."""
-    return sorted(_LOADERS)
-
-
-def load_encoder(name: str, device: str = "auto") -> Encoder:
-    """Return the encoder registered as ``name`` on ``device``, frozen and in eval mode.
-
-    Raises:
-        SettingsError: there is no encoder of that name.
-        NotFoundError: its weights cannot be had.
-        DeviceError: the device is not there.
-    """
-    target = resolve_device(device)
-    if name.startswith("torchvision:"):
-        from recgan.encoders.torchvision_models import load_torchvision_encoder
-
-        encoder = load_torchvision_encoder(name)
-    elif name in _LOADERS:
-        encoder = _LOADERS[name]()
-    else:
-        known = encoder_names()
-        hint = nearest_name(name, known) or f"; the encoders are: {', '.join(known)}, torchvision:MODEL"
-        raise SettingsError(f"there is no encoder '{name}'{hint}")
-    return encoder.to(target).to(memory_format=torch.channels_last)

@@ -16,7 +16,8 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from recgan.encoders.base import Encoder, register_encoder, weights_digest
+from recgan.encoders.base import Encoder, weights_digest
+from recgan.encoders.registry import register_encoder
 from recgan.errors import NotFoundError
 
 __all__ = ["load_efficientnet_lite"]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import uuid
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,9 +10,11 @@ import torch
 
 from recgan.config import EmbedSettings
 from recgan.dataset.bundle import Bundle
+from recgan.dataset.cache import cached_array, new_cached_array
 from recgan.dataset.pixels import TRANSFORM, load_pixels, to_float
 from recgan.device import torch_threads
-from recgan.encoders.base import Encoder, load_encoder
+from recgan.encoders.base import Encoder
+from recgan.encoders.registry import load_encoder
 from recgan.errors import DataError
 from recgan.progress import Progress, quiet
 
@@ -80,6 +80,7 @@ def embed_items(
     Raises:
         SettingsError: there is no such encoder.
         DataError: the bundle has no images, or a feature is not finite.
+        StorageError: the cache cannot be written.
     """
     settings = settings or EmbedSettings()
     encoder = load_encoder(settings.encoder, device)
@@ -88,11 +89,7 @@ def embed_items(
     path = bundle.cache_folder / f"features-{_safe(encoder.name)}-{settings.size}-{_key(bundle, encoder)}.npy"
     if not path.is_file():
         pixels = load_pixels(bundle, settings.size, progress=progress)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        building = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        try:
-            shape = (len(counts), encoder.dim)
-            out = np.lib.format.open_memmap(building, mode="w+", dtype=np.float32, shape=shape)
+        with new_cached_array(path, (len(counts), encoder.dim), np.float32) as out:
             step = max(settings.batch_size, 512)
             for start in range(0, len(pixels), step):
                 rows = slice(start, min(start + step, len(pixels)))
@@ -103,13 +100,8 @@ def embed_items(
                     raise DataError(f"encoder '{encoder.name}' gave a feature that is not finite for item '{where}'")
                 np.add.at(out, item[rows], features / counts[item[rows], None].astype(np.float32))
                 progress(f"encoding images ({encoder.name})", rows.stop, len(pixels))
-            out.flush()
-            del out
-            os.replace(building, path)
-        finally:
-            building.unlink(missing_ok=True)
     return Features(
-        values=np.load(path, mmap_mode="r"),
+        values=cached_array(path),
         has_image=counts > 0,
         encoder=encoder.name,
         encoder_digest=encoder.digest,

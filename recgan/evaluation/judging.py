@@ -57,7 +57,7 @@ class Protocol:
         if not len(held_out):
             raise DataError(
                 f"the split '{split.settings.protocol}' holds out nothing for {part}; "
-                "use another --set protocol, or data with more interactions a user"
+                "use another --split protocol, or data with more interactions a user"
             )
         self.split = split
         self.users = np.unique(held_out.users)

@@ -218,12 +218,17 @@ def _figures(
     def figures_of(name: str) -> ModelFigures:
         share = {}
         if truth and name != "oracle":
-            share = {g: (values[name]["auc"][g] - 0.5) / (values["oracle"]["auc"][g] - 0.5) for g in GROUPS}
+            share = {g: _share(values[name]["auc"][g], values["oracle"]["auc"][g]) for g in GROUPS}
         return ModelFigures(
             values[name], limits[name], everyone[name].lists, share, about.get(name, {"model": "oracle"})
         )
 
     return {name: figures_of(name) for name in judged}, figures_of("oracle") if truth else None, comparisons
+
+
+def _share(auc: float, oracle: float) -> float:
+    """Return how much of what there is to know a model knows; NaN where the oracle itself knows nothing."""
+    return (auc - 0.5) / (oracle - 0.5) if oracle > 0.5 else float("nan")
 
 
 def _pairs_to_compare(judged: Mapping[str, Judged], about: Mapping[str, dict[str, Any]]) -> list[tuple[str, str]]:

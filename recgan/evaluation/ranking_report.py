@@ -9,6 +9,7 @@ from typing import Any
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 __all__ = ["Comparison", "ModelFigures", "RankingReport"]
 
@@ -118,17 +119,19 @@ class RankingReport:
         if self.oracle:
             lines.append(("oracle", self.oracle))
         for name, figures in lines:
-            cells = [
+            cells: list[Text | str] = [
                 _cell(figures.values[metric][group], figures.intervals[metric][group]) for metric, group in columns
             ]
             if self.oracle:
                 cells.append(f"{figures.share['all']:.1%}" if figures.share else "")
-            table.add_row(name, *cells)
+            table.add_row(Text(name), *cells)
         return table
 
 
-def _cell(value: float, limits: tuple[float, float]) -> str:
-    return "-" if math.isnan(value) else f"{value:.4f}\n[dim]{limits[0]:.3f}-{limits[1]:.3f}[/]"
+def _cell(value: float, limits: tuple[float, float]) -> Text:
+    if math.isnan(value):
+        return Text("-")
+    return Text.assemble(f"{value:.4f}\n", (f"{limits[0]:.3f}-{limits[1]:.3f}", "dim"))
 
 
 def _clean(value: Any) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 import recgan
@@ -33,7 +34,9 @@ def page_contents(
 ) -> dict[str, Any]:
     """Return the values of ``templates/report.html``."""
     taste = TrueTaste.of(bundle, designer.gan.size)
-    users = [_user(bundle, designer, user_id, list(made), taste) for user_id, made in designs.items()]
+    everybodys = bundle.interactions
+    shown = everybodys[everybodys["user_id"].isin(list(designs))]
+    users = [_user(bundle, designer, user_id, list(made), shown, taste) for user_id, made in designs.items() if made]
     counts = bundle.header.counts
     return {
         "title": bundle.name,
@@ -175,7 +178,12 @@ def _generator(bundle: Bundle, designer: Designer, seed: int) -> dict[str, Any]:
 
 
 def _user(
-    bundle: Bundle, designer: Designer, user_id: str, designs: list[Design], taste: TrueTaste | None
+    bundle: Bundle,
+    designer: Designer,
+    user_id: str,
+    designs: list[Design],
+    interactions: pd.DataFrame,
+    taste: TrueTaste | None,
 ) -> dict[str, Any]:
     recommender, category = designer.recommender, designs[0].category
     seen = recommender.user_vector(user_id).seen
@@ -201,7 +209,7 @@ def _user(
         "user_id": user_id,
         "category": category,
         "taken": f"{len(seen):,}",
-        "history": item_tiles(bundle, _latest(bundle, user_id, seen)),
+        "history": item_tiles(bundle, _latest(bundle, interactions[interactions["user_id"] == user_id], seen)),
         "recommended": item_tiles(
             bundle,
             bundle.item_rows([one.item_id for one in recommended]).tolist(),
@@ -243,10 +251,9 @@ def _user(
     }
 
 
-def _latest(bundle: Bundle, user_id: str, seen: np.ndarray) -> list[int]:
-    """Return the rows of the user's latest training items, the latest first; by row where there are no times."""
-    mine = bundle.interactions[bundle.interactions["user_id"] == user_id]
-    times = mine.groupby("item_id")["timestamp"].max()
+def _latest(bundle: Bundle, interactions: pd.DataFrame, seen: np.ndarray) -> list[int]:
+    """Return the rows of one user's latest training items, the latest first; by row where there are no times."""
+    times = interactions.groupby("item_id")["timestamp"].max()
     ids = [str(item_id) for item_id in bundle.item_ids[seen]]
     order = times.reindex(ids).reset_index(drop=True).sort_values(ascending=False, kind="stable").index
     return [int(row) for row in seen[order.to_numpy()][:_STRIP]]

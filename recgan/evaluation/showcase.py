@@ -39,8 +39,6 @@ def draw_users(designer: Designer, count: int, *, seed: int = 0) -> list[ShownUs
     """
     if count < 1:
         raise SettingsError(f"users={count}: show at least one")
-    if count < 1:
-        raise SettingsError(f"users={count}: show at least one user")
     recommender = designer.recommender
     category = recommender.items["category"].to_numpy(dtype=object)
     names = np.array(sorted(designer.category_names), dtype=object)

@@ -16,15 +16,19 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 
+from recgan.artifacts import write_artifact
 from recgan.config import Settings
 from recgan.dataset.bundle import Bundle
 from recgan.errors import DataError, MismatchError, SettingsError, TrainingError
 from recgan.progress import Progress, quiet
-from recgan.recommenders.data import TrainingData, UserRows
+from recgan.recommenders.data import TrainingData, UserRows, concatenated
 from recgan.recommenders.filters import Where, admitted, rows_of
 from recgan.recommenders.index import FlatIndex, top_k
 
-__all__ = ["Recommendation", "Recommender", "UserVector"]
+__all__ = ["FORMAT_VERSION", "KIND", "Recommendation", "Recommender", "UserVector"]
+
+KIND = "recommender"
+FORMAT_VERSION = 1
 
 _CHUNK_VALUES = 1 << 23
 """Scores held at a time (32 MB): users x items is never materialised."""
@@ -97,7 +101,7 @@ class Recommender(ABC):
         """
         self.user_ids = data.user_ids
         self.category_names = data.category_names
-        self.seen = UserRows.of(data.train, data.n_users)
+        self.seen = UserRows.of(concatenated(data.train, data.withheld), data.n_users)
         self.catalogue_digest = data.catalogue_digest
         self.split_digest = data.split_digest
         self.facts = {"seed": seed, "split": data.split_settings}
@@ -167,7 +171,8 @@ class Recommender(ABC):
         Args:
             users: user ids, or vectors from `fold_in` or `user_vector`.
             k: at least 1.
-            exclude_seen: leave out what the user took in the training data (or gave to `fold_in`).
+            exclude_seen: leave out what the user is known to have taken (or gave to `fold_in`): the training data and
+                what the split withheld from them.
             categories: only these.
             where: a condition on the items' attributes, see `recgan.recommenders.filters.Where`.
             candidates: only these item ids.
@@ -254,10 +259,22 @@ class Recommender(ABC):
             ArtifactError: the folder exists and ``overwrite`` is false.
             StorageError: it cannot be written.
         """
-        from recgan.recommenders.registry import save_recommender
-
         self._require_fitted()
-        save_recommender(self, folder, overwrite=overwrite)
+        parents = {"catalogue": self.catalogue_digest, "split": self.split_digest}
+        with write_artifact(
+            folder,
+            kind=KIND,
+            format_version=FORMAT_VERSION,
+            name=self.name,
+            config=self.settings.model_dump(mode="json"),
+            parents=parents,
+            overwrite=overwrite,
+        ) as writer:
+            writer.metrics = dict(self.metrics)
+            writer.facts = {**self.facts, "category_names": list(self.category_names)}
+            writer.table("items", self.items)
+            writer.table("users", pd.DataFrame({"user_id": self.user_ids}))
+            writer.tensors("model", self.tensors())
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Return the arrays that the artifact holds."""

@@ -79,7 +79,7 @@ def training_data(bundle: Bundle, split: Split, features: Features | None = None
     if not len(split.train):
         raise DataError(
             f"bundle '{bundle.path}' has no training interaction in this split; "
-            "use more data or a smaller --set cold_share"
+            "use more data or a smaller --split cold_share"
         )
     return TrainingData(
         user_ids=split.user_ids,

@@ -48,6 +48,8 @@ def fold_in_bpr(
     others = item_factors[rng.choice(unseen, size=min(_NEGATIVES, len(unseen)), replace=False)]
     pairs = [_differences(liked, np.concatenate([others, disliked])), _differences(others, disliked)]
     differences = np.concatenate(pairs).astype(np.float64)
+    if not len(differences):  # everything there is was liked, or disliked: nothing to compare
+        return np.asarray(start, dtype=np.float32).copy()
     fixed = differences[:, ~free] @ start[~free].astype(np.float64)
     differences = differences[:, free]
     weights = np.concatenate([np.full(len(part), 1 / len(part)) for part in pairs if len(part)])

@@ -6,18 +6,15 @@ import importlib
 from collections.abc import Mapping
 from pathlib import Path
 
-import pandas as pd
 from pydantic import ValidationError
 
-from recgan.artifacts import open_artifact, write_artifact
+from recgan.artifacts import open_artifact
 from recgan.config import Settings
 from recgan.errors import ArtifactError, SettingsError, nearest_name
-from recgan.recommenders.base import Recommender
+from recgan.recommenders.base import FORMAT_VERSION, KIND, Recommender
 
-__all__ = ["create_recommender", "load_recommender", "recommender_names", "recommender_type", "save_recommender"]
+__all__ = ["create_recommender", "load_recommender", "recommender_names", "recommender_type"]
 
-KIND = "recommender"
-FORMAT_VERSION = 1
 _MODELS: Mapping[str, str] = {
     "popularity": "popularity.Popularity",
     "visual_knn": "visual_knn.VisualKNN",
@@ -52,30 +49,6 @@ def create_recommender(name: str, settings: Settings | None = None) -> Recommend
         SettingsError: there is no model of that name, or the settings are another model's.
     """
     return recommender_type(name)(settings)
-
-
-def save_recommender(model: Recommender, folder: str | Path, *, overwrite: bool = False) -> None:
-    """Write a trained model as an artifact of kind ``recommender``; it serves without the bundle.
-
-    Raises:
-        ArtifactError: the folder exists and ``overwrite`` is false.
-        StorageError: it cannot be written.
-    """
-    parents = {"catalogue": model.catalogue_digest, "split": model.split_digest}
-    with write_artifact(
-        folder,
-        kind=KIND,
-        format_version=FORMAT_VERSION,
-        name=model.name,
-        config=model.settings.model_dump(mode="json"),
-        parents=parents,
-        overwrite=overwrite,
-    ) as writer:
-        writer.metrics = dict(model.metrics)
-        writer.facts = {**model.facts, "category_names": list(model.category_names)}
-        writer.table("items", model.items)
-        writer.table("users", pd.DataFrame({"user_id": model.user_ids}))
-        writer.tensors("model", model.tensors())
 
 
 def load_recommender(folder: str | Path) -> Recommender:

@@ -26,7 +26,8 @@ from recgan.dataset.boutique.look import Look
 from recgan.dataset.boutique.shirts import shirt, sweater, t_shirt
 from recgan.dataset.boutique.skirts import dress, skirt
 from recgan.dataset.boutique.sneakers import sneaker
-from recgan.dataset.bundle import Bundle, BundleWriter
+from recgan.dataset.bundle import Bundle
+from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.pixels import pixel_digest
 from recgan.errors import SettingsError
 from recgan.progress import Progress, quiet

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from recgan.config import ImportOptions
-from recgan.dataset.bundle import Bundle, BundleWriter
+from recgan.dataset.bundle import Bundle
+from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.importers.interactions import InteractionCleaner
 from recgan.dataset.importers.pictures import Checked, Gallery, check_pictures
 from recgan.dataset.importers.summary import ImportSummary

@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from recgan.config import ImportOptions
-from recgan.dataset.bundle import BundleWriter
+from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.importers.common import Source
 from recgan.dataset.importers.pictures import Gallery, Picture
 from recgan.dataset.importers.safe_pickle import FileSlice, NumpyArray, load_object_array

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from recgan.config import ImportOptions
-from recgan.dataset.bundle import BundleWriter
+from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.importers.common import Source, need_file
 from recgan.dataset.importers.matching import match_pictures
 from recgan.dataset.importers.pictures import Gallery, open_pictures

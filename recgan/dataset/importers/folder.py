@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from recgan.config import ImportOptions
-from recgan.dataset.bundle import BundleWriter
+from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.importers.common import Source, find_file, table_of
 from recgan.dataset.importers.matching import items_of_images, match_pictures
 from recgan.dataset.importers.pictures import Gallery, Picture, open_pictures

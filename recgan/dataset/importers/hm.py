@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from recgan.config import ImportOptions
-from recgan.dataset.bundle import BundleWriter
+from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.importers.common import Source, find_file, need_file, table_of
 from recgan.dataset.importers.matching import match_pictures
 from recgan.dataset.importers.pictures import Gallery, open_pictures

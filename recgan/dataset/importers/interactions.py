@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from recgan.config import ImportOptions
-from recgan.dataset.bundle import BundleWriter
+from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.importers.tables import text
 from recgan.errors import DataError, SettingsError
 

@@ -20,7 +20,7 @@ import pandas as pd
 from PIL import Image
 
 from recgan.config import ImportOptions
-from recgan.dataset.bundle import BundleWriter
+from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.importers.common import Source
 from recgan.dataset.importers.pictures import Gallery, Picture
 from recgan.errors import DataError

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from recgan.config import ImportOptions
-from recgan.dataset.bundle import BundleWriter
+from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.importers.common import Source, need_file, table_of
 from recgan.dataset.importers.interactions import parse_times
 from recgan.dataset.importers.tables import text

@@ -26,9 +26,7 @@ START = 4
 COLOURS = 3
 SLOPE = 0.2
 GROUPS = 8
-"""Groups of D's group norm; every width is a multiple of it."""
-MIN_WIDTH = 16
-"""Fewest channels of a layer."""
+"""Groups of D's group norm; every layer's channels are a multiple of it."""
 
 
 def _doublings(size: int) -> int:
@@ -42,7 +40,7 @@ def _doublings(size: int) -> int:
 
 def _widths(top: int, size: int) -> list[int]:
     """Channels of the layers from 4 x 4 pixels on, one for each side below ``size``."""
-    return [max(top >> power, MIN_WIDTH) // GROUPS * GROUPS for power in range(_doublings(size))]
+    return [max(top >> power, GROUPS) // GROUPS * GROUPS for power in range(_doublings(size))]
 
 
 class DCGANGenerator(nn.Module):

@@ -1,0 +1,57 @@
+"""Arrays cached as memory maps beside a bundle: either whole or not there, and safe on a full disk."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+
+from recgan.errors import ArtifactError, StorageError
+
+__all__ = ["cached_array", "new_cached_array"]
+
+_BLOCK = bytes(1 << 20)
+
+
+@contextmanager
+def new_cached_array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> Iterator[np.ndarray]:
+    """Yield a writable array of zeros that becomes the file ``path`` when the block ends without an error.
+
+    Raises:
+        StorageError: the disk is full or the place cannot be written.
+    """
+    building = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(building, "wb") as file:
+            # The space is taken first: on a full disk, writing through a memory map would end the process.
+            descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
+            np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
+            left = int(np.prod(shape)) * np.dtype(dtype).itemsize
+            while left:
+                left -= file.write(_BLOCK[: min(left, len(_BLOCK))])
+        array = np.lib.format.open_memmap(building, mode="r+")
+        yield array
+        array.flush()
+        os.replace(building, path)
+    except OSError as error:
+        raise StorageError(f"cannot cache '{path.name}' in '{path.parent}': {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            building.unlink(missing_ok=True)
+
+
+def cached_array(path: Path) -> np.ndarray:
+    """Return a cached array as a read-only memory map.
+
+    Raises:
+        ArtifactError: the file is damaged.
+    """
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ArtifactError(f"the cached file '{path}' is damaged; delete it, and it is made again") from error
