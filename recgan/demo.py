@@ -115,8 +115,18 @@ def run_demo(
     Raises:
         ArtifactError: something in ``out`` was made with other settings, or is damaged.
         SettingsError: as the stages.
+        KeyboardInterrupt: stopped by Ctrl-C, with what to do next.
     """
-    out, settings, stages = Path(out), settings or DemoSettings(), _Stages(progress)
+    try:
+        return _run(Path(out), seed, settings or DemoSettings(), device, progress)
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(
+            f"What is done is kept in '{out}': run the same command again, and it goes on from there."
+        ) from stop
+
+
+def _run(out: Path, seed: int, settings: DemoSettings, device: str, progress: Progress) -> DemoResult:
+    stages = _Stages(progress)
     bundle = _catalogue(out, seed, settings, stages)
     embed = EmbedSettings(size=settings.size)
     embed_items(bundle, embed, device=device, progress=progress)

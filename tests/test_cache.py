@@ -31,8 +31,9 @@ def test_an_array_is_whole_or_not_there(tmp_path):
     assert not again.flags.writeable
 
 
-def test_pixels_that_find_no_room_are_told(make_bundle, no_room):
+def test_pixels_that_find_no_room_are_told(make_bundle, request):
     bundle = make_bundle()
+    request.getfixturevalue("no_room")
     with pytest.raises(StorageError, match="cannot cache 'pixels-"):
         load_pixels(bundle, 64)
     assert list(bundle.cache_folder.iterdir()) == []

@@ -119,6 +119,15 @@ def test_a_demo_that_was_stopped_goes_on_where_it_was(demo, tmp_path):
         assert (one.score, one.z.tolist()) == (other.score, other.z.tolist())
 
 
+def test_ctrl_c_says_how_to_go_on(tmp_path):
+    def interrupted(step, done, total=None, note=""):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match="run the same command again"):
+        again(tmp_path / "demo", progress=interrupted)
+    assert not (tmp_path / "demo" / "boutique").exists()
+
+
 def test_a_damaged_artifact_is_told_not_used(demo, tmp_path):
     out, _, _ = demo
     here = tmp_path / "demo"
