@@ -1,12 +1,14 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from recgan import cli
-from recgan.console import shown_progress
+from recgan.cli.app import table
+from recgan.console import answer, fail, remark, shown_progress
 
 
 @pytest.fixture
@@ -144,6 +146,10 @@ def test_evaluate_ranking_has_its_promised_shape(line, run):
         (["recommend", "nowhere", "--user", "u"], "does not exist"),
         (["evaluate", "ranking", "nowhere", "--models", ","], "names no model"),
         (["simulate", "nowhere", "--ideals", "heldout", "--out", "x"], "held_out"),
+        (["embed", "nowhere", "--set", "batchsize=3"], "batch_size"),
+        (["evaluate", "ranking", "nowhere", "--set", "epochs=3"], "write it as MODEL.NAME=VALUE"),
+        (["evaluate", "ranking", "nowhere", "--split", "protocoll=given"], "protocol"),
+        (["evaluate", "report", "b", "--recommender", "r", "--gan", "g", "--out", "o", "--preset", "kang"], "kang2017"),
     ],
 )
 def test_a_users_mistake_is_one_line_with_the_mend_and_exit_code_2(run, argv, hint):
@@ -152,6 +158,59 @@ def test_a_users_mistake_is_one_line_with_the_mend_and_exit_code_2(run, argv, hi
     assert out == ""
     assert hint in err
     assert "Traceback" not in err
+
+
+def test_import_of_a_shops_own_export_has_its_promised_shape(run, tmp_path):
+    for name in ("1", "2", "3"):
+        Image.new("RGB", (16, 16), (int(name), 0, 0)).save(tmp_path / f"{name}.png")
+    (tmp_path / "stock.csv").write_text("sku,type\n1,hat\n2,hat\n3,bag\n4,bag\n", encoding="utf-8")
+    (tmp_path / "orders.csv").write_text("customer,sku\nann,1\nann,9\nbob,3\n", encoding="utf-8")
+    columns = ["item_id_column=sku", "category_column=type", "user_id_column=customer"]
+    answer = answered(
+        run(
+            *("import", "folder", tmp_path, "--items", "stock.csv", "--interactions", "orders.csv"),
+            *(part for column in columns for part in ("--set", column)),
+            *("--out", tmp_path / "bundle", "--json"),
+        )
+    )
+    assert answer == {
+        "items": 3,
+        "images": 3,
+        "interactions": 2,
+        "users": 2,
+        "quarantined": {"missing_image": 1, "unknown_item": 1},
+        "duplicates": 0,
+    }
+
+
+def test_show_and_report_tell_where_the_pictures_are(line, run, tmp_path):
+    folder, _ = line
+    shown = answered(run("show", folder / "users", "--out", tmp_path / "show", "--json"))
+    assert tmp_path / "show" / "items.png" in [Path(p) for p in shown["pictures"]]
+    assert all(Path(p).stat().st_size > 1000 for p in shown["pictures"])
+    places = ["--recommender", folder / "recommender", "--gan", folder / "gan", "--out", tmp_path / "report.html"]
+    few = ["--users", 1, "--designs", 1, "--set", "steps=1", "--models", "popularity"]
+    answer = answered(run("evaluate", "report", folder / "users", *places, *few, "--json"))
+    page = Path(answer["report"]).read_text(encoding="utf-8")
+    assert page.count("data:image/") > 5
+    assert "popularity" in page
+
+
+def test_a_setting_of_one_model_reaches_it(line, run):
+    folder, _ = line
+    options = ["--size", 32, "--set", "vbpr.epochs=1", "--set", "vbpr.width=8"]
+    answer = answered(run("evaluate", "ranking", folder / "users", "--models", "vbpr", *options, "--json"))
+    assert answer["models"]["vbpr"]["about"]["settings"]["epochs"] == 1
+    assert answer["models"]["vbpr"]["about"]["settings"]["width"] == 8
+
+
+def test_an_id_that_looks_like_markup_is_printed_as_it_is(capsys):
+    answer({}, table([{"item_id": "[/x] [red]y"}], ["item_id"]), as_json=False)
+    remark("wrote [bold]here")
+    fail("no item '[/x]'")
+    captured = capsys.readouterr()
+    assert "[/x] [red]y" in captured.out
+    assert captured.err == "wrote [bold]here\nerror: no item '[/x]'\n"
 
 
 def test_ctrl_c_says_so_and_exits_with_130(run, monkeypatch, tmp_path):

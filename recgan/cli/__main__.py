@@ -1,0 +1,5 @@
+"""``python -m recgan.cli`` is ``recgan``."""
+
+from recgan.cli import main
+
+main()

@@ -1,0 +1,83 @@
+"""The application that the verbs register with, and the options they share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import recgan
+
+__all__ = [
+    "Assignments",
+    "BundlePath",
+    "Device",
+    "EncoderName",
+    "ImageSize",
+    "Json",
+    "Out",
+    "Overwrite",
+    "Seed",
+    "SplitAssignments",
+    "app",
+    "evaluate_app",
+    "names_of",
+    "table",
+    "train_app",
+]
+
+app = typer.Typer(
+    help="Learn each user's visual taste, recommend from a fashion catalogue, and design new items.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+train_app = typer.Typer(help="Train a recommender or a generator.", no_args_is_help=True)
+evaluate_app = typer.Typer(help="Measure what was trained, and report.", no_args_is_help=True)
+app.add_typer(train_app, name="train")
+app.add_typer(evaluate_app, name="evaluate")
+
+BundlePath = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A dataset bundle (see 'recgan import').")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+Out = Annotated[Path, typer.Option("--out", help="Where to write; must not exist yet.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is at --out.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
+Assignments = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Override a setting.")]
+EncoderName = Annotated[str, typer.Option("--encoder", help="The eye that recommenders look through.")]
+ImageSize = Annotated[int, typer.Option("--size", help="Side of the pixels the encoder is shown.")]
+SplitAssignments = Annotated[
+    list[str] | None, typer.Option("--split", metavar="NAME=VALUE", help="Override a setting of the split.")
+]
+
+
+def _version(shown: bool) -> None:
+    if shown:
+        typer.echo(f"recgan {recgan.__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Learn each user's visual taste, recommend from a fashion catalogue, and design new items."""
+
+
+def table(rows: list[dict[str, Any]], columns: list[str]) -> Any:
+    """Return ``columns`` of ``rows`` as a table for a person."""
+    from rich.table import Table
+
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*(f"{row[c]:.3f}" if isinstance(row[c], float) else str(row[c]) for c in columns))
+    return table
+
+
+def names_of(models: str) -> list[str]:
+    """Return the names in a list with commas."""
+    return [name.strip() for name in models.split(",") if name.strip()]

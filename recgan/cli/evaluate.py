@@ -1,0 +1,128 @@
+"""Verbs that measure: ranking, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recgan.cli.app import (
+    Assignments,
+    BundlePath,
+    Device,
+    EncoderName,
+    ImageSize,
+    Json,
+    Overwrite,
+    Seed,
+    SplitAssignments,
+    evaluate_app,
+    names_of,
+)
+from recgan.config import Settings
+from recgan.console import answer, shown_progress
+from recgan.errors import SettingsError
+
+
+@evaluate_app.command("ranking")
+def evaluate_ranking_(
+    bundle: BundlePath,
+    models: Annotated[
+        str, typer.Option("--models", help="Names or folders, with commas: popularity,visual_knn,vbpr,vbpr:permuted.")
+    ] = "popularity,visual_knn,vbpr",
+    encoder: EncoderName = "efficientnet_lite0",
+    size: ImageSize = 64,
+    part: Annotated[str, typer.Option("--part", help="test or validation.")] = "test",
+    split: SplitAssignments = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="MODEL.NAME=VALUE", help="Override a setting of a model.")
+    ] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Train or load recommenders and compare them: exact, unsampled, on all, warm and cold items."""
+    from recgan.config import EmbedSettings, SplitSettings, overridden
+    from recgan.dataset.bundle import Bundle
+    from recgan.evaluation.ranking import evaluate_ranking
+
+    names = names_of(models)
+    if not names:
+        raise SettingsError("--models names no model; write it as --models popularity,vbpr")
+    split_settings = overridden(SplitSettings(), split or [])
+    embed_settings = overridden(EmbedSettings(), [f"encoder={encoder}", f"size={size}"])
+    by_model = _settings_by_model(settings or [])
+    with shown_progress() as progress:
+        report = evaluate_ranking(
+            Bundle.open(bundle),
+            names,
+            split=split_settings,
+            embed=embed_settings,
+            settings=by_model,
+            seed=seed,
+            part=part,
+            device=device,
+            progress=progress,
+        )
+    answer(report.as_json(), report.table(), as_json=as_json)
+
+
+@evaluate_app.command("report")
+def evaluate_report_(
+    bundle: BundlePath,
+    recommender: Annotated[Path, typer.Option("--recommender")],
+    gan: Annotated[Path, typer.Option("--gan")],
+    out: Annotated[Path, typer.Option("--out", help="The HTML file.")],
+    models: Annotated[
+        str, typer.Option("--models", help="What the ranking table compares with the recommender.")
+    ] = "popularity,visual_knn",
+    users: Annotated[int, typer.Option("--users", min=1, help="Sample users shown.")] = 6,
+    designs: Annotated[int, typer.Option("--designs", min=1, help="Designs for each of them.")] = 4,
+    preset: Annotated[str, typer.Option("--preset", help="How to design: default or kang2017.")] = "default",
+    settings: Assignments = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Write one self-contained HTML page: metrics, recommendations, generated sheet, designs."""
+    from recgan.config import overridden
+    from recgan.design import load_preset
+    from recgan.evaluation.report import make_report
+
+    chosen = overridden(load_preset(preset), settings or [])
+
+    with shown_progress() as progress:
+        path = make_report(
+            bundle,
+            recommender,
+            gan,
+            out,
+            models=names_of(models),
+            users=users,
+            designs_per_user=designs,
+            settings=chosen,
+            seed=seed,
+            device=device,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    answer({"report": str(path)}, f"wrote {path}", as_json=as_json)
+
+
+def _settings_by_model(assignments: list[str]) -> dict[str, Settings]:
+    """Return the settings of each model from ``MODEL.NAME=VALUE`` assignments."""
+    from recgan.config import overridden
+    from recgan.recommenders import recommender_type
+
+    by_model: dict[str, list[str]] = {}
+    for assignment in assignments:
+        model, dot, rest = assignment.partition(".")
+        if not dot or "=" in model:
+            raise SettingsError(f"--set {assignment}: write it as MODEL.NAME=VALUE, such as vbpr.epochs=10")
+        by_model.setdefault(model, []).append(rest)
+    return {
+        model: overridden(recommender_type(model.partition(":")[0]).settings_type(), given)
+        for model, given in by_model.items()
+    }

@@ -1,0 +1,113 @@
+"""Verbs that train: recommender, gan."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from recgan.cli.app import (
+    Assignments,
+    BundlePath,
+    Device,
+    EncoderName,
+    ImageSize,
+    Json,
+    Out,
+    Overwrite,
+    Seed,
+    SplitAssignments,
+    train_app,
+)
+from recgan.console import answer, remark, shown_progress
+
+
+@train_app.command("recommender")
+def train_recommender_(
+    bundle: BundlePath,
+    out: Out,
+    model: Annotated[str, typer.Option("--model", help="vbpr, visual_knn, popularity, bpr, als.")] = "vbpr",
+    encoder: EncoderName = "efficientnet_lite0",
+    size: ImageSize = 64,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Train on all interactions: for production, not for evaluation.")
+    ] = False,
+    settings: Assignments = None,
+    split: SplitAssignments = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Train a recommender on a bundle's train split."""
+    from recgan.config import EmbedSettings, SplitSettings, overridden
+    from recgan.dataset.bundle import Bundle
+    from recgan.recommenders import recommender_type, train_recommender
+
+    split_settings = overridden(SplitSettings(), (split or []) + (["protocol=all"] if everything else []))
+    chosen = overridden(recommender_type(model).settings_type(), settings or [])
+    with shown_progress() as progress:
+        trained = train_recommender(
+            Bundle.open(bundle),
+            model,
+            out=out,
+            settings=chosen,
+            split=split_settings,
+            embed=overridden(EmbedSettings(), [f"encoder={encoder}", f"size={size}"]),
+            seed=seed,
+            device=device,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    metrics = trained.metrics
+    shown = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items() if isinstance(value, int | float))
+    answer({"model": model, "out": str(out), "metrics": metrics}, f"{model}: {shown or 'trained'}", as_json=as_json)
+    remark(
+        f"wrote {out}\nnext: recgan recommend {out} --user ID    or: recgan evaluate ranking {bundle} --models {out}"
+    )
+
+
+@train_app.command("gan")
+def train_gan_(
+    bundle: BundlePath,
+    out: Out,
+    recipe: Annotated[str, typer.Option("--recipe", help="dcgan-lsgan or kang2017.")] = "dcgan-lsgan",
+    size: Annotated[int, typer.Option("--size", help="Side of the generated images in pixels.")] = 64,
+    images_seen: Annotated[
+        int | None, typer.Option("--images-seen", min=1, help="Real images shown to D (default: the recipe's).")
+    ] = None,
+    settings: Assignments = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Train on all images: for production.")] = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Train a class-conditional GAN on a bundle's images."""
+    from recgan.config import overridden
+    from recgan.dataset.bundle import Bundle
+    from recgan.gan import find_recipe, train_gan
+
+    chosen = overridden(find_recipe(recipe), settings or [])
+    with shown_progress() as progress:
+        gan = train_gan(
+            Bundle.open(bundle),
+            chosen,
+            size=size,
+            images_seen=images_seen,
+            out=out,
+            seed=seed,
+            device=device,
+            resume=resume,
+            all_images=everything,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    metrics = gan.manifest.metrics
+    answer(
+        {"recipe": chosen.name, "out": str(out), "metrics": metrics},
+        f"{chosen.name} at {size} px: {metrics.get('images_seen', 0):,} real images shown",
+        as_json=as_json,
+    )
+    remark(f"wrote {out} (look at {out / 'sheet.png'})\nnext: recgan design --recommender DIR --gan {out} …")
