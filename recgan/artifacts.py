@@ -103,10 +103,10 @@ def atomic_folder(target: str | Path, *, overwrite: bool = False) -> Iterator[Pa
         StorageError: the disk is full or the place cannot be written.
     """
     target = Path(target)
-    if target.exists() and not overwrite:
-        raise ArtifactError(f"'{target}' exists already; choose another --out or pass --overwrite")
     building: Path | None = None
     try:
+        if target.exists() and not overwrite:  # asking fails too where the name is too long
+            raise ArtifactError(f"'{target}' exists already; choose another --out or pass --overwrite")
         target.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=f".{target.name}.building-", dir=target.parent))
         yield building

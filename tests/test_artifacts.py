@@ -293,6 +293,11 @@ def test_an_atomic_folder_by_itself(tmp_path):
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["deep"]
 
 
+def test_a_name_that_is_too_long_is_told_in_one_line(tmp_path):
+    with pytest.raises(StorageError, match=r"cannot write .*File name too long"), atomic_folder(tmp_path / ("x" * 300)):
+        raise AssertionError("nothing may be written")
+
+
 def test_another_user_may_read_what_the_umask_allows(tmp_path, monkeypatch):
     monkeypatch.setattr(artifacts, "_UMASK", 0o027)
     write(tmp_path / "a")

@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import json
 import types
@@ -475,12 +476,16 @@ def test_a_gpu_makes_the_same_designs(real_designer):
 
 
 def test_climbing_raises_the_objective_through_the_real_networks(real_designer):
+    # Hardly trained, the generator paints all but grey, less than what rounding to 8 bits does: its contrast is raised.
+    gan = real_designer.gan
+    vivid = dataclasses.replace(gan, generator=lambda z, classes: torch.tanh(3000 * gan.generator(z, classes)))
+    designer = Designer(real_designer.recommender, vivid, device="cpu")
     climbed, sampled = (
-        real_designer.design("user-01", "shoes", 2, settings=DesignSettings(samples=2, starts=1, steps=steps))
+        designer.design("user-01", "shoes", 2, settings=DesignSettings(samples=2, starts=1, steps=steps))
         for steps in (8, 0)
     )
     for after, before in zip(climbed, sampled, strict=True):
-        assert after.settings["objective"] > before.settings["objective"]
+        assert after.settings["objective"] > before.settings["objective"] + 0.1
 
 
 def test_real_items_score_as_the_recommender_prefers_their_pictures(real_designer, tiny_bundle):

@@ -391,7 +391,7 @@ def test_bad_settings_are_refused_before_anything_is_written(
 def test_samples_come_to_look_like_their_class(tiny_bundle: Bundle, tmp_path: Path) -> None:
     """The mean of the samples of each class is nearest to the mean of the real images of that class."""
     recipe = find_recipe("dcgan-lsgan").model_copy(update={"generator_width": 32, "discriminator_width": 32})
-    gan = train(tiny_bundle, tmp_path / "gan", recipe, images_seen=6000, sheet_every=6000)
+    gan = train(tiny_bundle, tmp_path / "gan", recipe, images_seen=12000, sheet_every=12000)
     real = to_float(load_pixels(tiny_bundle, 16)[tiny_bundle.primary_images])
     classes = torch.from_numpy(tiny_bundle.category_index)
     means = torch.stack([real[classes == index].mean(0).mean(0) for index in range(3)])

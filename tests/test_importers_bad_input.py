@@ -283,7 +283,9 @@ def test_nothing_usable_is_an_error_that_says_why(tmp_path):
     with pytest.raises(DataError, match=r"no usable item is left \(not_an_image 1, empty 1\)"):
         take_in(shop, tmp_path / "out")
     (shop / "items.csv").write_text("item_id,category\nA1,a\n")
-    with pytest.raises(DataError, match=r"images are called '1.png': say how with --set image_pattern"):
+    with pytest.raises(
+        DataError, match=r"images are called '1.png': say how with --set image_pattern=.* --set image_column="
+    ):
         take_in(shop, tmp_path / "out")
     (shop / "items.csv").write_text("item_id,category\n")
     with pytest.raises(DataError, match=r"no usable item is left \(no_item 2\)"):

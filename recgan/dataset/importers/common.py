@@ -94,7 +94,10 @@ def run_import(source: Source, out: str | Path, *, overwrite: bool, progress: Pr
             if "empty_category" in writer.quarantined:
                 hint = "; name a category for those without with --set default_category=NAME"
             elif gallery is not None and gallery.strays:
-                hint = f"; images are called '{gallery.strays[0].path}': say how with --set image_pattern=PATTERN"
+                hint = (
+                    f"; images are called '{gallery.strays[0].path}': say how with --set image_pattern=PATTERN, "
+                    "or which column of the items names them with --set image_column=COLUMN"
+                )
             raise DataError(f"'{source.path}': no usable item is left ({told}); nothing was imported{hint}")
         writer.set_items(items)
         warnings += _category_warnings(items["category"])
