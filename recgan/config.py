@@ -219,24 +219,26 @@ class VBPRSettings(Settings):
 
     latent_dim: int = Field(32, ge=0)
     """Length of g: 0 leaves the latent factors out."""
-    visual_dim: int = Field(32, ge=1)
+    visual_dim: int = Field(64, ge=1)
     """Length of t."""
     width: int = Field(128, ge=2)
     """The features are whitened once to this many dimensions."""
     whitening: float = Field(0.5, ge=0, le=1)
     """1: all dimensions get equal variance; 0: they keep theirs."""
-    epochs: int = Field(60, ge=1)
+    epochs: int = Field(80, ge=1)
     """At most; where there is no validation part (protocol ``all``), exactly."""
     batch_size: int = Field(512, ge=1)
-    learning_rate: float = Field(0.05, gt=0)
+    learning_rate: float = Field(0.02, gt=0)
     """Adagrad's, of the latent factors and the item bias."""
     visual_learning_rate: float = Field(0.05, gt=0)
     """Adagrad's, of the users' visual factors, E and b'."""
-    initial_std: float = Field(0.1, gt=0)
-    """Spread of the random start."""
-    latent_regularisation: float = Field(0.01, ge=0)
+    latent_std: float = Field(0.01, gt=0)
+    """Spread of the random start of the latent factors; small, so that items rarely seen are not scored by chance."""
+    visual_std: float = Field(0.1, gt=0)
+    """Spread of the random start of the users' visual factors and of E."""
+    latent_regularisation: float = Field(0.003, ge=0)
     """L2 on the latent factors of the users and items of each triple."""
-    visual_regularisation: float = Field(0.01, ge=0)
+    visual_regularisation: float = Field(0.3, ge=0)
     """L2 on the visual factors of the user of each triple."""
     projection_regularisation: float = Field(0.0, ge=0)
     """L2 on E and b'."""

@@ -339,6 +339,16 @@ def test_a_part_cut_short_is_told_when_it_is_read(tmp_path, part, use):
         use(Bundle.open(bundle.path))
 
 
+@pytest.mark.parametrize("part", ["items", "interactions", "quarantine"])
+def test_a_changed_value_is_told_when_its_table_is_read(tmp_path, part):
+    bundle = write(tmp_path / "b", 4)
+    table = getattr(bundle, part)
+    table.iloc[:, 0] = "another"
+    table.to_parquet(bundle.path / f"{part}.parquet")  # readable as ever
+    with pytest.raises(ArtifactError, match=f"part '{part}.parquet' does not match its checksum"):
+        getattr(Bundle.open(bundle.path), part)
+
+
 def test_a_header_that_is_none_or_of_another_time_is_told(tmp_path):
     bundle = write(tmp_path / "b", 4)
     header = bundle.path / bundle_format.HEADER

@@ -135,6 +135,22 @@ class TestEfficientNetLite:
             change = (lite(images + step)[0] - lite(images - step)[0]) @ weights
         assert change.item() == pytest.approx(2 * (gradient * step).sum().item(), rel=0.1)
 
+    def test_levels_add_the_mean_and_the_spread_of_every_channel(self):
+        top, levels = (load_encoder(name, "cpu") for name in ("efficientnet_lite0", "efficientnet_lite0_levels"))
+        assert levels.dim == 1280 + 2 * (3 + 32 + 16 + 24 + 40 + 80 + 112 + 192 + 320)
+        assert levels.digest != top.digest
+        images = torch.nn.functional.interpolate(to_float(draw(2)), size=(224, 224)).requires_grad_()
+        features = levels(images)
+        torch.testing.assert_close(features[:, :1280], top(images), atol=1e-4, rtol=1e-4)
+        pixels = (images * 127.5 + 127.5 - 127) / 128
+        torch.testing.assert_close(features[:, 1280:1283], pixels.mean((2, 3)))
+        torch.testing.assert_close(features[:, 1283:1286], pixels.std((2, 3), correction=0), atol=1e-4, rtol=1e-4)
+        (gradient,) = torch.autograd.grad(features.sum(), images)
+        assert torch.isfinite(gradient).all()
+        black = torch.full((1, 3, 224, 224), -1.0).requires_grad_()
+        (gradient,) = torch.autograd.grad(levels(black).sum(), black)
+        assert torch.isfinite(gradient).all()
+
     def test_a_row_does_not_depend_on_the_batch(self, lite):
         images = to_float(draw(3))
         with torch.inference_mode():

@@ -18,7 +18,7 @@ from recgan.dataset import pixels
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.pixels import MAX_PIXELS, MIN_SIDE, decode_image, letterbox, load_pixels, pixel_digest
-from recgan.errors import DataError, ImageRefused
+from recgan.errors import ArtifactError, DataError, ImageRefused
 from tests.shops import encoded, huge_png, picture
 
 
@@ -254,3 +254,14 @@ def test_a_bundle_without_images_has_no_pixels(tmp_path):
         writer.set_items(pd.DataFrame({"item_id": ["1"], "category": ["a"]}))
     with pytest.raises(DataError, match="has no images"):
         load_pixels(Bundle.open(tmp_path / "b"), 16)
+
+
+def test_images_that_changed_since_the_import_are_not_decoded(make_bundle):
+    bundle = make_bundle()
+    part = bundle.path / "images-00000.parquet"
+    data = bytearray(part.read_bytes())
+    data[len(data) // 2] ^= 1
+    part.write_bytes(data)
+    with pytest.raises(ArtifactError, match=r"part 'images-00000.parquet' does not match its checksum"):
+        load_pixels(Bundle.open(bundle.path), 16)
+    assert not bundle.cache_folder.exists()

@@ -14,6 +14,7 @@ from recgan.errors import DataError, SettingsError
 from recgan.recommenders.data import UserRows
 from recgan.recommenders.fold_in import fold_in_bpr
 from recgan.recommenders.index import FlatIndex, top_k
+from recgan.recommenders.popularity import log_popularity
 from recgan.recommenders.sampler import NegativeSampler
 from recgan.recommenders.vbpr import triple_loss_and_gradients
 from recgan.recommenders.whitening import Whitening
@@ -33,12 +34,17 @@ class TestWhitening:
 
     def test_without_power_it_is_pca(self, features):
         white = Whitening.fit(features, 3, power=0).apply(features)
-        centred = features - features.mean(axis=0)
+        centred = (features - features.mean(axis=0)) / features.std(axis=0)
         _, singular, directions = np.linalg.svd(centred.astype(np.float64), full_matrices=False)
         expected = centred @ directions[:3].T / np.sqrt((singular[:3] ** 2).sum() / 600)
         for column in range(3):
             sign = np.sign(expected[:, column] @ white[:, column])
             np.testing.assert_allclose(white[:, column], sign * expected[:, column], atol=1e-3)
+
+    def test_the_scale_of_a_column_does_not_matter(self, features):
+        scaled = features * np.geomspace(0.1, 10, 12, dtype=np.float32) + 3
+        one, other = (Whitening.fit(each, 5, power=0.5).apply(each) for each in (features, scaled))
+        np.testing.assert_allclose(np.abs(one), np.abs(other), atol=1e-3)
 
     @pytest.mark.parametrize("power", [0.0, 0.3, 1.0])
     def test_the_mean_squared_length_is_one(self, features, power):
@@ -141,6 +147,27 @@ class TestIndex:
     def test_vectors_that_are_not_finite_are_refused(self):
         with pytest.raises(DataError, match="finite"):
             FlatIndex(np.array([[1, np.nan]], dtype=np.float32))
+
+
+class TestLogPopularity:
+    def test_counts_that_vary_by_chance_alone_say_little(self):
+        counts = np.random.default_rng(0).poisson(4, 20_000)
+        estimate = log_popularity(counts, np.ones(20_000, dtype=bool))
+        assert np.abs(estimate).max() < 0.2
+
+    def test_counts_of_a_long_tail_are_believed(self):
+        rng = np.random.default_rng(0)
+        popularity = rng.gamma(0.5, 8.0, 20_000)  # of mean 4
+        counts = rng.poisson(popularity)
+        estimate = log_popularity(counts, np.ones(20_000, dtype=bool))
+        # The posterior mean of a gamma of shape 0.5: a count of 0 and one of 20 by hand.
+        assert estimate[counts == 0][0] == pytest.approx(np.log(0.5 / 4.5), abs=0.1)
+        assert estimate[counts == 20][0] == pytest.approx(np.log(20.5 / 4.5), abs=0.05)
+
+    def test_items_that_were_not_offered_do_not_count(self):
+        counts = np.array([1, 2, 3, 4, 0, 0, 0])
+        offered = np.arange(7) < 4
+        np.testing.assert_allclose(log_popularity(counts, offered)[:4], log_popularity(counts[:4], offered[:4]))
 
 
 def test_user_rows_by_hand():

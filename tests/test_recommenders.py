@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from scipy.stats import spearmanr
+from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from recgan.config import ALSSettings, BPRSettings, EmbedSettings, PopularitySettings, SplitSettings, VBPRSettings
@@ -51,7 +52,16 @@ def average_encoder() -> Encoder:
 def settings_of(name):
     """Settings under which a model learns this small catalogue in a second."""
     if name == "vbpr":
-        return VBPRSettings(latent_dim=4, visual_dim=4, width=16, epochs=15, batch_size=32, cold_bias=0)
+        return VBPRSettings(
+            latent_dim=4,
+            visual_dim=4,
+            width=16,
+            epochs=15,
+            batch_size=32,
+            learning_rate=0.05,
+            visual_regularisation=0.03,
+            cold_bias=0,
+        )
     if name == "bpr":
         return BPRSettings(factors=8, learning_rate=0.1, epochs=300)
     if name == "als":
@@ -94,7 +104,7 @@ def bundle(tmp_path_factory) -> Bundle:
 
 @pytest.fixture(scope="module")
 def split(bundle):
-    return make_split(bundle, SplitSettings(cold_share=0.1))
+    return make_split(bundle, SplitSettings(cold_share=0.2))
 
 
 @pytest.fixture(scope="module")
@@ -148,8 +158,8 @@ class TestLearning:
         cold = split.cold[split.test.items]
         assert np.nanmean(auc(counts.where(~cold), split.n_users)) > (0.85 if learning_model.visual else 0.7)
         if learning_model.visual:
-            assert cold.sum() >= 2
-            assert np.nanmean(auc(counts.where(cold), split.n_users)) > 0.75  # two users only
+            assert cold.sum() >= 4
+            assert np.nanmean(auc(counts.where(cold), split.n_users)) > 0.75
 
     def test_popularity_counts_users(self, trained, split):
         expected = np.bincount(split.train.items, minlength=split.n_items)
@@ -304,9 +314,11 @@ class TestUsers:
         assert np.mean(agreement) > (0.999 if exact else 0.8)
 
     def test_fold_in_leaves_out_what_was_given_and_finds_the_taste(self, learning_model):
-        answer = ids(learning_model.recommend([learning_model.fold_in(["001", "004", "010"])], 5)[0])
-        assert not {"001", "004", "010"} & set(answer)
-        assert sum(int(item) % TASTES == 1 for item in answer) >= 4
+        given = ["001", "004", "010"]
+        answer = learning_model.recommend([learning_model.fold_in(given)], 1000)[0]
+        assert not set(given) & set(ids(answer))
+        own = [int(one.item_id) % TASTES == 1 for one in answer]
+        assert roc_auc_score(own, [one.score for one in answer]) > 0.7
 
     def test_dislikes_push_their_kind_down(self, learning_model):
         kind = [f"{number:03d}" for number in range(2, 36, 3) if number != 2]

@@ -15,7 +15,7 @@ from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.pixels import decode_image, letterbox
 from recgan.dataset.sheets import fit_text, image_grid, label_font, save_picture
 from recgan.dataset.show import MOST_CATEGORIES, show_bundle
-from recgan.errors import SettingsError, StorageError
+from recgan.errors import ArtifactError, SettingsError, StorageError
 from tests.conftest import draw_item
 
 ALL = [
@@ -243,3 +243,10 @@ def test_names_that_are_long_foreign_or_look_like_formulas(make_bundle: Callable
     assert [path.name for path in paths] == ALL[:3]
     with Image.open(paths[0]) as sheet:
         assert sheet.width < 12 * 98 + 170
+
+
+def test_a_damaged_image_is_told_with_its_item(tiny_bundle: Bundle, tmp_path: Path, monkeypatch) -> None:
+    bundle = Bundle.open(tiny_bundle.path)
+    monkeypatch.setattr(bundle, "image_bytes", lambda rows: [b"not an image" for _ in rows])
+    with pytest.raises(ArtifactError, match=r"the image of item '.+' is damaged .*; import the bundle again"):
+        show_bundle(bundle, tmp_path / "show")

@@ -68,12 +68,25 @@ class Bundle:
             raise ArtifactError(
                 f"'{path}' has bundle schema {header.schema_version}, not {SCHEMA_VERSION}; import it again"
             )
-        for part, expected in header.parts.items():
+        bundle = cls(path, header)
+        for part in header.parts:
             if not (path / part).is_file():
                 raise ArtifactError(f"'{path}': part '{part}' is missing; import the bundle again")
-            if verify and sha256_file(path / part) != expected:
-                raise ArtifactError(f"'{path}': part '{part}' does not match its checksum; import the bundle again")
-        return cls(path, header)
+            if verify:
+                bundle.check_part(part)
+        return bundle
+
+    def check_part(self, part: str) -> None:
+        """Check a part's sha256. Tables are checked when they are read, images before they are decoded for training.
+
+        Raises:
+            ArtifactError: its bytes have changed, or it cannot be read.
+        """
+        with self._reading(part) as path:
+            if sha256_file(path) != self.header.parts[part]:
+                raise ArtifactError(
+                    f"'{self.path}': part '{part}' does not match its checksum; import the bundle again"
+                )
 
     @property
     def name(self) -> str:
@@ -157,7 +170,9 @@ class Bundle:
 
     def _table(self, part: str) -> pd.DataFrame:
         with self._reading(part) as path:
-            return pd.read_parquet(path)
+            table = pd.read_parquet(path)
+        self.check_part(part)  # Parquet itself does not notice a changed value
+        return table
 
     @property
     def image_parts(self) -> list[str]:

@@ -24,6 +24,7 @@ import pandas as pd
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from recgan.artifacts import sha256_file
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.style import DESCRIPTOR_NAMES, style_descriptors
 from recgan.errors import ArtifactError, DataError, NotFoundError, nearest_name
@@ -148,6 +149,9 @@ class StyleOracle:
             )
         again = "simulate the users again with 'recgan simulate'"
         try:
+            for part in ORACLE_PARTS:
+                if sha256_file(bundle.path / part) != bundle.header.parts[part]:
+                    raise ValueError(f"part '{part}' does not match its checksum")
             about = json.loads((bundle.path / ORACLE_PARTS[0]).read_text(encoding="utf-8"))
             arrays = load_file(bundle.path / ORACLE_PARTS[1])
             if about["format"] != _FORMAT or tuple(about["descriptors"]) != DESCRIPTOR_NAMES:

@@ -141,7 +141,8 @@ def load_pixels(bundle: Bundle, size: int, *, progress: Progress = quiet) -> np.
 
     Raises:
         DataError: the bundle has no images.
-        ImageRefused: an image that was good at import cannot be decoded any more.
+        ArtifactError: the images have changed since the import.
+        ImageRefused: an image that was good at import cannot be decoded any more (by another Pillow).
         StorageError: the cache cannot be written.
     """
     count = bundle.header.counts["images"]
@@ -149,6 +150,8 @@ def load_pixels(bundle: Bundle, size: int, *, progress: Progress = quiet) -> np.
         raise DataError(f"bundle '{bundle.path}' has no images; visual models and generators need some")
     path = bundle.cache_folder / f"pixels-{size}-{TRANSFORM}.npy"
     if not path.is_file():
+        for part in bundle.image_parts:
+            bundle.check_part(part)
         with (
             new_cached_array(path, (count, size, size, 3), np.uint8) as out,
             ThreadPoolExecutor(available_cores()) as pool,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from PIL import Image
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.pixels import decode_image, letterbox
 from recgan.dataset.sheets import fit_text, image_grid, label_font, save_picture
+from recgan.errors import ArtifactError, ImageRefused
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,6 +39,7 @@ def show_bundle(bundle: Bundle, out_folder: str | Path, *, per_category: int = 1
     largest are shown, and the picture says so.
 
     Raises:
+        ArtifactError: an image of the bundle is damaged.
         StorageError: the folder cannot be written.
     """
     folder = Path(out_folder)
@@ -53,7 +55,7 @@ def show_bundle(bundle: Bundle, out_folder: str | Path, *, per_category: int = 1
         sample = np.sort(rng.choice(n_images, min(_SIZES_SAMPLED, n_images), replace=False))
         wanted = np.unique(np.concatenate([*drawn, sample]))
         encoded = dict(zip(wanted.tolist(), bundle.image_bytes(wanted.tolist())))
-        rows = [_pictures([encoded[row] for row in part.tolist()]) for part in drawn]
+        rows = [_pictures(bundle, {row: encoded[row] for row in part.tolist()}) for part in drawn]
         title = f"{bundle.name}: {len(bundle.items):,} items{scope}; drawn at random, seed {seed}"
         sheet = image_grid(rows, [f"{name} ({count:,})" for name, count in largest.items()], title=title)
         paths.append(save_picture(sheet, folder / "items.png"))
@@ -86,8 +88,16 @@ def _drawn(bundle: Bundle, category: str, number: int, rng: np.random.Generator)
     return rng.permutation(rows)[:number]
 
 
-def _pictures(encoded: Sequence[bytes]) -> np.ndarray:
-    pictures = [letterbox(decode_image(data), _CELL) for data in encoded]
+def _pictures(bundle: Bundle, encoded: Mapping[int, bytes]) -> np.ndarray:
+    pictures = []
+    for row, data in encoded.items():
+        try:
+            pictures.append(letterbox(decode_image(data), _CELL))
+        except ImageRefused as error:
+            item = bundle.item_ids[bundle.image_index["item"].iloc[row]]
+            raise ArtifactError(
+                f"'{bundle.path}': the image of item '{item}' is damaged ({error.detail}); import the bundle again"
+            ) from error
     return np.stack(pictures) if pictures else np.empty((0, _CELL, _CELL, 3), dtype=np.uint8)
 
 

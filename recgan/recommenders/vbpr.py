@@ -46,14 +46,13 @@ class VBPR(VisualRecommender):
         settings = self.settings
         features = self._look(data, settings.width, settings.whitening, settings.features, seed)
         target = resolve_device(device)
-        with torch_threads():
-            prior = log_popularity(data.item_counts, data.candidates)
-            untrained = data.item_counts == 0
-            estimate = float(prior[untrained][0]) if untrained.any() else float(prior.min())
-            self._cold_bias = estimate if settings.cold_bias is None else settings.cold_bias
-            prior[untrained] = self._cold_bias
-            trainer = _Trainer(data, torch.from_numpy(features).to(target), prior, settings, seed)
-            best, self.metrics = trainer.run(progress)
+        # One more count of 0, which is no item's: the estimate for items yet to come.
+        counts = np.append(data.item_counts, 0)
+        prior = log_popularity(counts, np.append(data.candidates, False))
+        self._cold_bias = float(prior[-1]) if settings.cold_bias is None else settings.cold_bias
+        prior[counts == 0] = self._cold_bias
+        trainer = _Trainer(data, torch.from_numpy(features).to(target), prior[:-1], settings, seed)
+        best, self.metrics = trainer.run(progress)
         arrays = {name: tensor.cpu().numpy() for name, tensor in best.items()}
         self._projection = arrays["projection"]
         self._visual_bias = arrays["visual_bias"]
@@ -157,14 +156,14 @@ class _Trainer:
         self.items = torch.from_numpy(data.train.items).to(device)[trainable]
         width, latent, visual = features.shape[1], settings.latent_dim, settings.visual_dim
 
-        def normal(*shape: int) -> torch.Tensor:
-            return torch.randn(shape, generator=self.generator, device=device) * settings.initial_std
+        def normal(std: float, *shape: int) -> torch.Tensor:
+            return torch.randn(shape, generator=self.generator, device=device) * std
 
         self.parameters = {
-            "user_latent": normal(data.n_users, latent),
-            "item_latent": normal(data.n_items, latent),
-            "user_visual": normal(data.n_users, visual),
-            "projection": normal(width, visual),
+            "user_latent": normal(settings.latent_std, data.n_users, latent),
+            "item_latent": normal(settings.latent_std, data.n_items, latent),
+            "user_visual": normal(settings.visual_std, data.n_users, visual),
+            "projection": normal(settings.visual_std, width, visual),
             "item_bias": torch.from_numpy(prior).to(device),
             "visual_bias": torch.zeros(width, device=device),
         }
@@ -179,7 +178,8 @@ class _Trainer:
         best_auc, best_epoch, seconds = -np.inf, 0, 0.0
         for epoch in range(1, self.settings.epochs + 1):
             start = time.perf_counter()
-            loss = self._epoch()
+            with torch_threads(1):  # the steps are small: a second thread slows them, and bits would depend on it
+                loss = self._epoch()
             seconds += time.perf_counter() - start
             if not np.isfinite(loss):
                 raise TrainingError(

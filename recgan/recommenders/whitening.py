@@ -12,6 +12,8 @@ from recgan.errors import DataError
 __all__ = ["Whitening"]
 
 _CHUNK = 8192
+_RELATIVE_SPREAD = 1e-5
+"""Columns that vary less than this, against their mean or the column that varies most, are taken as constant."""
 _RELATIVE_RANK = 1e-8
 """Directions with less variance than this share of the largest are taken as constant."""
 
@@ -39,8 +41,10 @@ class Whitening:
     def fit(cls, features: np.ndarray, width: int, rows: np.ndarray | None = None, *, power: float = 1.0) -> Whitening:
         """Fit on ``features`` [N, d] (may be a memory map, read in chunks), or on the rows that the mask [N] selects.
 
-        With ``power`` 1 all directions get equal variance; with 0 they keep theirs (plain PCA); in between, a
-        direction's variance v becomes v^(1 - power): what tells apart many items still weighs more than a detail.
+        Columns are brought to one variance first, so that the scale on which an encoder gives one kind of feature or
+        another does not matter. With ``power`` 1 all directions get equal variance; with 0 they keep theirs (plain
+        PCA); in between, a direction's variance v becomes v^(1 - power): what tells apart many items still weighs more
+        than a detail.
 
         The width is smaller than asked for where the features have fewer directions that vary at all. The covariance
         is summed in float64; signs are settled, so the same features give the same map.
@@ -65,18 +69,20 @@ class Whitening:
             part = features[chosen[start : start + _CHUNK]].astype(np.float64) - mean
             covariance += part.T @ part
         covariance /= len(chosen)
-        variances, directions = np.linalg.eigh(covariance)
-        variances, directions = variances[::-1], directions[:, ::-1]
-        scale = max(float(variances[0]), 0.0)
-        # What rounding alone leaves of features that are all alike is no variance.
-        if scale <= 1e-12 * max(float(np.square(mean).max()), 1e-300):
+        spread = np.sqrt(np.diag(covariance))
+        # What rounding alone leaves of a column that never varies is no variance.
+        varies = spread > _RELATIVE_SPREAD * np.maximum(np.abs(mean), spread.max())
+        if not varies.any():
             raise DataError("the features of all items are the same; there is nothing visual to learn from")
-        width = min(width, int(np.count_nonzero(variances > _RELATIVE_RANK * scale)))
+        to_unit = np.where(varies, 1 / np.where(varies, spread, 1), 0)
+        variances, directions = np.linalg.eigh(covariance * to_unit[:, None] * to_unit)
+        variances, directions = variances[::-1], directions[:, ::-1]
+        width = min(width, int(np.count_nonzero(variances > _RELATIVE_RANK * variances[0])))
         directions = directions[:, :width]
         largest = np.abs(directions).argmax(axis=0)
         directions = directions * np.sign(directions[largest, np.arange(width)])
         kept = variances[:width]
-        matrix = directions * np.sqrt(kept**-power / (kept ** (1 - power)).sum())
+        matrix = to_unit[:, None] * directions * np.sqrt(kept**-power / (kept ** (1 - power)).sum())
         return cls(mean.astype(np.float32), matrix.astype(np.float32))
 
     def apply(self, features: np.ndarray) -> np.ndarray:
