@@ -23,6 +23,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from IPython.display import display
 
 import recgan
@@ -66,7 +67,8 @@ bundle.interactions.head()
 embed = EmbedSettings(size=64)
 split = SplitSettings(seed=0)
 report = recgan.evaluate_ranking(bundle, ["popularity", "visual_knn", "vbpr"], split=split, embed=embed, seed=0)
-display(report.table())
+judged = {**report.models, "oracle": report.oracle}
+pd.DataFrame({name: figures.values["auc"] for name, figures in judged.items()}).T.round(3)  # AUC, by kind of item
 
 # %%
 recommender = recgan.train_recommender(bundle, "vbpr", out=work / "recommender", split=split, embed=embed, seed=0)

@@ -2,40 +2,38 @@
 
 An artifact is a folder with ``manifest.json`` (kind, format version, configuration, metrics, parents' digests,
 library versions, the sha256 of each file) beside ``*.safetensors``, ``*.parquet`` and ``*.json`` parts. There is no
-pickle anywhere. Locally it is written to a temporary sibling, fsynced and renamed; on an object store (any fsspec
-URL) the parts go first and the manifest last, so that a reader never sees half of one.
+pickle anywhere. Locally it is written to a temporary sibling, fsynced and renamed (`recgan.atomic`); on an object store
+(any fsspec URL) the parts go first and the manifest last, so that a reader never sees half of one.
 """
 
 from __future__ import annotations
 
 import atexit
-import errno
 import hashlib
 import importlib.metadata
 import json
-import os
 import shutil
 import tempfile
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
-import fsspec
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from recgan.errors import ArtifactError, RecganError, StorageError
+from recgan.atomic import atomic_folder, check_place
+from recgan.errors import ArtifactError, StorageError
+from recgan.remote import check_remote, download, is_remote, upload
 
 __all__ = [
     "Artifact",
     "ArtifactWriter",
     "Manifest",
-    "atomic_folder",
+    "check_out",
     "json_digest",
     "open_artifact",
     "sha256_file",
@@ -43,8 +41,6 @@ __all__ = [
 ]
 
 MANIFEST = "manifest.json"
-_UMASK = os.umask(0o022)  # it can only be read by setting it
-os.umask(_UMASK)
 _LIBRARIES = ("recgan", "torch", "torchvision", "numpy", "pandas", "pyarrow", "safetensors")
 
 
@@ -84,66 +80,12 @@ def json_digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def atomic_folder(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Yield a temporary sibling folder that becomes ``target`` when the block ends without an error.
-
-    On any error, Ctrl-C included, the temporary folder is removed and ``target`` is left as it was.
-
-    Raises:
-        ArtifactError: ``target`` exists already and ``overwrite`` is false.
-        StorageError: the disk is full or the place cannot be written.
-    """
-    target = Path(target)
-    building: Path | None = None
-    try:
-        if target.exists() and not overwrite:  # asking fails too where the name is too long
-            raise ArtifactError(f"'{target}' exists already; choose another --out or pass --overwrite")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f".{target.name}.building-", dir=target.parent))
-        yield building
-        for path in [*sorted(building.rglob("*")), building]:
-            if path.is_dir() or path.stat().st_nlink == 1:  # a hard link is another folder's file too
-                # Temporary folders and safetensors files are made for their owner alone; a service may be another user.
-                os.chmod(path, (0o777 if path.is_dir() else 0o666) & ~_UMASK)
-            _fsync(path)
-        if target.exists():
-            retired = target.with_name(f".{target.name}.replaced-{uuid.uuid4().hex}")
-            os.rename(target, retired)
-            try:
-                os.rename(building, target)
-            except BaseException:
-                os.rename(retired, target)
-                raise
-            shutil.rmtree(retired, ignore_errors=True)
-        else:
-            os.rename(building, target)
-        _fsync(target.parent)
-    except BaseException as error:
-        if building is not None:
-            shutil.rmtree(building, ignore_errors=True)
-        if isinstance(error, OSError) and not isinstance(error, RecganError):
-            mend = {errno.ENOSPC: "free some space", errno.EACCES: "choose a place you may write"}
-            hint = mend.get(error.errno or 0, "check the place and try again")
-            raise StorageError(
-                f"cannot write '{target}': {error.strerror or error}; {hint}. Nothing was changed"
-            ) from error
-        raise
-
-
 class ArtifactWriter:
     """Writes the parts of one artifact into a folder; made by `write_artifact`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, target: str) -> None:
         self.folder = folder
+        self.target = target
         self.metrics: dict[str, Any] = {}
         self.facts: dict[str, Any] = {}
 
@@ -153,7 +95,9 @@ class ArtifactWriter:
         try:
             save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, path)
         except SafetensorError as error:  # it hides the operating system's error
-            raise StorageError(f"cannot write '{path.name}': {error}; free some space and try again") from error
+            raise StorageError(
+                f"cannot write '{path.name}' of '{self.target}': {error}; free some space or choose another --out"
+            ) from error
 
     def table(self, part: str, frame: pd.DataFrame) -> None:
         """Write a table as ``<part>.parquet`` (zstd)."""
@@ -185,17 +129,16 @@ def write_artifact(
 
     Yields an `ArtifactWriter`; its ``metrics`` and ``facts`` may be filled until the block ends.
     """
-    url = str(target)
-    remote = "://" in url and not url.startswith("file://")
-    if remote and not overwrite:
-        _refuse_existing(url)
+    url, remote = str(target), is_remote(target)
+    if remote:
+        check_out(url, overwrite=overwrite)
     with (
         tempfile.TemporaryDirectory()
         if remote
         else atomic_folder(url.removeprefix("file://"), overwrite=overwrite) as folder
     ):
         folder = Path(folder)
-        writer = ArtifactWriter(folder)
+        writer = ArtifactWriter(folder, url)
         yield writer
         files = {str(p.relative_to(folder)): sha256_file(p) for p in sorted(folder.rglob("*")) if p.is_file()}
         manifest = Manifest(
@@ -211,27 +154,21 @@ def write_artifact(
         )
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
         if remote:
-            _upload(folder, url, list(files))
+            upload(folder, url, list(files), MANIFEST)
 
 
-def _refuse_existing(url: str) -> None:
-    store, root = fsspec.core.url_to_fs(url)
-    if store.exists(f"{root}/{MANIFEST}"):
-        raise ArtifactError(f"'{url}' exists already; choose another --out or pass --overwrite")
+def check_out(target: str | Path, *, overwrite: bool = False) -> None:
+    """Refuse, before the work, a place to which `write_artifact` could not write after it.
 
-
-def _upload(folder: Path, url: str, parts: list[str]) -> None:
-    store, root = fsspec.core.url_to_fs(url)
-    try:
-        if store.exists(f"{root}/{MANIFEST}"):
-            store.rm(f"{root}/{MANIFEST}")
-        for part in [*parts, MANIFEST]:
-            store.makedirs(f"{root}/{part}".rsplit("/", 1)[0], exist_ok=True)
-            store.put_file(str(folder / part), f"{root}/{part}")
-    except OSError as error:
-        raise StorageError(
-            f"cannot write '{url}': {error}; the manifest was not written, so nothing half-done is readable"
-        ) from error
+    Raises:
+        ArtifactError: there is an artifact already and ``overwrite`` is false.
+        StorageError: it cannot be written.
+        SettingsError: no file system of the URL's kind is installed.
+    """
+    if is_remote(target):
+        check_remote(str(target), MANIFEST, overwrite=overwrite)
+    else:
+        check_place(str(target).removeprefix("file://"), overwrite=overwrite)
 
 
 def _library_versions() -> dict[str, str]:
@@ -309,7 +246,7 @@ def open_artifact(source: str | Path, kind: str, *, format_version: int, verify:
         ArtifactError: not an artifact, of another kind or format version, incomplete, or damaged.
     """
     url = str(source)
-    folder = _fetch(url) if "://" in url and not url.startswith("file://") else Path(url.removeprefix("file://"))
+    folder = _fetch(url) if is_remote(url) else Path(url.removeprefix("file://"))
     if not (folder / MANIFEST).is_file():
         what = (
             "does not exist"
@@ -337,17 +274,10 @@ def _read_manifest(folder: Path, source: str) -> Manifest:
 
 def _fetch(url: str) -> Path:
     """Copy a remote artifact into a local folder that lives as long as the process."""
-    store, root = fsspec.core.url_to_fs(url)
     folder = Path(tempfile.mkdtemp(prefix="recgan-artifact-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    try:
-        if not store.exists(f"{root}/{MANIFEST}"):
-            raise ArtifactError(f"'{url}' holds no {MANIFEST}: it is not an artifact, or was not finished")
-        store.get_file(f"{root}/{MANIFEST}", str(folder / MANIFEST))
-        for part in _read_manifest(folder, url).files:
-            (folder / part).parent.mkdir(parents=True, exist_ok=True)
-            if store.exists(f"{root}/{part}"):
-                store.get_file(f"{root}/{part}", str(folder / part))
-    except OSError as error:
-        raise ArtifactError(f"'{url}' cannot be fetched: {error}; try again") from error
+    download(url, [MANIFEST], folder)
+    if not (folder / MANIFEST).is_file():
+        raise ArtifactError(f"'{url}' holds no {MANIFEST}: it is not an artifact, or was not finished")
+    download(url, list(_read_manifest(folder, url).files), folder)
     return folder

@@ -17,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from recgan.errors import SettingsError, nearest_name
 
 __all__ = [
+    "MAX_DESIGNS",
+    "MAX_SEED",
     "ALSSettings",
     "BPRSettings",
     "DemoSettings",
@@ -31,10 +33,16 @@ __all__ = [
     "SplitSettings",
     "VBPRSettings",
     "VisualKNNSettings",
+    "complaint",
     "overridden",
 ]
 
 S = TypeVar("S", bound="Settings")
+
+MAX_DESIGNS = 256
+"""Designs that one request may ask for."""
+MAX_SEED = 2**53 - 1
+"""Of designs: seeds are exact in JSON up to here."""
 
 FeatureKind: TypeAlias = Literal["real", "permuted", "noise", "category"]
 """The features of a visual model, or a control that says nothing about how an item looks: rows permuted among the
@@ -47,8 +55,9 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-def overridden(settings: S, assignments: Sequence[str]) -> S:
+def overridden(settings: S, assignments: Sequence[str], option: str = "--set") -> S:
     """Return ``settings`` with ``name=value`` assignments applied; a value is JSON, or else taken as a string.
+    ``option`` is how the user gave them.
 
     Raises:
         SettingsError: an assignment has no ``=``, an unknown name (the nearest one is suggested) or a bad value.
@@ -58,11 +67,11 @@ def overridden(settings: S, assignments: Sequence[str]) -> S:
         name, equals, text = assignment.partition("=")
         name = name.strip()
         if not equals:
-            raise SettingsError(f"--set {assignment}: write it as name=value")
+            raise SettingsError(f"{option} {assignment}: write it as name=value")
         if name not in values:
             known = ", ".join(values)
             hint = nearest_name(name, values) or f"; the settings are: {known}"
-            raise SettingsError(f"--set {assignment}: there is no setting '{name}' here{hint}")
+            raise SettingsError(f"{option} {assignment}: there is no setting '{name}' here{hint}")
         try:
             values[name] = json.loads(text)
         except json.JSONDecodeError:
@@ -70,9 +79,15 @@ def overridden(settings: S, assignments: Sequence[str]) -> S:
     try:
         return type(settings)(**values)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"]) or "settings"
-        raise SettingsError(f"{name}={first.get('input')!r}: {first['msg']}") from error
+        raise SettingsError(complaint(error)) from error
+
+
+def complaint(error: ValidationError) -> str:
+    """Return pydantic's first complaint on one line: ``name=value: what is wrong``."""
+    first = error.errors(include_url=False)[0]
+    name = ".".join(str(part) for part in first["loc"]) or "settings"
+    given = repr(first.get("input"))
+    return f"{name}={given if len(given) <= 60 else given[:57] + '...'}: {first['msg'].removeprefix('Value error, ')}"
 
 
 class ImportOptions(Settings):
@@ -149,7 +164,7 @@ class SplitSettings(Settings):
     test_share: float = Field(0.1, gt=0, lt=0.5)
     """Global time only: share of the latest interactions."""
     negative_events: tuple[str, ...] = ("dislike", "return")
-    """Events that are no sign of liking."""
+    """Events that are no sign of liking, and take back an earlier one: a purchase that was returned does not count."""
     min_rating: float = 4.0
     """A ``rating`` event counts as positive from this weight (of 5) on."""
 
@@ -195,8 +210,8 @@ class BPRSettings(Settings):
     """`bpr`: matrix factorisation with the BPR loss, by the package ``implicit``; an image-free baseline."""
 
     factors: int = Field(64, ge=1)
-    learning_rate: float = Field(0.01, gt=0)
-    regularisation: float = Field(0.01, ge=0)
+    learning_rate: float = Field(0.1, gt=0)
+    regularisation: float = Field(0.1, ge=0)
     epochs: int = Field(100, ge=1)
     threads: int = Field(1, ge=0)
     """More than one is faster, but the result then differs from run to run; 0: all cores."""
@@ -206,8 +221,8 @@ class ALSSettings(Settings):
     """`als`: matrix factorisation of confidences (Hu et al. 2008), by the package ``implicit``; image-free."""
 
     factors: int = Field(64, ge=1)
-    regularisation: float = Field(0.01, ge=0)
-    confidence: float = Field(1.0, gt=0)
+    regularisation: float = Field(1.0, ge=0)
+    confidence: float = Field(20.0, gt=0)
     """Weight of an item taken, against 1 for an item not taken."""
     epochs: int = Field(15, ge=1)
     threads: int = Field(1, ge=0)
@@ -246,7 +261,8 @@ class VBPRSettings(Settings):
     """L2 on how far the biases of the items of each triple are from the log of their popularity."""
     cold_bias: float | None = None
     """Bias of an item without an interaction, 0 being that of an item of mean popularity: raise it to have new items
-    recommended more. None: what popularity so far tells of such items."""
+    recommended more. None: the one with the best validation AUC; without a validation part, what the distribution of
+    popularity tells of an item that nobody took."""
     patience: int = Field(5, ge=1)
     """Stop after this many epochs without a better validation AUC; the best epoch is kept."""
     features: FeatureKind = "real"
@@ -276,6 +292,10 @@ class Recipe(Settings):
     """Half-life, in real images shown, of the averaged generator; 0: no average, the last weights are used."""
     augment: tuple[Literal["flip", "translate", "colour"], ...] = ()
     """Differentiable augmentations of what D is shown, real and fake alike."""
+    r1_weight: float = Field(0.0, ge=0)
+    """Weight of R1, the penalty on D's squared gradient at the real images (Mescheder et al. 2018)."""
+    r1_every: int = Field(16, ge=1)
+    """R1 is taken in every so many-th step, with as many times the weight."""
     class_power: float = Field(1.0, ge=0, le=1)
     """Classes are sampled in proportion to n^class_power (1: as they are; 0: evenly)."""
     epochs: float | None = Field(None, gt=0)
@@ -339,6 +359,6 @@ class DemoSettings(Settings):
     """Real images that the GAN is shown."""
     shown_users: int = Field(6, ge=1)
     """Users drawn for the report, who get designs."""
-    designs_per_user: int = Field(4, ge=1, le=256)
+    designs_per_user: int = Field(4, ge=1, le=MAX_DESIGNS)
     design_steps: int = Field(30, ge=0)
     """Steps of each climb."""

@@ -28,7 +28,11 @@ _LINE_SECONDS = 10.0
 def answer(value: dict[str, Any], text: Any, *, as_json: bool) -> None:
     """Print an answer on standard output: one JSON object, or ``text`` (anything rich can print) for a person."""
     if as_json:
-        sys.stdout.write(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False) + "\n")
+        plain = _plain(value)
+        try:
+            sys.stdout.write(json.dumps(plain, ensure_ascii=False, allow_nan=False) + "\n")
+        except UnicodeEncodeError:  # a path may hold bytes that are no text, and a terminal may know ASCII only
+            sys.stdout.write(json.dumps(plain, allow_nan=False) + "\n")
         sys.stdout.flush()
     else:
         _stdout.print(text)
@@ -57,27 +61,20 @@ def fail(message: str) -> None:
 
 @contextmanager
 def shown_progress() -> Iterator[Progress]:
-    """Yield a progress callback: bars on a terminal, a line every ten seconds elsewhere.
-
-    Ctrl-C is told to the user (with what the step itself has to say, such as how to resume) and goes on upwards.
-    """
-    try:
-        if _stderr.is_terminal:
-            with Bars(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(compact=True),
-                TextColumn("{task.fields[note]}", markup=False),
-                console=_stderr,
-            ) as bars:
-                yield _Bars(bars)
-        else:
-            yield _Lines()
-    except KeyboardInterrupt as stop:
-        remark(f"\nstopped. {stop.args[0] if stop.args else 'Nothing half-written was left.'}")
-        raise
+    """Yield a progress callback: bars on a terminal, a line every ten seconds elsewhere."""
+    if _stderr.is_terminal:
+        with Bars(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[note]}", markup=False),
+            console=_stderr,
+        ) as bars:
+            yield _Bars(bars)
+    else:
+        yield _Lines()
 
 
 class _Bars:

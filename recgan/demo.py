@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recgan.artifacts import atomic_folder
+from recgan.atomic import atomic_folder
 from recgan.config import DemoSettings, DesignSettings, EmbedSettings, SimulateSettings, SplitSettings
 from recgan.dataset.boutique import make_boutique
 from recgan.dataset.bundle import Bundle

@@ -8,6 +8,8 @@ Anything that is not a `RecganError` is a bug of ours and keeps its traceback.
 from __future__ import annotations
 
 import difflib
+import errno
+import itertools
 from collections.abc import Iterable
 
 __all__ = [
@@ -21,8 +23,19 @@ __all__ = [
     "SettingsError",
     "StorageError",
     "TrainingError",
+    "is_full",
     "nearest_name",
+    "os_mend",
 ]
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_MENDS = {
+    errno.EACCES: "choose a place you may read and write",
+    errno.EPERM: "choose a place you may read and write",
+    errno.EROFS: "choose a place you may write",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EMFILE: "allow more open files ('ulimit -n')",
+}
 
 
 class RecganError(Exception):
@@ -89,7 +102,31 @@ class DeviceError(RecganError):
     """The device asked for is not there."""
 
 
+def is_full(error: OSError) -> bool:
+    """Return whether the system refused to write because there is no more room."""
+    return error.errno in _FULL
+
+
+def os_mend(error: OSError, room: str = "choose another --out") -> str:
+    """Return what a person can do about the system's error, as the end of a message; ``room`` is what to do, besides
+    freeing space, about a full disk."""
+    if is_full(error):
+        return f"free some space or {room}"
+    return _MENDS.get(error.errno or 0, "check the place and try again")
+
+
 def nearest_name(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the known name nearest to ``name``, or ``""`` when none is near."""
-    near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.6)
-    return f"; did you mean '{near[0]}'?" if near else ""
+    """Return ``"; did you mean 'x'?"`` for the known name nearest to ``name``, or ``""`` when none is near.
+
+    Of names equally near, the one that begins most like it.
+    """
+    name = str(name)
+    near = difflib.get_close_matches(name, list(known), n=20, cutoff=0.6)
+    if not near:
+        return ""
+
+    def likeness(other: str) -> tuple[float, int]:
+        shared = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(other, name))
+        return difflib.SequenceMatcher(None, other, name).ratio(), len(list(shared))
+
+    return f"; did you mean '{max(near, key=likeness)}'?"

@@ -32,9 +32,13 @@ Recommendations from a fashion catalogue, and designs of new items that a user w
 
 * Ids are the shop's own strings; in a path they are percent-encoded (a slash is written `%2F`).
 * Every error is an RFC 9457 `application/problem+json` with a stable `type`.
-* Every answer names the `model` that gave it: the digests of the catalogue, the recommender and the generator.
+* The *recommender* has learned what each user takes and, where it is a visual one, how that looks. The *generator* is a
+  network that has learned from the catalogue's photos to draw new items. A *design* is such a drawing, searched for so
+  that the recommender scores it high for one user; whether the user agrees, only the user can tell.
+* Every answer names the `model` that gave it: the digests (fingerprints) of the catalogue, the recommender and the
+  generator. Another digest means other figures.
 * Lists are paged: pass an answer's `next_cursor` as `cursor`.
-* Designing takes a while: `POST /v1/designs` answers 202 with a `Location` to poll.
+* Designing takes seconds to minutes: `POST /v1/designs` answers 202 with a `Location` to ask until it is finished.
 """
 TAGS = [
     {"name": "recommendations", "description": "What would this user like? What is like this item?"},
@@ -86,6 +90,7 @@ def create_app(
         openapi_tags=TAGS,
         docs_url=None,  # FastAPI's pages for these load scripts from another host
         redoc_url=None,
+        redirect_slashes=False,  # it would redirect to whatever host the request names
         lifespan=lifespan,
     )
     app.state.service = Service(settings, holder, jobs)

@@ -1,4 +1,4 @@
-"""What every request passes, from the outside in: headers, the error boundary, the body limit, encoded paths.
+"""What every request passes, from the outside in: headers, the error boundary, the body limit, HEAD, encoded paths.
 
 Plain ASGI, so that answers stream through untouched.
 """
@@ -55,6 +55,23 @@ class EncodedPath:
         if scope["type"] == "http":
             scope = {**scope, "path": path_asked(scope)}
         await self.app(scope, receive, send)
+
+
+class HeadAsGet:
+    """Answers HEAD as GET, without the content (RFC 9110, 9.3.2); FastAPI's routes take GET alone."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self.app(scope, receive, send)
+            return
+
+        async def without_content(message: Message) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+        await self.app({**scope, "method": "GET"}, receive, without_content)
 
 
 class BodyLimit:
@@ -132,6 +149,7 @@ class ResponseHeaders:
 def install(app: FastAPI, *, max_body_bytes: int) -> None:
     """Put the middleware around ``app``; the last one added is the outermost."""
     app.add_middleware(EncodedPath)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(BodyLimit, limit=max_body_bytes)
     app.add_middleware(ErrorBoundary)
     app.add_middleware(ResponseHeaders)

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from recgan.errors import MismatchError, RecganError
+from recgan.errors import RecganError
 from recgan.progress import Progress, quiet
 from service.catalogue import Catalogue
 from service.problems import ProblemError
@@ -62,7 +60,9 @@ class Models:
             ProblemError: no-generator (503).
         """
         if self.designer is None:
-            raise ProblemError("no-generator", "this service was started without a GAN; start it with --gan to design")
+            raise ProblemError(
+                "no-generator", "the service was started without a generator; start it with --gan to design"
+            )
         return self.designer
 
 
@@ -91,13 +91,7 @@ def load_models(settings: ServiceSettings, progress: Progress = quiet) -> Models
         )
         recommender = designer.recommender
     recommender.check_fits(bundle)
-    if not np.array_equal(recommender.item_ids, bundle.item_ids):
-        raise MismatchError(
-            f"recommender '{settings.recommender}' and bundle '{settings.data}' have other items; "
-            "train the recommender on this bundle"
-        )
-    # Availability and attributes change daily, and the bundle is the newer of the two.
-    recommender.items = bundle.items
+    recommender.update_items(bundle.items)  # the bundle is the newer of the two
     if recommender.similarity_space != "none":
         progress("building the index", 2, 3)
         recommender.similar(catalogue.item_id(0), 1)

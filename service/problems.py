@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match, Mount
 
 from recgan import errors
 
@@ -184,7 +185,21 @@ def path_asked(scope: Mapping[str, Any]) -> str:
 
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return answer(problem_of(error, path_asked(request.scope)), error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405 and (allowed := _methods_at(request)):
+        headers["Allow"] = ", ".join(allowed)
+    return answer(problem_of(error, path_asked(request.scope)), headers)
+
+
+def _methods_at(request: Request) -> list[str]:
+    """Return the methods that a path takes: all of them, where starlette names those of the first route alone."""
+    routes = [route for route in request.app.routes if not isinstance(route, Mount)]  # a mount tells by itself
+    methods = [
+        method
+        for method in ("DELETE", "GET", "PATCH", "POST", "PUT")
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
+    return [*methods, *(["HEAD"] if "GET" in methods else [])]
 
 
 async def _on_recgan(request: Request, error: Exception) -> Response:
@@ -209,6 +224,8 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
 def _fault(item: Mapping[str, Any]) -> FieldProblem:
     place, *rest = item["loc"]
     detail = item["msg"]
+    if item["type"] == "model_attributes_type":
+        detail = "send a JSON object"
     if item["type"] == "json_invalid":
         return FieldProblem(pointer="", detail=f"not JSON at character {rest[0]}: {item['ctx']['error']}")
     if field := item.get("ctx", {}).get("field"):

@@ -160,7 +160,7 @@ class World:
         return self.client.app.state.service  # type: ignore[attr-defined]
 
 
-def problem(answer, slug: str) -> dict:
+def assert_problem(answer, slug: str) -> dict:
     """Check that an answer is a problem of one kind, by the book; return it."""
     kind = PROBLEMS[slug]
     assert answer.headers["content-type"] == "application/problem+json"

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from recgan import artifacts
-from recgan.artifacts import MANIFEST, atomic_folder, json_digest, open_artifact, sha256_file, write_artifact
-from recgan.errors import ArtifactError, StorageError
+from recgan.artifacts import MANIFEST, check_out, json_digest, open_artifact, sha256_file, write_artifact
+from recgan.errors import ArtifactError, SettingsError, StorageError
 
 WEIGHTS = {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array([1, 2], dtype=np.int64)}
 
@@ -132,12 +132,16 @@ def test_what_is_there_is_replaced_when_asked_and_kept_on_failure(tmp_path, monk
 
 
 @pytest.mark.parametrize(
-    ("code", "mend"), [(errno.ENOSPC, "free some space"), (errno.EACCES, "choose a place you may write")]
+    ("code", "mend"),
+    [
+        (errno.ENOSPC, "free some space or choose another --out"),
+        (errno.EACCES, "choose a place you may read and write"),
+    ],
 )
-@pytest.mark.parametrize("where", ["os.fsync", "pathlib.Path.write_text", "tempfile.mkdtemp"])
+@pytest.mark.parametrize("where", ["os.fsync", "pathlib.Path.write_text", "os.mkdir"])
 def test_what_the_system_refuses_is_told_and_leaves_nothing(tmp_path, monkeypatch, where, code, mend):
-    def refuse(*_, **__):
-        raise OSError(code, os.strerror(code))
+    def refuse(path, *_, **__):
+        raise OSError(code, os.strerror(code), None if code == errno.ENOSPC else str(path))  # as the system does
 
     monkeypatch.setattr(where, refuse)
     with pytest.raises(StorageError, match=f"cannot write .*{os.strerror(code)}; {mend}. Nothing was changed"):
@@ -152,7 +156,8 @@ def test_a_full_disk_that_safetensors_meets_is_told_too(tmp_path, monkeypatch):
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr(artifacts, "save_file", full)
-    with pytest.raises(StorageError, match=r"cannot write 'weights\.safetensors': .*No space left"):
+    told = r"cannot write 'weights\.safetensors' of '.*/a': .*No space left.*; free some space or choose another --out"
+    with pytest.raises(StorageError, match=told):
         write(tmp_path / "a")
     assert list(tmp_path.iterdir()) == []
 
@@ -248,6 +253,26 @@ def test_an_object_store_holds_the_same_and_the_manifest_comes_last(tmp_path, st
     assert open_toy(store).tensors("weights")["w"][0, 0] == 1
 
 
+def test_a_place_that_cannot_be_written_is_told_before_the_work(store, monkeypatch):
+    memory = fsspec.filesystem("memory")
+    check_out(store)
+    assert memory.find("/bucket") == []
+    write(store)
+    with pytest.raises(ArtifactError, match="exists already; choose another --out or pass --overwrite"):
+        check_out(store)
+    check_out(store, overwrite=True)
+    assert open_toy(store).tensors("weights")["w"][1, 2] == 5
+
+    def refuse(*_, **__):
+        raise RuntimeError("no credentials")  # stores raise what they like
+
+    monkeypatch.setattr(type(memory), "pipe_file", refuse)
+    with pytest.raises(StorageError, match=r"cannot write 'memory://.*no credentials; choose an --out that you may"):
+        check_out(store, overwrite=True)
+    with pytest.raises(SettingsError, match=r"'nosuch://a/b' cannot be reached: .*give a local folder"):
+        check_out("nosuch://a/b")
+
+
 @pytest.mark.parametrize("after", range(5))
 def test_an_upload_that_stops_is_never_readable(store, monkeypatch, after):
     memory = fsspec.filesystem("memory")
@@ -281,35 +306,3 @@ def test_a_remote_part_that_is_missing_or_changed_is_found(store):
         open_toy(store)
     with pytest.raises(ArtifactError, match=r"holds no manifest\.json"):
         open_toy("memory://bucket/models/b")
-
-
-def test_an_atomic_folder_by_itself(tmp_path):
-    with atomic_folder(tmp_path / "new" / "deep") as folder:
-        (folder / "x").write_text("1")
-        assert folder.parent == tmp_path / "new"
-        assert not (tmp_path / "new" / "deep").exists()
-    assert (tmp_path / "new" / "deep" / "x").read_text() == "1"
-    assert (tmp_path / "new" / "deep").stat().st_mode & 0o777 == 0o755
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["deep"]
-
-
-def test_a_name_that_is_too_long_is_told_in_one_line(tmp_path):
-    with pytest.raises(StorageError, match=r"cannot write .*File name too long"), atomic_folder(tmp_path / ("x" * 300)):
-        raise AssertionError("nothing may be written")
-
-
-def test_another_user_may_read_what_the_umask_allows(tmp_path, monkeypatch):
-    monkeypatch.setattr(artifacts, "_UMASK", 0o027)
-    write(tmp_path / "a")
-    modes = {path.name: oct(path.stat().st_mode & 0o777) for path in [tmp_path / "a", *(tmp_path / "a").rglob("*")]}
-    assert modes.pop("a") == modes.pop("notes") == "0o750"
-    assert set(modes.values()) == {"0o640"}
-
-
-def test_a_hard_linked_file_keeps_its_mode(tmp_path):
-    source = tmp_path / "source"
-    source.write_text("another folder's")
-    source.chmod(0o400)
-    with atomic_folder(tmp_path / "a") as folder:
-        os.link(source, folder / "linked")
-    assert source.stat().st_mode & 0o777 == 0o400

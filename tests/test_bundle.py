@@ -128,6 +128,18 @@ def test_images_are_the_same_one_by_one_and_in_a_stream(tmp_path, small_parts, c
             bundle.image_bytes([0, row])
 
 
+def test_one_image_is_read_from_its_own_row_group_and_footers_once(tmp_path, small_parts, monkeypatch):
+    bundle = write(tmp_path / "b", 47)
+    opened, read = [], []
+    footer, group = pq.read_metadata, pq.ParquetFile.read_row_group
+    monkeypatch.setattr(pq, "read_metadata", lambda path: opened.append(path.name) or footer(path))
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", lambda *a, **o: read.append(a[1]) or group(*a, **o))
+    for row in (46, 0, 17):
+        assert bundle.image_bytes([row]) == [image(row)]
+    assert opened == bundle.image_parts
+    assert len(read) == 3
+
+
 def test_large_images_make_small_row_groups(tmp_path, monkeypatch):
     monkeypatch.setattr(bundle_writer, "_GROUP_BYTES", 100)
     bundle = write(tmp_path / "b", 9)

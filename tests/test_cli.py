@@ -1,14 +1,17 @@
+import errno
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from PIL import Image
 
 from recgan import cli
 from recgan.cli.app import table
 from recgan.console import answer, fail, remark, shown_progress
+from recgan.dataset.bundle_writer import BundleWriter
 
 
 @pytest.fixture
@@ -160,6 +163,85 @@ def test_a_users_mistake_is_one_line_with_the_mend_and_exit_code_2(run, argv, hi
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (["imprt"], "error: No such command 'imprt'. Did you mean 'import'? See 'recgan --help'."),
+        (["train", "recomender"], "error: No such command 'recomender'. Did you mean 'recommender'? See "),
+        (["doctor", "--jsn"], "error: No such option: --jsn (Possible options: --json). See 'recgan doctor --help'."),
+        (["import", "folder"], "error: Missing argument 'path'. See 'recgan import --help'."),
+        (["train", "gan", "b"], "error: Missing option '--out'. See 'recgan train gan --help'."),
+        (["recommend", "d", "-k", "0"], "error: Invalid value for '-k': "),
+        (["embed", "b", "--size", "x"], "error: Invalid value for '--size': "),
+        (["import", "folder", "b", "--out", "s3://a/b"], "error: 's3://a/b': this is written to a local folder only"),
+        (["evaluate", "ranking", "b", "--split", "protocoll=given"], "error: --split protocoll=given: there is no "),
+    ],
+)
+def test_a_command_that_cannot_be_understood_is_told_on_one_line(run, argv, line):
+    code, out, err = run(*argv)
+    assert (code, out) == (2, "")
+    assert err.startswith(line)
+    assert err.count("\n") == 1
+
+
+def test_help_pages_are_shown(run):
+    code, out, err = run("import", "--help")
+    assert (code, err) == (0, "")
+    assert "Column names of a shop's own export" in " ".join(out.split())
+    assert "--interactions" in out
+    code, out, err = run("train")
+    assert (code, err) == (2, "")
+    assert "recommender" in out
+    assert "gan" in out
+    code, out, _ = run("--version")
+    assert code == 0
+    assert out.startswith("recgan ")
+
+
+@pytest.mark.parametrize("verb", ["train recommender", "train gan", "evaluate report", "demo", "import folder", "show"])
+def test_a_name_that_is_too_long_is_told_on_one_line(run, line, tmp_path, verb):
+    folder, _ = line
+    places = {
+        "demo": [],
+        "import folder": [tmp_path],
+        "evaluate report": [folder / "users", "--recommender", folder / "recommender", "--gan", folder / "gan"],
+    }
+    code, out, err = run(*verb.split(), *places.get(verb, [folder / "users"]), "--out", tmp_path / ("x" * 300))
+    assert (code, out) in ((2, ""), (1, ""))
+    assert "File name too long; choose a shorter name" in err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+
+
+def test_an_error_of_the_system_anywhere_is_one_line_with_its_place_and_mend(run, monkeypatch, tmp_path):
+    import recgan.dataset.importers
+
+    def refused(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied", "/shop/items.csv")
+
+    monkeypatch.setattr(recgan.dataset.importers, "import_bundle", refused)
+    code, out, err = run("import", "folder", tmp_path, "--out", tmp_path / "b")
+    assert (code, out) == (2, "")
+    assert err == "error: '/shop/items.csv': Permission denied; choose a place you may read and write\n"
+
+
+def test_nothing_left_to_recommend_is_said_with_the_reason(run, tmp_path):
+    with BundleWriter(tmp_path / "b", name="two", licence="-", source="-") as writer:
+        writer.set_items(pd.DataFrame({"item_id": ["1", "2"], "category": ["hat", "bag"], "available": [True, False]}))
+        writer.set_interactions(pd.DataFrame({"user_id": ["ann", "bob"], "item_id": ["1", "1"]}))
+    model = tmp_path / "model"
+    answered(run("train", "recommender", tmp_path / "b", "--model", "popularity", "--all", "--out", model, "--json"))
+    code, _, err = run("recommend", model, "--user", "ann")
+    assert code == 0
+    assert "nothing is left to recommend: what is available was all taken already; pass --include-seen" in err
+    code, out, err = run("recommend", model, "--user", "ann", "--category", "bag", "--json")
+    assert json.loads(out) == {"items": []}
+    assert "nothing is left to recommend: nothing is available here; try another --category" in err
+    code, out, err = run("recommend", model, "--user", "ann", "--include-seen")
+    assert "nothing is left" not in err
+    assert "hat" in out
+
+
 def test_import_of_a_shops_own_export_has_its_promised_shape(run, tmp_path):
     for name in ("1", "2", "3"):
         Image.new("RGB", (16, 16), (int(name), 0, 0)).save(tmp_path / f"{name}.png")
@@ -222,7 +304,30 @@ def test_ctrl_c_says_so_and_exits_with_130(run, monkeypatch, tmp_path):
     monkeypatch.setattr(recgan.dataset.importers, "import_bundle", interrupted)
     code, _, err = run("import", "folder", tmp_path, "--out", tmp_path / "b")
     assert code == 130
-    assert "Nothing half-written was left" in err
+    assert err == "stopped. Nothing half-written was left.\n"
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ([], "stopped. Nothing half-written was left.\n"),
+        (["What is done is kept."], "stopped. What is done is kept.\n"),
+        (["stopped after 20 images; go on with --resume"], "stopped after 20 images; go on with --resume\n"),
+    ],
+)
+def test_ctrl_c_says_so_outside_of_the_work_too_and_once(run, monkeypatch, told, shown):
+    import recgan.cli.run
+
+    def interrupted(_):
+        raise KeyboardInterrupt(*told)
+
+    monkeypatch.setattr(recgan.cli.run, "run", interrupted)
+    assert run("doctor") == (130, "", shown)
+
+
+def test_an_answer_that_is_no_text_is_json_all_the_same(capsys):
+    answer({"out": "caf\udce9", "name": "café"}, "", as_json=True)
+    assert json.loads(capsys.readouterr().out) == {"out": "caf\udce9", "name": "café"}
 
 
 def test_doctor_finds_this_machine_fit(run):
@@ -261,7 +366,7 @@ def test_progress_off_a_terminal_is_lines_and_the_end_is_told_once(capsys):
 
 def test_training_a_generator_needs_neither_web_nor_index_libraries():
     code = (
-        "import sys, recgan.gan, recgan.cli\n"
+        "import sys, recgan.gan, recgan.cli.run\n"
         "loaded = {'fastapi', 'faiss', 'implicit', 'sklearn', 'matplotlib', 'tensorboard'} & set(sys.modules)\n"
         "assert not loaded, loaded"
     )

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from recgan.config import SplitSettings, VBPRSettings, overridden
+from recgan.config import DesignSettings, SplitSettings, VBPRSettings, overridden
 from recgan.errors import SettingsError
 
 
@@ -25,6 +25,19 @@ def test_values_are_json_or_strings():
 def test_a_wrong_assignment_says_the_mend(assignment, message):
     with pytest.raises(SettingsError, match=message):
         overridden(VBPRSettings(), [assignment])
+
+
+def test_the_option_is_the_one_that_was_given_and_pydantics_words_end_where_a_persons_do():
+    with pytest.raises(SettingsError, match=r"^--split protocoll=given: there is no setting .*'protocol'\?$"):
+        overridden(SplitSettings(), ["protocoll=given"], "--split")
+    with pytest.raises(SettingsError, match=r"^--split given: write it as name=value$"):
+        overridden(SplitSettings(), ["given"], "--split")
+    with pytest.raises(SettingsError, match=r"^cold_share=2: Input should be less than 1$"):
+        overridden(SplitSettings(), ["cold_share=2"], "--split")
+    with pytest.raises(SettingsError, match=r"^starts=99: the starts are the best of the 8 samples; set samples too$"):
+        overridden(DesignSettings(), ["starts=99"])
+    with pytest.raises(SettingsError, match=r"^epochs='x{56}\.\.\.: Input should be"):
+        overridden(VBPRSettings(), ["epochs=" + "x" * 1000])
 
 
 def test_unknown_names_are_refused_in_code_too():

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from recgan.config import (
+    MAX_DESIGNS,
     DesignSettings,
     EmbedSettings,
     PopularitySettings,
@@ -21,7 +22,6 @@ from recgan.config import (
 from recgan.dataset.pixels import TRANSFORM, load_pixels, to_float
 from recgan.dataset.split import Pairs
 from recgan.design import (
-    MAX_DESIGNS,
     PRESETS,
     Designer,
     load_designer,
@@ -450,7 +450,7 @@ def test_a_design_is_equal_to_the_bit_alone_and_among_others(real_designer):
     assert len({design.z.tobytes() for design in among}) == 3
 
 
-def agree(designs, others):
+def assert_agree(designs, others):
     for one, other in zip(designs, others, strict=True):
         assert one.seed == other.seed
         assert one.score == pytest.approx(other.score, rel=0.01)
@@ -462,7 +462,7 @@ def test_blocks_that_mix_designs_as_on_an_accelerator_agree_to_rounding(real_des
     apart = real_designer.design("user-00", "dresses", 3, seed=11, settings=settings)
     mixed = functools.partial(search.blocks, device=torch.device("cuda"))
     monkeypatch.setattr(search, "blocks", lambda designs, rows_each, device: mixed(designs, rows_each))
-    agree(real_designer.design("user-00", "dresses", 3, seed=11, settings=settings), apart)
+    assert_agree(real_designer.design("user-00", "dresses", 3, seed=11, settings=settings), apart)
 
 
 @pytest.mark.gpu
@@ -472,7 +472,7 @@ def test_a_gpu_makes_the_same_designs(real_designer):
     on_gpu = load_designer(folder / "vbpr", folder / "gan", device="cuda")
     settings = DesignSettings(samples=3, starts=2, steps=5)
     designs = [designer.design("user-00", "dresses", 3, settings=settings) for designer in (real_designer, on_gpu)]
-    agree(*designs)
+    assert_agree(*designs)
 
 
 def test_climbing_raises_the_objective_through_the_real_networks(real_designer):
@@ -560,4 +560,5 @@ def test_a_damaged_folder_is_told(designer, tmp_path):
 
 def test_presets_are_what_the_designer_accepts(designer):
     for name in PRESETS:
-        assert designer.design("ruby", "bag", 1, settings=load_preset(name).model_copy(update={"steps": 1}))
+        (design,) = designer.design("ruby", "bag", 1, settings=load_preset(name).model_copy(update={"steps": 1}))
+        assert (design.settings["preset"], design.settings["changed"]) == (name, {"steps": 1})

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
-from recgan.artifacts import open_artifact
+from recgan.artifacts import open_artifact, sha256_file
 from recgan.config import Recipe
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.bundle_writer import BundleWriter
@@ -195,6 +195,21 @@ def test_a_damaged_checkpoint_is_refused(tiny_bundle: Bundle, tmp_path: Path) ->
     flip_a_byte(newest / "optimisers.safetensors")
     with pytest.raises(ArtifactError, match=r"optimisers\.safetensors.*checksum"):
         train(tiny_bundle, tmp_path / "gan", resume=True)
+
+
+def test_a_run_of_other_networks_is_refused_in_one_line(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    train(tiny_bundle, tmp_path / "gan", images_seen=4)
+    newest = latest_checkpoint(tmp_path / "gan.run" / "checkpoints")
+    assert newest is not None
+    arrays = load_file(newest / "networks.safetensors")
+    name = next(name for name, array in arrays.items() if array.ndim > 1)
+    save_file({**arrays, name: arrays[name][:1]}, newest / "networks.safetensors")
+    manifest = json.loads((newest / "manifest.json").read_text())
+    manifest["files"]["networks.safetensors"] = sha256_file(newest / "networks.safetensors")
+    (newest / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ArtifactError, match=r"another version of recgan: .*; train anew with --overwrite$") as told:
+        train(tiny_bundle, tmp_path / "gan", resume=True)
+    assert "\n" not in str(told.value)
 
 
 def test_there_must_be_something_to_resume(tiny_bundle: Bundle, tmp_path: Path) -> None:

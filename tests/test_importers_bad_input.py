@@ -15,8 +15,9 @@ from PIL import Image
 from recgan.config import ImportOptions
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.importers import import_bundle
+from recgan.dataset.importers.pictures import MAX_BYTES, open_pictures
 from recgan.dataset.pixels import decode_image
-from recgan.errors import DataError, StorageError
+from recgan.errors import DataError, ImageRefused, SettingsError, StorageError
 from tests.shops import encoded, huge_png, picture, pictures_of, png, refusals, take_in, write_files, write_zip
 
 
@@ -142,6 +143,72 @@ def test_an_image_that_cannot_be_read_is_refused_as_such(tmp_path, monkeypatch):
     os.symlink(tmp_path / "nowhere", shop / "2.png")
     bundle, _ = take_in(shop, tmp_path / "out")
     assert refusals(bundle) == [("item", "2", "unreadable", "shop:2.png")]
+
+
+def test_a_pipe_among_the_images_is_not_waited_for(tmp_path):
+    shop = shop_of(tmp_path / "shop", {"1.png": png(1)})
+    os.mkfifo(shop / "2.png")
+    write_files(shop, {"items.csv": catalogue("1", "2")})
+    bundle, _ = take_in(shop, tmp_path / "out")
+    assert refusals(bundle) == [("item", "2", "unreadable", "shop:2.png")]
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_file_that_unpacks_to_too_much_is_refused_without_being_unpacked(tmp_path, monkeypatch, method):
+    monkeypatch.setattr("recgan.dataset.importers.pictures.MAX_BYTES", 5000)
+    bombs = {"stated.png": bytes(40 << 20), "lied.png": bytes(40 << 20)}
+    packed = write_zip(tmp_path / "a.zip", {"good.png": png(1), "full.bmp": bmp_of(5000), **bombs}, method)
+    data = packed.read_bytes()
+    at = data.rindex(b"lied.png") - 22  # in the central directory: the size that it unpacks to
+    assert int.from_bytes(data[at : at + 4], "little") == 40 << 20
+    packed.write_bytes(data[:at] + (4000).to_bytes(4, "little") + data[at + 4 :])
+    store = open_pictures(packed)
+    tracemalloc.start()
+    with pytest.raises(ImageRefused) as refused:
+        store.picture("stated.png").read()
+    assert refused.value.reason == "too_many_bytes"
+    with pytest.raises(zipfile.BadZipFile):  # its checksum is of more bytes than it states
+        store.picture("lied.png").read()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 20
+    bundle, summary = take_in(packed, tmp_path / "out", "default_category=a")
+    assert sorted(bundle.item_ids) == ["full", "good"]
+    assert summary.quarantined["too_many_bytes"] == 1
+    assert ("item", "stated", "too_many_bytes", "a.zip:stated.png") in refusals(bundle)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_file_packed_by_a_method_without_bounds_is_refused(tmp_path, method):
+    packed = write_zip(tmp_path / "a.zip", {"1.png": png(1)})
+    with zipfile.ZipFile(packed, "a") as archive:
+        archive.writestr("2.png", png(2), method)
+    bundle, _ = take_in(packed, tmp_path / "out", "default_category=a")
+    assert refusals(bundle) == [("item", "2", "unreadable", "a.zip:2.png")]
+    assert "pack the zip with deflate" in bundle.quarantine["detail"].iloc[0]
+
+
+def bmp_of(size):
+    """A BMP of exactly so many bytes."""
+    return encoded(picture(1, (9, 9)), "BMP").ljust(size, b"\0")
+
+
+def test_a_large_file_in_a_folder_is_refused_before_it_is_read(tmp_path):
+    shop = shop_of(tmp_path / "shop", {"1.png": png(1), "2.png": b""})
+    with open(shop / "2.png", "wb") as file:
+        file.truncate(MAX_BYTES + 1)  # a hole: it takes no room
+    bundle, _ = take_in(shop, tmp_path / "out")
+    assert refusals(bundle) == [("item", "2", "too_many_bytes", "shop:2.png")]
+
+
+def test_ids_that_no_web_address_can_hold_are_refused(tmp_path):
+    items = "item_id,category,image\n.,a,1.png\n..,a,1.png\n...,a,1.png\n.a,a,1.png\n"
+    log = "user_id,item_id\n..,...\n.,.a\nu,.\n. .,...\n"
+    shop = write_files(tmp_path / "shop", {"items.csv": items, "interactions.csv": log, "1.png": png(1)})
+    bundle, summary = take_in(shop, tmp_path / "out", "image_column=image")
+    assert bundle.item_ids.tolist() == ["...", ".a"]
+    assert bundle.interactions["user_id"].to_list() == [". ."]
+    assert summary.quarantined == {"unaddressable_id": 4, "unknown_item": 1}
 
 
 def test_items_are_refused_for_their_reasons(tmp_path):
@@ -336,7 +403,9 @@ def test_a_full_disk_leaves_the_old_bundle_as_it_was(good_shop, tmp_path, monkey
         monkeypatch.setattr("recgan.dataset.bundle_writer.sha256_file", full_disk)
     else:
         monkeypatch.setattr("os.fsync", full_disk)
-    with pytest.raises(StorageError, match=r"No space left on device; free some space\. Nothing was changed"):
+    with pytest.raises(
+        StorageError, match=r"No space left on device; free some space or choose another --out\. Nothing was changed"
+    ):
         take_in(good_shop, place / "out", overwrite=True)
     monkeypatch.undo()
     assert [path.name for path in place.iterdir()] == ["out"]
@@ -347,6 +416,8 @@ def test_a_place_that_cannot_be_written_is_told(good_shop, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot write"):
         import_bundle("folder", good_shop, tmp_path / "file" / "out")
+    with pytest.raises(SettingsError, match="'s3://shop/out': a bundle is written to a local folder only"):
+        import_bundle("folder", good_shop, "s3://shop/out")
 
 
 def test_memory_does_not_grow_with_the_images(tmp_path):

@@ -300,8 +300,8 @@ def test_bad_entries_are_refused_one_by_one(tmp_path):
     assert bundle.items["item_id"].to_list() == ["0"]
     items = [row for row in refusals(bundle) if row[0] != "interaction"]
     assert sorted(items) == [
-        ("item", "1", "empty_category", "a.npy:1"),
-        ("item", "2", "empty_category", "a.npy:2"),
+        ("item", "1", "malformed_item", "a.npy:1"),
+        ("item", "2", "malformed_item", "a.npy:2"),
         ("item", "3", "missing_image", "a.npy:3"),
         ("item", "4", "not_an_image", "a.npy:Item[4]"),
         ("item", "5", "malformed_item", "a.npy:5"),
@@ -309,6 +309,16 @@ def test_bad_entries_are_refused_one_by_one(tmp_path):
     assert ("interaction", "77", "unknown_item", "a.npy:user_train[1]") in refusals(bundle)
     assert ("interaction", "", "missing_id", "a.npy:user_train[1]") in refusals(bundle)
     assert summary.warnings[-1] == "the file states 5 items, and holds 6"
+
+
+def test_a_class_that_is_none_is_refused_and_a_missing_one_can_be_named(tmp_path):
+    classes = ("boots", [0, "a", None, 1, 0, 0], [0, 0, 0, 0, 0, 1, 0], float("nan"), None)
+    path = write_npy(tmp_path / "a.npy", parts(classes=classes))
+    bundle, _ = take_in(path, tmp_path / "out", "default_category=other", source="dvbpr-npy")
+    assert bundle.items["category"].to_list() == ["other"]
+    told = bundle.quarantine[bundle.quarantine["kind"] == "item"]
+    assert told["reason"].to_list() == ["malformed_item"] * 4
+    assert told["detail"].iloc[1].startswith("class [0, b'a', None, 1, 0, 0] is neither 0 to 5 nor a one-hot vector")
 
 
 def test_the_classes_can_be_named(tmp_path):

@@ -265,7 +265,7 @@ def test_without_a_table_a_pattern_gives_items_with_several_images(tmp_path):
 
 def test_without_a_table_and_without_folders_a_category_must_be_named(tmp_path):
     shop = write_files(tmp_path / "shop", {"1.jpg": png(1), "2.jpg": png(2)})
-    with pytest.raises(DataError, match="--set items=FILE, or --set default_category=NAME"):
+    with pytest.raises(DataError, match="--items FILE, or --set default_category=NAME"):
         take_in(shop, tmp_path / "out")
     bundle, _ = take_in(shop, tmp_path / "out", "default_category=Things")
     assert bundle.category_names == ["Things"]
@@ -314,7 +314,7 @@ def test_an_unknown_importer_and_a_useless_option_are_refused(shop, tmp_path):
 
 def test_two_tables_of_one_kind_must_be_told_apart(shop, tmp_path):
     write_files(shop, {"items.tsv": ITEMS.replace(",", "\t")})
-    with pytest.raises(DataError, match=r"holds items\.csv and items\.tsv; say which with --set items=FILE"):
+    with pytest.raises(DataError, match=r"holds items\.csv and items\.tsv; say which with --items FILE"):
         take_in(shop, tmp_path / "out")
     bundle, _ = take_in(shop, tmp_path / "out", "items=items.tsv")
     assert len(bundle.items) == 3

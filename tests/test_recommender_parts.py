@@ -57,6 +57,14 @@ class TestWhitening:
         with pytest.raises(DataError, match=r"\[N, 12\]"):
             whitening(torch.zeros(3, 11))
 
+    def test_a_first_use_in_inference_mode_leaves_later_gradients_whole(self, features):
+        whitening = Whitening.fit(features, 5)
+        with torch.inference_mode():
+            whitening(torch.from_numpy(features))
+        seen = torch.from_numpy(features[:2]).requires_grad_()
+        (gradient,) = torch.autograd.grad(whitening(seen)[0, 0], seen)
+        np.testing.assert_allclose(gradient[0], whitening.matrix[:, 0])
+
     def test_chunks_do_not_matter(self, features, monkeypatch):
         whole = Whitening.fit(features, 5)
         monkeypatch.setattr("recgan.recommenders.whitening._CHUNK", 7)

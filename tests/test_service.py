@@ -13,7 +13,7 @@ from PIL import Image
 from recgan.dataset.bundle import Bundle
 from recgan.errors import SettingsError
 from service.catalogue import web_image
-from tests.service_world import IDS, PATIENCE, USERS, World, design, finished, problem, running, write_catalogue
+from tests.service_world import IDS, PATIENCE, USERS, World, assert_problem, design, finished, running, write_catalogue
 
 
 @pytest.fixture(scope="module")
@@ -191,14 +191,14 @@ def test_pictures_are_refused_until_they_are_ready(world):
     assert running_now["state"] == "running"
     assert running_now["progress"] == {"step": "climbing", "done": 1, "total": 2, "note": "half-way"}
     early = world.client.get(f"{url}/0.png")
-    problem(early, "not-ready")
+    assert_problem(early, "not-ready")
     assert int(early.headers["retry-after"]) >= 1
     world.designer.release.set()
     assert finished(world, url)["state"] == "succeeded"
     assert world.client.get(f"{url}/3.png").status_code == 200
-    problem(world.client.get(f"{url}/4.png"), "not-found")
-    problem(world.client.get(f"{url}/x.png"), "no-such-path")
-    problem(world.client.get("/v1/designs/0000/0.png"), "unknown-design")
+    assert_problem(world.client.get(f"{url}/4.png"), "not-found")
+    assert_problem(world.client.get(f"{url}/x.png"), "no-such-path")
+    assert_problem(world.client.get("/v1/designs/0000/0.png"), "unknown-design")
 
 
 def test_cancelling_a_running_design_stops_it(world):
@@ -210,10 +210,10 @@ def test_cancelling_a_running_design_stops_it(world):
     world.designer.release.set()
     assert finished(world, url)["state"] == "cancelled"
     assert world.client.delete(url).status_code == 202
-    problem(world.client.get(f"{url}/0.png"), "not-ready")
-    problem(world.client.delete(design(world)["url"]), "already-finished")
-    problem(world.client.delete("/v1/designs/0000"), "unknown-design")
-    problem(world.client.get("/v1/designs/0000"), "unknown-design")
+    assert_problem(world.client.get(f"{url}/0.png"), "not-ready")
+    assert_problem(world.client.delete(design(world)["url"]), "already-finished")
+    assert_problem(world.client.delete("/v1/designs/0000"), "unknown-design")
+    assert_problem(world.client.get("/v1/designs/0000"), "unknown-design")
 
 
 def test_a_full_queue_answers_429_and_when_to_come_again(catalogue):
@@ -225,7 +225,7 @@ def test_a_full_queue_answers_429_and_when_to_come_again(catalogue):
         waiting = world.client.post("/v1/designs", json=asked)
         assert (waiting.status_code, waiting.json()["ahead"]) == (202, 1)
         refused = world.client.post("/v1/designs", json=asked)
-        problem(refused, "queue-full")
+        assert_problem(refused, "queue-full")
         assert int(refused.headers["retry-after"]) >= 1
         world.designer.release.set()
         assert finished(world, waiting.headers["location"])["state"] == "succeeded"
@@ -242,7 +242,7 @@ def test_a_failed_design_tells_why(world):
 
 def test_without_a_generator_the_rest_is_served(catalogue):
     with running(catalogue, with_gan=False) as world:
-        problem(world.client.post("/v1/designs", json={"user_id": "anna", "category": "coats"}), "no-generator")
+        assert_problem(world.client.post("/v1/designs", json={"user_id": "anna", "category": "coats"}), "no-generator")
         assert world.client.get("/v1/users/anna/recommendations").status_code == 200
         assert world.client.get("/version").json()["model"]["generator"] is None
         assert not any(one["designable"] for one in world.client.get("/v1/categories").json()["categories"])

@@ -10,7 +10,7 @@ import pytest
 
 from recgan import errors
 from service.problems import PROBLEMS, problem_of
-from tests.service_world import World, problem, running, write_catalogue
+from tests.service_world import World, assert_problem, running, write_catalogue
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     ],
 )
 def test_what_is_not_there(world, path, slug, detail):
-    body = problem(world.client.get(path), slug)
+    body = assert_problem(world.client.get(path), slug)
     assert detail in body["detail"]
     assert body["instance"] == path
 
@@ -65,7 +65,7 @@ def test_what_is_not_there(world, path, slug, detail):
     ],
 )
 def test_paths_and_queries_that_are_not_valid(world, path, pointer, detail):
-    body = problem(world.client.get(path), "invalid-request")
+    body = assert_problem(world.client.get(path), "invalid-request")
     assert [fault["pointer"] for fault in body["errors"]] == [pointer]
     assert detail in body["errors"][0]["detail"]
 
@@ -113,18 +113,18 @@ def test_paths_and_queries_that_are_not_valid(world, path, pointer, detail):
             "did you mean 'default'?",
         ),
         ("/v1/designs", {"user_id": "anna", "category": "coats", "a/b~c": 1}, "/a~1b~0c", "there is no field 'a/b~c'"),
-        ("/v1/designs", [], "", "dictionary"),
+        ("/v1/designs", [], "", "send a JSON object"),
     ],
 )
 def test_bodies_that_are_not_valid(world, path, sent, pointer, detail):
-    body = problem(world.client.post(path, json=sent), "invalid-request")
+    body = assert_problem(world.client.post(path, json=sent), "invalid-request")
     assert body["errors"][0]["pointer"] == pointer
     assert detail in body["errors"][0]["detail"]
     assert body["errors"][0]["detail"] in body["detail"]
 
 
 def test_a_design_for_an_unknown_user_is_refused_at_once(world):
-    problem(world.client.post("/v1/designs", json={"user_id": "nobody", "category": "coats"}), "unknown-user")
+    assert_problem(world.client.post("/v1/designs", json={"user_id": "nobody", "category": "coats"}), "unknown-user")
 
 
 def test_bodies_that_are_no_json(world):
@@ -132,24 +132,43 @@ def test_bodies_that_are_no_json(world):
         headers = {"Content-Type": media_type} if media_type else {}
         return world.client.post("/v1/designs", content=content, headers=headers)
 
-    body = problem(post(b'{"user_id": '), "invalid-request")
+    body = assert_problem(post(b'{"user_id": '), "invalid-request")
     assert body["errors"][0]["detail"].startswith("not JSON at character 12")
-    problem(post(b'"\xff"'), "bad-request")
-    problem(post(b"{}", "text/plain"), "unsupported-media-type")
-    problem(post(b"{}", None), "unsupported-media-type")
-    problem(post(b'{"category": "\\ud800", "user_id": "anna"}'), "invalid-request")
+    assert_problem(post(b'"\xff"'), "bad-request")
+    assert_problem(post(b"{}", "text/plain"), "unsupported-media-type")
+    assert_problem(post(b"{}", None), "unsupported-media-type")
+    assert_problem(post(b'{"category": "\\ud800", "user_id": "anna"}'), "invalid-request")
     assert post(b"[" * 1900).status_code in (400, 422)  # too deep for the parser, or never closed: it depends on Python
 
 
 def test_other_methods_are_told_which_there_are(world):
     for path, method, allowed in [
-        ("/v1/items", "POST", "GET"),
+        ("/v1/items", "POST", "GET, HEAD"),
         ("/v1/designs", "PUT", "POST"),
-        ("/health/live", "DELETE", "GET"),
+        ("/v1/designs", "GET", "POST"),
+        ("/v1/designs/x", "POST", "DELETE, GET, HEAD"),
+        ("/v1/items/a%2Fb", "PATCH", "GET, HEAD"),
+        ("/health/live", "DELETE", "GET, HEAD"),
+        ("/static/page.css", "POST", "GET, HEAD"),
     ]:
         answer = world.client.request(method, path)
-        problem(answer, "method-not-allowed")
+        assert_problem(answer, "method-not-allowed")
         assert answer.headers["allow"] == allowed
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/v1/items", "/v1/items/plain/image", "/health/live", "/static/page.css", "/v1/items/nothing"]
+)
+def test_head_answers_as_get_without_the_content(world, path):
+    whole, head = world.client.get(path), world.client.head(path)
+    assert (head.status_code, head.content) == (whole.status_code, b"")
+    assert head.headers == whole.headers
+
+
+def test_a_slash_too_many_is_no_redirect_to_the_host_that_the_request_names(world):
+    for path in ("/v1/users/", "/v1/items/plain/", "/v1/users/anna/recommendations/"):
+        answer = world.client.get(path, headers={"Host": "elsewhere.example"}, follow_redirects=False)
+        assert_problem(answer, "no-such-path")
 
 
 def test_a_body_over_the_limit_is_refused_whether_its_length_is_announced_or_not(world):
@@ -162,11 +181,11 @@ def test_a_body_over_the_limit_is_refused_whether_its_length_is_announced_or_not
         return world.client.post("/v1/designs", content=content, headers=headers)
 
     assert post(fits).status_code == 202
-    problem(post(fits + b" "), "body-too-large")
+    assert_problem(post(fits + b" "), "body-too-large")
     chunks = [fits[:1000], fits[1000:]]
     assert post(iter(chunks)).status_code == 202
     answer = post(iter([*chunks, b" "]))
-    problem(answer, "body-too-large")
+    assert_problem(answer, "body-too-large")
     assert answer.headers["connection"] == "close"
 
 

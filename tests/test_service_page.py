@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 
 import pytest
 
+from recgan.design import search
+from service.problems import PROBLEMS
 from service.routes.page import STATIC
 from tests.service_world import World, running, write_catalogue
 
@@ -95,6 +98,17 @@ def test_the_script_finds_every_element_that_it_looks_for(page):
     wanted = set(re.findall(r'byId\("([^"]+)"\)', (STATIC / "page.js").read_text("utf-8")))
     assert len(wanted) > 10
     assert wanted <= page.ids
+
+
+def test_the_words_that_the_script_has_of_its_own_are_for_things_that_exist():
+    script = (STATIC / "page.js").read_text("utf-8")
+    told = re.findall(r'"urn:recgan:problem:([^"]+)"', script)
+    assert told
+    assert set(told) <= set(PROBLEMS)
+    steps = re.search(r"const STEPS = \{(.*)\}", script)
+    assert steps is not None
+    named = {quoted or plain for quoted, plain in re.findall(r'(?:"([^"]+)"|(\w+)): "', steps[1])}
+    assert named == set(re.findall(r'progress\("([^"]+)"', inspect.getsource(search)))
 
 
 def test_the_script_sets_text_and_never_markup():

@@ -16,7 +16,7 @@ from recgan.dataset.bundle import Bundle
 from recgan.errors import MismatchError, SettingsError
 from service.app import create_app
 from service.settings import ServiceSettings, service_settings
-from tests.service_world import PATIENCE, World, design, finished, problem, running, write_catalogue
+from tests.service_world import PATIENCE, World, assert_problem, design, finished, running, write_catalogue
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_the_service_lives_before_it_is_ready(tmp_path):
         assert early.status_code == 503
         assert early.json()["status"] == "not ready"
         waiting = client.get("/v1/users/anna/recommendations")
-        problem(waiting, "loading")
+        assert_problem(waiting, "loading")
         assert int(waiting.headers["retry-after"]) >= 1
         assert client.get("/version").json()["model"] is None
         assert client.get("/").status_code == 200
@@ -177,7 +177,7 @@ def test_a_bug_is_answered_without_its_inside_and_logged(world, caplog):
     world.recommender.recommend = broken  # type: ignore[method-assign]
     with caplog.at_level(logging.ERROR, logger="recgan.service"):
         answer = world.client.get("/v1/users/anna/recommendations")
-    problem(answer, "internal")
+    assert_problem(answer, "internal")
     assert "secret" not in answer.text
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert "the secret of /srv/model" in caplog.text

@@ -95,6 +95,30 @@ def test_dislikes_returns_and_low_ratings_are_not_positive(tmp_path):
     assert ids(split, bundle, "train") == [("u", "d"), ("u", "e")]
 
 
+def test_the_last_word_of_a_user_on_an_item_counts(tmp_path):
+    rows = [
+        ("u", "a", "return", day(9)),  # the order is that of time, not of the log
+        ("u", "a", "buy", day(1)),
+        ("v", "a", "buy", day(1)),  # somebody else's return takes nothing back
+        ("u", "b", "rating", day(2)),
+        ("u", "b", "buy", day(1)),
+        ("u", "c", "buy", day(2)),
+        ("u", "c", "return", day(3)),
+        ("u", "c", "buy", day(7)),
+        ("u", "c", "buy", day(8)),
+        ("u", "d", "buy", day(4)),
+        ("u", "d", "return", day(4)),  # at the same time: the later row
+        ("u", "e", "dislike", day(4)),
+        ("u", "e", "buy", day(4)),
+    ]
+    frame = [(*row, 2.0 if row[2] == "rating" else 1.0) for row in rows]
+    bundle = bundle_of(tmp_path, frame, columns=("user_id", "item_id", "event", "timestamp", "weight"))
+    split = make_split(bundle, WARM)
+    assert ids(split, bundle, "train") == [("u", "c"), ("u", "e"), ("v", "a")]
+    bought_again = split.train.times[(split.train.items == 2) & (split.train.users == 0)]
+    assert bought_again.tolist() == [day(7).value // 1000]
+
+
 def test_an_undirected_pair_of_pseudo_users_is_on_one_side(tmp_path):
     rng = np.random.default_rng(0)
     items = "abcdefghijklmnop"
@@ -156,7 +180,7 @@ def test_all_trains_on_everything(tiny_bundle):
 
 
 def test_no_positive_interaction_is_a_clear_error(tmp_path):
-    with pytest.raises(DataError, match="no positive interactions"):
+    with pytest.raises(DataError, match=r"no positive interactions; import some \(--interactions FILE\)"):
         make_split(bundle_of(tmp_path, [("u", "a", "dislike")], columns=("user_id", "item_id", "event")))
 
 

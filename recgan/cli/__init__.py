@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import sys
 
-from recgan.cli import data, evaluate, machine, train, use  # noqa: F401  (they register their verbs)
-from recgan.cli.app import app
-from recgan.console import fail
-from recgan.errors import RecganError
-
-__all__ = ["app", "main"]
+__all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command line; errors meant for a person end it with one line and their exit code."""
+    """Run the command line; what is meant for a person ends it with one line and its exit code."""
     try:
-        app()
-    except RecganError as error:
-        fail(str(error))
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
-        sys.exit(0)
+        from recgan.cli.run import run  # here, so that Ctrl-C while it is loaded is told like any other
+
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt as stop:
+        told = str(stop.args[0]) if stop.args else "Nothing half-written was left."
+        told = told if told.startswith("stopped") else f"stopped. {told}"
+        sys.stderr.write(f"{chr(10) if sys.stderr.isatty() else ''}{told}\n")
+        code = 130
+    sys.exit(code)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import recgan
+from recgan.errors import SettingsError
 
 __all__ = [
     "Assignments",
@@ -16,12 +17,14 @@ __all__ = [
     "EncoderName",
     "ImageSize",
     "Json",
+    "LocalOut",
     "Out",
     "Overwrite",
     "Seed",
     "SplitAssignments",
     "app",
     "evaluate_app",
+    "local_path",
     "names_of",
     "table",
     "train_app",
@@ -39,9 +42,20 @@ evaluate_app = typer.Typer(help="Measure what was trained, and report.", no_args
 app.add_typer(train_app, name="train")
 app.add_typer(evaluate_app, name="evaluate")
 
+
+def local_path(text: str) -> Path:
+    """Return a place on this machine; a URL is refused, which would become a folder called ``s3:``."""
+    if "://" in text:
+        raise SettingsError(f"'{text}': this is written to a local folder only; give its path, and copy it from there")
+    return Path(text)
+
+
 BundlePath = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A dataset bundle (see 'recgan import').")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
-Out = Annotated[Path, typer.Option("--out", help="Where to write; must not exist yet.")]
+Out = Annotated[str, typer.Option("--out", metavar="PATH", help="Folder or fsspec URL; must not exist yet.")]
+LocalOut = Annotated[
+    Path, typer.Option("--out", metavar="PATH", parser=local_path, help="Folder to write; must not exist yet.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is at --out.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]

@@ -14,10 +14,11 @@ from recgan.cli.app import (
     EncoderName,
     ImageSize,
     Json,
-    Out,
+    LocalOut,
     Overwrite,
     Seed,
     app,
+    local_path,
 )
 from recgan.console import answer, remark, shown_progress
 
@@ -26,7 +27,7 @@ from recgan.console import answer, remark, shown_progress
 def import_(
     source: Annotated[str, typer.Argument(help="folder, fashion-product-images, hm, renttherunway, mnist, …")],
     path: Annotated[Path, typer.Argument(help="The source's folder or file.")],
-    out: Out,
+    out: LocalOut,
     items: Annotated[str | None, typer.Option("--items", help="Items table (CSV or Parquet).")] = None,
     interactions: Annotated[str | None, typer.Option("--interactions", help="Interactions table.")] = None,
     images: Annotated[str | None, typer.Option("--images", help="Folder or zip of the images.")] = None,
@@ -49,7 +50,7 @@ def import_(
 
 @app.command()
 def boutique(
-    out: Out,
+    out: LocalOut,
     items: Annotated[int, typer.Option("--items", min=1)] = 3000,
     size: Annotated[int, typer.Option("--size", min=64, max=128, help="Side in pixels.")] = 96,
     seed: Seed = 0,
@@ -72,7 +73,7 @@ def boutique(
 @app.command()
 def simulate(
     bundle: BundlePath,
-    out: Out,
+    out: LocalOut,
     users: Annotated[int, typer.Option("--users", min=1)] = 2000,
     interactions: Annotated[int, typer.Option("--interactions", min=1)] = 40000,
     seed: Seed = 0,
@@ -88,14 +89,8 @@ def simulate(
     from recgan.dataset.bundle import Bundle
     from recgan.dataset.simulate import simulate_users
 
-    assignments = [
-        f"users={users}",
-        f"interactions={interactions}",
-        f"seed={seed}",
-        f"ideals={ideals}",
-        *(settings or []),
-    ]
-    chosen = overridden(SimulateSettings(), [*assignments, *(settings or [])])
+    options = [f"users={users}", f"interactions={interactions}", f"seed={seed}", f"ideals={ideals}"]
+    chosen = overridden(SimulateSettings(), [*options, *(settings or [])])
     with shown_progress() as progress:
         made = simulate_users(Bundle.open(bundle), out, chosen, overwrite=overwrite, progress=progress)
     counts = made.header.counts
@@ -132,7 +127,10 @@ def embed(
 @app.command()
 def show(
     bundle: BundlePath,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder of the pictures (default: BUNDLE-show).")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="PATH", parser=local_path, help="Folder of the pictures (default: BUNDLE-show)."),
+    ] = None,
     per_category: Annotated[int, typer.Option("--per-category", min=1)] = 12,
     seed: Seed = 0,
     as_json: Json = False,

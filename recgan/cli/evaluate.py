@@ -20,6 +20,7 @@ from recgan.cli.app import (
     evaluate_app,
     names_of,
 )
+from recgan.cli.ranking_table import ranking_table
 from recgan.config import Settings
 from recgan.console import answer, shown_progress
 from recgan.errors import SettingsError
@@ -50,7 +51,7 @@ def evaluate_ranking_(
     names = names_of(models)
     if not names:
         raise SettingsError("--models names no model; write it as --models popularity,vbpr")
-    split_settings = overridden(SplitSettings(), split or [])
+    split_settings = overridden(SplitSettings(), split or [], "--split")
     embed_settings = overridden(EmbedSettings(), [f"encoder={encoder}", f"size={size}"])
     by_model = _settings_by_model(settings or [])
     with shown_progress() as progress:
@@ -65,7 +66,7 @@ def evaluate_ranking_(
             device=device,
             progress=progress,
         )
-    answer(report.as_json(), report.table(), as_json=as_json)
+    answer(report.as_json(), ranking_table(report), as_json=as_json)
 
 
 @evaluate_app.command("report")

@@ -44,7 +44,7 @@ def train_recommender_(
     from recgan.dataset.bundle import Bundle
     from recgan.recommenders import recommender_type, train_recommender
 
-    split_settings = overridden(SplitSettings(), (split or []) + (["protocol=all"] if everything else []))
+    split_settings = overridden(SplitSettings(), (split or []) + (["protocol=all"] if everything else []), "--split")
     chosen = overridden(recommender_type(model).settings_type(), settings or [])
     with shown_progress() as progress:
         trained = train_recommender(
@@ -110,4 +110,4 @@ def train_gan_(
         f"{chosen.name} at {size} px: {metrics.get('images_seen', 0):,} real images shown",
         as_json=as_json,
     )
-    remark(f"wrote {out} (look at {out / 'sheet.png'})\nnext: recgan design --recommender DIR --gan {out} …")
+    remark(f"wrote {out} (look at {out}/sheet.png)\nnext: recgan design --recommender DIR --gan {out} …")

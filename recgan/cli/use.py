@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from recgan.cli.app import Assignments, Device, Json, Overwrite, Seed, app, table
+from recgan.cli.app import Assignments, Device, Json, LocalOut, Overwrite, Seed, app, table
 from recgan.console import answer, remark, shown_progress
 from recgan.errors import SettingsError
 
 
 @app.command()
 def recommend(
-    recommender: Annotated[Path, typer.Argument(metavar="DIR", help="A trained recommender.")],
+    recommender: Annotated[str, typer.Argument(metavar="DIR", help="A trained recommender.")],
     user: Annotated[str | None, typer.Option("--user", help="A user's id.")] = None,
     liked: Annotated[
         list[str] | None, typer.Option("--liked", help="An item liked by a user without an id; may be repeated.")
@@ -38,14 +38,24 @@ def recommend(
     found = model.recommend([someone], k, exclude_seen=not include_seen, categories=category or None)[0]
     rows = [{"item_id": r.item_id, "score": r.score, "category": r.category} for r in found]
     answer({"items": rows}, table(rows, ["item_id", "score", "category"]), as_json=as_json)
+    if not rows:
+        taken = not include_seen and model.recommend([someone], 1, exclude_seen=False, categories=category or None)[0]
+        remark(
+            "nothing is left to recommend: "
+            + (
+                "what is available was all taken already; pass --include-seen to be shown it again"
+                if taken
+                else "nothing is available here; try another --category, or none"
+            )
+        )
 
 
 @app.command()
 def design(
-    recommender: Annotated[Path, typer.Option("--recommender", help="A trained visual recommender.")],
-    gan: Annotated[Path, typer.Option("--gan", help="A trained GAN.")],
+    recommender: Annotated[str, typer.Option("--recommender", metavar="DIR", help="A trained visual recommender.")],
+    gan: Annotated[str, typer.Option("--gan", metavar="DIR", help="A trained GAN.")],
     category: Annotated[str, typer.Option("--category", help="What to design.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the pictures; must not exist yet.")],
+    out: LocalOut,
     user: Annotated[str | None, typer.Option("--user", help="A user's id.")] = None,
     liked: Annotated[list[str] | None, typer.Option("--liked", help="An item liked; may be repeated.")] = None,
     n: Annotated[int, typer.Option("-n", help="How many designs.")] = 8,
@@ -60,6 +70,7 @@ def design(
     as_json: Json = False,
 ) -> None:
     """Design items of a category that a user would prefer."""
+    from recgan.atomic import check_place
     from recgan.config import overridden
     from recgan.dataset.bundle import Bundle
     from recgan.design import load_designer, load_preset, save_designs
@@ -67,6 +78,7 @@ def design(
     if (user is None) == (not liked):
         raise SettingsError("say for whom: --user ID, or --liked ITEM (once or more), not both")
     chosen = overridden(load_preset(preset), settings or [])
+    check_place(out, overwrite=overwrite)
     with shown_progress() as progress:
         designer = load_designer(
             recommender, gan, bundle=Bundle.open(data) if data else None, device=device, progress=progress

@@ -213,22 +213,38 @@ class Bundle:
         Raises:
             NotFoundError: there is no such row.
         """
-        found: dict[int, bytes] = {}
         wanted = np.unique(np.asarray(rows, dtype=np.int64))
-        start = 0
-        for part in self.image_parts:
-            with self._reading(part) as path, pq.ParquetFile(path) as file:
-                for group in range(file.num_row_groups):
-                    stop = start + file.metadata.row_group(group).num_rows
-                    inside = wanted[(wanted >= start) & (wanted < stop)]
-                    if len(inside):
-                        encoded = _encoded(file, group)
-                        found.update({int(row): encoded[int(row) - start].as_py() for row in inside})
-                    start = stop
-        if len(found) < len(wanted):
-            absent = next(int(row) for row in wanted if int(row) not in found)
-            raise NotFoundError(f"bundle '{self.path}' has no image in row {absent}; it has {start:,} images")
+        starts, places = self._row_groups
+        absent = wanted[(wanted < 0) | (wanted >= starts[-1])]
+        if len(absent):
+            raise NotFoundError(f"bundle '{self.path}' has no image in row {absent[0]}; it has {starts[-1]:,} images")
+        found: dict[int, bytes] = {}
+        groups = np.searchsorted(starts, wanted, side="right") - 1
+        for group in np.unique(groups).tolist():
+            part, number = places[group]
+            metadata = self._footers[part]
+            with self._reading(part) as path, pq.ParquetFile(path, metadata=metadata) as file:
+                encoded = _encoded(file, number)
+            for row in wanted[groups == group].tolist():
+                found[row] = encoded[row - int(starts[group])].as_py()
         return [found[int(row)] for row in rows]
+
+    @cached_property
+    def _footers(self) -> dict[str, pq.FileMetaData]:
+        """The footer of each part that holds images."""
+        footers = {}
+        for part in self.image_parts:
+            with self._reading(part) as path:
+                footers[part] = pq.read_metadata(path)
+        return footers
+
+    @cached_property
+    def _row_groups(self) -> tuple[np.ndarray, list[tuple[str, int]]]:
+        """The row in `image_index` that each row group begins with, and after the last their number, int64 [G + 1];
+        and the part and the number within it of each."""
+        places = [(part, n) for part, footer in self._footers.items() for n in range(footer.num_row_groups)]
+        sizes = [self._footers[part].row_group(number).num_rows for part, number in places]
+        return np.cumsum([0, *sizes]), places
 
     @property
     def cache_folder(self) -> Path:
@@ -239,4 +255,4 @@ class Bundle:
 
 def _encoded(file: pq.ParquetFile, group: int) -> pa.Array:
     """Return the encoded images of one row group of an images part."""
-    return file.read_row_group(group, columns=["image"]).column(0).combine_chunks().field("bytes")
+    return file.read_row_group(group, columns=["image.bytes"]).column(0).combine_chunks().field("bytes")

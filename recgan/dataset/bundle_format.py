@@ -19,7 +19,7 @@ __all__ = [
 
 HEADER = "dataset.json"
 SCHEMA_VERSION = 1
-ROW_GROUP = 256
+ROW_GROUP = 64
 """Images in a row group, at most: what is read to get at one of them."""
 QUARANTINE_COLUMNS = ["kind", "id", "reason", "detail", "where"]
 INTERACTION_COLUMNS = ["user_id", "item_id", "timestamp", "event", "weight"]

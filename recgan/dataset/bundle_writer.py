@@ -11,23 +11,29 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recgan.artifacts import atomic_folder, sha256_file
+from recgan.artifacts import sha256_file
+from recgan.atomic import atomic_folder
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.bundle_format import (
     HEADER,
     IMAGE_SCHEMA,
-    INTERACTION_COLUMNS,
     QUARANTINE_COLUMNS,
     ROW_GROUP,
     SCHEMA_VERSION,
     BundleHeader,
 )
-from recgan.errors import DataError
+from recgan.dataset.bundle_tables import (
+    BASE_INTERACTIONS,
+    clean_interactions,
+    clean_items,
+    interaction_schema,
+    string_array,
+)
+from recgan.errors import DataError, SettingsError
 
 __all__ = ["BundleWriter"]
 
@@ -35,15 +41,6 @@ _PART_BYTES = 256 << 20
 _GROUP_BYTES = 16 << 20
 _REFUSALS_KEPT = 20_000
 _QUARANTINE_SCHEMA = pa.schema([(column, pa.string()) for column in QUARANTINE_COLUMNS])
-_BASE_INTERACTIONS = pa.schema(
-    [
-        ("user_id", pa.string()),
-        ("item_id", pa.string()),
-        ("timestamp", pa.timestamp("us")),
-        ("event", pa.string()),
-        ("weight", pa.float32()),
-    ]
-)
 
 
 class BundleWriter:
@@ -68,6 +65,8 @@ class BundleWriter:
         pseudo_users: bool = False,
         overwrite: bool = False,
     ) -> None:
+        if "://" in str(out):
+            raise SettingsError(f"'{out}': a bundle is written to a local folder only; give its path")
         self._out = Path(out)
         self._overwrite = overwrite
         self._name, self._licence, self._source, self._pseudo_users = name, licence, source, pseudo_users
@@ -201,7 +200,7 @@ class BundleWriter:
 
     def _flush_refusals(self) -> None:
         columns = zip(*self._refused) if self._refused else [()] * len(QUARANTINE_COLUMNS)
-        arrays = [_string_array(column) for column in columns]
+        arrays = [string_array(column) for column in columns]
         self._append("quarantine.parquet", pa.table(arrays, schema=_QUARANTINE_SCHEMA), compression="zstd")
         self._refused = []
 
@@ -214,26 +213,7 @@ class BundleWriter:
         """
         if self._items is not None:
             raise DataError("the items were set already")
-        for column in ("item_id", "category"):
-            if column not in items:
-                raise DataError(f"the items have no column '{column}'")
-        if items.empty:
-            raise DataError("no usable item is left; nothing to import")
-        items = items.reset_index(drop=True).copy()
-        if "available" not in items:
-            items["available"] = True
-        for column in ("item_id", "category"):
-            items[column] = _text(items[column], f"an item has an empty {column}")
-        if items["item_id"].duplicated().any():
-            twice = items.loc[items["item_id"].duplicated(), "item_id"].iloc[0]
-            raise DataError(f"item id '{twice}' is there twice")
-        # astype(bool) would make the text "False" true.
-        items["available"] = items["available"].infer_objects()
-        if not pd.api.types.is_bool_dtype(items["available"]):
-            raise DataError("the items' column 'available' must be boolean")
-        items["available"] = items["available"].astype(bool)
-        first = ["item_id", "category", "available"]
-        self._items = items[first + [column for column in items if column not in first]]
+        self._items = clean_items(items)
 
     def set_interactions(self, interactions: pd.DataFrame) -> None:
         """Set all interactions at once: `add_interactions`, for those that fit in memory.
@@ -253,22 +233,11 @@ class BundleWriter:
         Raises:
             DataError: an id is missing, or the columns differ from those added before.
         """
-        frame = pd.DataFrame(index=pd.RangeIndex(len(interactions)))
-        given = interactions.reset_index(drop=True)
-        for column in ("user_id", "item_id"):
-            frame[column] = _text(given[column], f"an interaction has an empty {column}")
-        times = pd.to_datetime(given["timestamp"], utc=True) if "timestamp" in given else None
-        frame["timestamp"] = pd.NaT if times is None else times.dt.tz_localize(None)
-        frame["timestamp"] = frame["timestamp"].astype("datetime64[us]")
-        frame["event"] = given["event"].astype(str) if "event" in given else "interaction"
-        frame["weight"] = given["weight"].astype(np.float32) if "weight" in given else np.float32(1)
-        for column in map(str, given.columns):
-            if column not in INTERACTION_COLUMNS:
-                frame[column] = given[column]
+        frame = clean_interactions(interactions)
         if self._interaction_schema is None:
             if frame.empty:
                 return  # the types of its further columns cannot be told
-            self._interaction_schema = _interaction_schema(frame)
+            self._interaction_schema = interaction_schema(frame)
         try:
             table = pa.Table.from_pandas(frame, schema=self._interaction_schema, preserve_index=False)
         except (KeyError, pa.ArrowException) as error:
@@ -288,7 +257,7 @@ class BundleWriter:
         if self._items is None:
             raise DataError("the items were never set")
         if self._interaction_schema is None:
-            self._append("interactions.parquet", _BASE_INTERACTIONS.empty_table(), compression="zstd")
+            self._append("interactions.parquet", BASE_INTERACTIONS.empty_table(), compression="zstd")
         known = set(self._items["item_id"])
         for what, ids in (("interaction", self._taken), ("image", self._pictured)):
             if unknown := ids - known:
@@ -317,26 +286,3 @@ class BundleWriter:
         (self._folder / HEADER).write_text(
             json.dumps(header.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
         )
-
-
-def _text(column: pd.Series, complaint: str) -> pd.Series:
-    """Return a column as str objects; a missing or empty value is refused (str(nan) would make it an id)."""
-    empty = column.isna()
-    column = column.astype(object).where(~empty, "").astype(str).astype(object)
-    if (column == "").any():
-        raise DataError(complaint)
-    return column
-
-
-def _interaction_schema(frame: pd.DataFrame) -> pa.Schema:
-    further = frame.drop(columns=INTERACTION_COLUMNS)
-    return pa.unify_schemas(
-        [_BASE_INTERACTIONS, pa.Schema.from_pandas(further, preserve_index=False).remove_metadata()]
-    )
-
-
-def _string_array(texts: tuple[str, ...]) -> pa.Array:
-    try:
-        return pa.array(texts, pa.string())
-    except UnicodeEncodeError:  # a file name may carry bytes that are no text
-        return pa.array([text.encode("utf-8", "backslashreplace").decode() for text in texts], pa.string())

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
-from recgan.errors import ArtifactError, StorageError
+from recgan.atomic import atomic_file
+from recgan.errors import ArtifactError
 
 __all__ = ["cached_array", "new_cached_array"]
 
@@ -24,9 +23,7 @@ def new_cached_array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]
     Raises:
         StorageError: the disk is full or the place cannot be written.
     """
-    building = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path, room="move the bundle to a larger disk") as building:
         with open(building, "wb") as file:
             # The space is taken first: on a full disk, writing through a memory map would end the process.
             descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
@@ -37,12 +34,6 @@ def new_cached_array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]
         array = np.lib.format.open_memmap(building, mode="r+")
         yield array
         array.flush()
-        os.replace(building, path)
-    except OSError as error:
-        raise StorageError(f"cannot cache '{path.name}' in '{path.parent}': {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            building.unlink(missing_ok=True)
 
 
 def cached_array(path: Path) -> np.ndarray:

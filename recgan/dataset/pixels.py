@@ -99,7 +99,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         # Grey of more than 8 bits: keep the upper 8 bits instead of Pillow's clipping. I;16 says its range, the
         # 32-bit modes do not: the smallest usual range that holds the values is taken.
-        grey = np.nan_to_num(np.asarray(image, dtype=np.float64))
+        grey = np.asarray(image, dtype=np.float64)
+        if not np.isfinite(grey).all():
+            raise ValueError("it has pixels that are not numbers")
         ranges = (65535.0,) if image.mode.startswith("I;16") else (1.0, 255.0, 65535.0)
         white = next((top for top in ranges if grey.max() <= top), grey.max())
         return Image.fromarray((grey.clip(0) / white * 255).round().astype(np.uint8)).convert("RGB")
@@ -119,8 +121,7 @@ def pixel_digest(image: Image.Image) -> str:
 
 def letterbox(image: Image.Image, size: int) -> np.ndarray:
     """Return the image scaled into a square, uint8 [size, size, 3], on the median colour of its own border."""
-    scale = size / max(image.size)
-    width, height = (max(1, round(side * scale)) for side in image.size)
+    width, height = (max(1, round(side * size / max(image.size))) for side in image.size)
     if (width, height) == (size, size) == image.size:
         return np.asarray(image)
     pixels = np.asarray(image)

@@ -6,7 +6,6 @@ in a script that it lacks (such as Chinese), an installed font that has it is lo
 
 from __future__ import annotations
 
-import os
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
@@ -15,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from recgan.errors import SettingsError, StorageError
+from recgan.atomic import atomic_file
+from recgan.errors import SettingsError
 
 __all__ = ["fit_text", "image_grid", "label_font", "save_picture"]
 
@@ -123,18 +123,8 @@ def save_picture(image: Image.Image, path: str | Path, *, quality: int = 90) -> 
     if ending == ".webp" and max(image.size) > _WEBP_LIMIT:
         raise SettingsError(f"'{path}': {image.width} x {image.height} is too large for WebP; write it as .png")
     options = {"optimize": True} if ending == ".png" else {"quality": quality}
-    building = path.with_name(f".{path.name}.building-{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            image.save(building, format=_FORMATS[ending], **options)
-            os.replace(building, path)
-        finally:
-            building.unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(
-            f"cannot write '{path}': {error.strerror or error}; check the place and try again"
-        ) from error
+    with atomic_file(path) as building:
+        image.save(building, format=_FORMATS[ending], **options)
     return path
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from recgan.atomic import check_place
 from recgan.config import SimulateSettings
 from recgan.dataset.bundle import QUARANTINE_COLUMNS, Bundle
 from recgan.dataset.bundle_writer import BundleWriter
@@ -99,8 +100,10 @@ def simulate_users(
         DataError: the bundle has no images, too few available items, or no held-out item.
         SettingsError: too few or too many interactions for the users.
         ArtifactError: ``out`` exists and ``overwrite`` is false.
+        StorageError: ``out`` cannot be written.
     """
     settings = settings or SimulateSettings()
+    check_place(out, overwrite=overwrite)  # now, not after the pictures are described
     preset = PRESETS[settings.preset]
     category = bundle.category_index
     available = bundle.items["available"].to_numpy(dtype=bool).copy()

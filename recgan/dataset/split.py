@@ -87,14 +87,22 @@ class Split:
 def positive_interactions(bundle: Bundle, settings: SplitSettings) -> pd.DataFrame:
     """Return the bundle's positive interactions, the first of each user-item pair, in the order of the log.
 
-    Left out are events named in ``settings.negative_events`` and ratings under ``settings.min_rating``.
+    Negative are the events named in ``settings.negative_events`` and ratings under ``settings.min_rating``. They take
+    back what came before: a pair counts from its first positive interaction after its last negative one, so a purchase
+    that was returned is none, until the item is bought again. Order is by time, then by row of the log; what has no
+    time comes first.
     """
     frame = bundle.interactions
-    keep = ~frame["event"].isin(settings.negative_events)
-    keep &= ~((frame["event"] == "rating") & (frame["weight"] < settings.min_rating))
-    frame = frame[keep]
     if frame["timestamp"].notna().any():
         frame = frame.sort_values("timestamp", kind="stable", na_position="first")
+    disliked = (frame["event"] == "rating") & (frame["weight"] < settings.min_rating)
+    negative = (disliked | frame["event"].isin(settings.negative_events)).to_numpy()
+    if negative.any():
+        pair = frame.groupby(["user_id", "item_id"], sort=False).ngroup().to_numpy()
+        place = np.arange(len(frame))
+        taken_back = np.full(pair.max() + 1, -1)
+        np.maximum.at(taken_back, pair[negative], place[negative])
+        frame = frame[place > taken_back[pair]]
     return frame.drop_duplicates(["user_id", "item_id"])
 
 
@@ -108,7 +116,7 @@ def make_split(bundle: Bundle, settings: SplitSettings | None = None) -> Split:
     frame = positive_interactions(bundle, settings)
     if frame.empty:
         raise DataError(
-            f"bundle '{bundle.path}' has no positive interactions; import some (--set interactions=FILE) "
+            f"bundle '{bundle.path}' has no positive interactions; import some (--interactions FILE) "
             "or make users with 'recgan simulate'"
         )
     users, user_ids = pd.factorize(frame["user_id"].to_numpy(dtype=object), sort=True)

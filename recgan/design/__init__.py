@@ -1,12 +1,11 @@
 """New items that a user would prefer: a recommender says what is liked, a generator what can be drawn."""
 
-from recgan.design.designer import MAX_DESIGNS, Designer, load_designer, seed_of_design
+from recgan.design.designer import Designer, load_designer, seed_of_design
 from recgan.design.presets import PRESETS, load_preset
 from recgan.design.real_items import RealItems
 from recgan.design.results import Design, load_designs, save_designs
 
 __all__ = [
-    "MAX_DESIGNS",
     "PRESETS",
     "Design",
     "Designer",

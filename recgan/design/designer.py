@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import recgan
-from recgan.config import DesignSettings, EmbedSettings
+from recgan.config import MAX_DESIGNS, MAX_SEED, DesignSettings, EmbedSettings
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.pixels import to_float
 from recgan.design.fitting import check_fit
@@ -22,24 +22,19 @@ from recgan.design.objective import (
     least_squares_realism,
     preference_term,
 )
-from recgan.design.presets import PRESETS
+from recgan.design.presets import load_preset
 from recgan.design.real_items import RealItems, unit_rows
 from recgan.design.results import Design
 from recgan.design.search import Space, search
 from recgan.device import resolve_device
 from recgan.encoders import Features, embed_items
-from recgan.errors import MismatchError, NotFoundError, SettingsError, nearest_name
+from recgan.errors import MismatchError, SettingsError
 from recgan.gan import TrainedGAN, load_gan
 from recgan.gan.sampling import design_seeds, latents
 from recgan.progress import Progress, quiet
 from recgan.recommenders import Recommender, UserVector, VisualRecommender, load_recommender
 
-__all__ = ["MAX_DESIGNS", "Designer", "load_designer", "seed_of_design"]
-
-MAX_DESIGNS = 256
-"""Designs that one request may ask for."""
-MAX_SEED = 2**53 - 1
-"""Seeds are exact in JSON up to here."""
+__all__ = ["Designer", "load_designer", "seed_of_design"]
 
 
 def seed_of_design(seed: int, place: int) -> int:
@@ -155,8 +150,8 @@ class Designer:
         Args:
             user: an id, or a vector from the recommender's ``fold_in``.
             category: one of `category_names`.
-            n: 1 to 256.
-            seed: 0 to 2^53 - 1.
+            n: 1 to `recgan.config.MAX_DESIGNS`.
+            seed: 0 to `recgan.config.MAX_SEED`.
             settings: how to search; see `recgan.design.presets`.
             progress: raising from it stops the search between two steps.
 
@@ -284,12 +279,7 @@ class Designer:
 
     def _record(self, user: str | UserVector, settings: DesignSettings) -> dict[str, Any]:
         """Return what, with a design's seed, reproduces it."""
-        preset = PRESETS.get(settings.preset)
-        if preset is None:
-            raise NotFoundError(
-                f"there is no design preset '{settings.preset}'{nearest_name(settings.preset, PRESETS)}"
-            )
-        named = preset.model_dump()
+        named = load_preset(settings.preset).model_dump()
         search_settings = settings.model_dump()
         if isinstance(user, UserVector):
             seen = [str(item_id) for item_id in self.recommender.item_ids[user.seen]]

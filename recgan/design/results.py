@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from recgan.artifacts import atomic_folder
+from recgan.atomic import atomic_folder
 from recgan.errors import ArtifactError, SettingsError
 
 __all__ = ["Design", "load_designs", "save_designs"]

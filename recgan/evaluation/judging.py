@@ -21,7 +21,7 @@ from recgan.metrics.ranking import (
 from recgan.recommenders.data import UserRows, concatenated
 from recgan.recommenders.index import top_k
 
-__all__ = ["CUTOFFS", "GROUPS", "Judged", "Protocol", "Scorer"]
+__all__ = ["CUTOFFS", "GROUPS", "HeldOut", "Judged", "Scorer"]
 
 CUTOFFS = (10, 20)
 GROUPS = ("all", "warm", "cold", "under_5")
@@ -44,8 +44,13 @@ class Judged:
     """Coverage, Gini coefficient and novelty of the lists of all judged users."""
 
 
-class Protocol:
-    """One part of a split, made ready for judging."""
+class HeldOut:
+    """The held-out interactions of one part of a split, made ready for judging scorers by them.
+
+    A positive is ranked among the candidates that are not known to have been taken by its user: those of train, those
+    withheld, those judged here and, in the test part, those of validation. Validation knows nothing of the test part:
+    there a user's test items are items like any other.
+    """
 
     def __init__(self, split: Split, part: str) -> None:
         """Prepare.
@@ -73,10 +78,8 @@ class Protocol:
         }
         self.positives = {name: int(mask[held_out.items].sum()) for name, mask in self.in_group.items()}
         self._held_out = UserRows.of(held_out, split.n_users)
-        # A known positive is never a negative, in whatever part it lies.
-        self._known = UserRows.of(
-            concatenated(split.train, split.validation, split.test, split.withheld), split.n_users
-        )
+        before = [split.train, split.withheld, *([split.validation] if part == "test" else [])]
+        self._known = UserRows.of(concatenated(*before), split.n_users)
 
     def judge(self, scorer: Scorer, report: Callable[[int, int], None]) -> Judged:
         """Judge a scorer; ``report`` is told the users done and their number."""

@@ -19,7 +19,7 @@ from recgan.dataset.oracle import ORACLE_PARTS, StyleOracle
 from recgan.dataset.split import Split, make_split
 from recgan.encoders import Features, embed_items
 from recgan.errors import MismatchError, SettingsError, nearest_name
-from recgan.evaluation.judging import GROUPS, Judged, Protocol, Scorer
+from recgan.evaluation.judging import GROUPS, HeldOut, Judged, Scorer
 from recgan.evaluation.ranking_report import Comparison, ModelFigures, RankingReport
 from recgan.metrics.stats import bootstrap_means, holm, interval, paired_p_value
 from recgan.progress import Progress, quiet
@@ -74,7 +74,7 @@ def evaluate_ranking(
     for name in settings or {}:
         recommender_type(name.partition(":")[0])
     parts = make_split(bundle, split)
-    protocol = Protocol(parts, part)
+    held_out = HeldOut(parts, part)
     # Before anything is trained: a folder that cannot be judged should not cost an hour first.
     loaded = {name: _load(Path(source), bundle, parts) for name, source, kind in runs if kind == "saved"}
     needs_features = any(kind != "saved" and recommender_type(source).visual for _, source, kind in runs)
@@ -90,9 +90,9 @@ def evaluate_ranking(
             chosen = _settings_of(name, source, kind, settings or {})
             model = create_recommender(source, chosen).fit(data, seed=seed, device=device, progress=progress)
         about[name] = _about(model, kind == "saved", time.perf_counter() - start)
-        judged[name] = protocol.judge(_scorer(model), _step(progress, f"judging {name}"))
+        judged[name] = held_out.judge(_scorer(model), _step(progress, f"judging {name}"))
     oracle = _oracle_scorer(bundle, parts)
-    truth = protocol.judge(oracle, _step(progress, "judging the oracle")) if oracle else None
+    truth = held_out.judge(oracle, _step(progress, "judging the oracle")) if oracle else None
     figures, oracle_figures, comparisons = _figures(judged, about, truth, resamples, seed)
     return RankingReport(
         bundle=bundle.name,
@@ -102,9 +102,9 @@ def evaluate_ranking(
         split={**parts.settings.model_dump(mode="json"), "digest": parts.digest},
         embed=_embed_facts(features),
         seed=seed,
-        users=len(protocol.users),
-        skipped=protocol.skipped,
-        positives=protocol.positives,
+        users=len(held_out.users),
+        skipped=held_out.skipped,
+        positives=held_out.positives,
         candidates=int(parts.candidates.sum()),
         models=figures,
         oracle=oracle_figures,

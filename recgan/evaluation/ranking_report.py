@@ -1,4 +1,4 @@
-"""What a ranking evaluation found: figures with intervals, comparisons, as JSON and as a table."""
+"""What a ranking evaluation found: figures with intervals, comparisons, as JSON."""
 
 from __future__ import annotations
 
@@ -6,10 +6,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
-
-from rich import box
-from rich.table import Table
-from rich.text import Text
 
 __all__ = ["Comparison", "ModelFigures", "RankingReport"]
 
@@ -98,40 +94,6 @@ class RankingReport:
             "oracle": self.oracle.as_json() if self.oracle else None,
             "comparisons": [_clean(asdict(comparison)) for comparison in self.comparisons],
         }
-
-    def table(self) -> Table:
-        """Return the main figures as a table for `rich`, the best model first."""
-        who = "simulated users" if self.simulated else "pseudo-users (item to item)" if self.pseudo_users else "users"
-        table = Table(
-            title=f"{self.bundle}: {self.part} part, {self.users:,} {who}, {self.candidates:,} candidates",
-            caption="below each figure its 95% bootstrap interval over users; exact, unsampled",
-            box=box.SIMPLE,
-            padding=(0, 1, 0, 0),
-        )
-        table.add_column("model", overflow="fold", min_width=14)
-        columns = [("auc", "all"), ("auc", "warm"), ("auc", "cold"), ("ndcg@20", "all")]
-        for metric, group in columns:
-            name = metric.replace("auc", "AUC").replace("ndcg", "NDCG")
-            table.add_column(f"{name}\n{group}", justify="right", no_wrap=True)
-        if self.oracle:
-            table.add_column("share of\noracle", justify="right", no_wrap=True)
-        lines = sorted(self.models.items(), key=lambda line: -line[1].values["auc"]["all"])
-        if self.oracle:
-            lines.append(("oracle", self.oracle))
-        for name, figures in lines:
-            cells: list[Text | str] = [
-                _cell(figures.values[metric][group], figures.intervals[metric][group]) for metric, group in columns
-            ]
-            if self.oracle:
-                cells.append(f"{figures.share['all']:.1%}" if figures.share else "")
-            table.add_row(Text(name), *cells)
-        return table
-
-
-def _cell(value: float, limits: tuple[float, float]) -> Text:
-    if math.isnan(value):
-        return Text("-")
-    return Text.assemble(f"{value:.4f}\n", (f"{limits[0]:.3f}-{limits[1]:.3f}", "dim"))
 
 
 def _clean(value: Any) -> Any:

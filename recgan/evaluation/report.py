@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -11,10 +9,11 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import recgan
+from recgan.atomic import atomic_file, check_place
 from recgan.config import DesignSettings, EmbedSettings, SplitSettings
 from recgan.dataset.bundle import Bundle
 from recgan.design import Design, Designer, load_designer
-from recgan.errors import ArtifactError, MismatchError, StorageError
+from recgan.errors import MismatchError
 from recgan.evaluation.ranking import evaluate_ranking
 from recgan.evaluation.ranking_report import RankingReport
 from recgan.evaluation.report_page import page_contents
@@ -55,10 +54,11 @@ def make_report(
 
     Raises:
         ArtifactError: ``out`` exists; an artifact is missing or damaged.
+        StorageError: ``out`` cannot be written (told before the work).
         MismatchError: they are not of one catalogue; the recommender was trained on what is judged.
         SettingsError, DataError, TrainingError: as `evaluate_ranking` and `Designer.design`.
     """
-    _refuse_existing(Path(out), overwrite)
+    check_place(out, overwrite=overwrite)
     bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
     designer = load_designer(recommender, gan, bundle=bundle, device=device, progress=progress)
     model = designer.recommender
@@ -103,7 +103,7 @@ def write_report(
         StorageError: it cannot be written.
     """
     out = Path(out)
-    _refuse_existing(out, overwrite)
+    check_place(out, overwrite=overwrite)
     designer.recommender.check_fits(bundle)
     if len(designer.recommender.items) != len(bundle.items):
         raise MismatchError(f"the recommender has items that bundle '{bundle.path}' has not; train it on this bundle")
@@ -116,28 +116,7 @@ def write_report(
         lstrip_blocks=True,
     )
     css = (resources.files("recgan.evaluation") / "templates" / "report.css").read_text(encoding="utf-8")
-    _write(out, environment.get_template("report.html").render(**page, css=css, version=recgan.__version__))
+    with atomic_file(out) as building:
+        text = environment.get_template("report.html").render(**page, css=css, version=recgan.__version__)
+        building.write_text(text, encoding="utf-8")
     return out
-
-
-def _refuse_existing(out: Path, overwrite: bool) -> None:
-    if out.exists() and not overwrite:
-        raise ArtifactError(f"'{out}' exists already; choose another --out or pass --overwrite")
-
-
-def _write(out: Path, text: str) -> None:
-    """Write the page whole or not at all."""
-    building = out.with_name(f".{out.name}.{uuid.uuid4().hex}")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(building, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(building, out)
-        except BaseException:
-            building.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise StorageError(f"cannot write '{out}': {error.strerror or error}; check the place and try again") from error

@@ -86,9 +86,10 @@ def load_checkpoint(path: Path, state: TrainingState, identity: Mapping[str, Any
     try:
         _restore_networks(state, checkpoint.tensors("networks"))
         _restore_optimisers(state, checkpoint.tensors("optimisers"))
-    except (KeyError, RuntimeError) as error:
+    except (KeyError, IndexError, ValueError, RuntimeError) as error:  # torch's own words are many lines of shapes
         raise ArtifactError(
-            f"checkpoint '{path}' does not fit this version's networks ({str(error).splitlines()[0]}); train anew"
+            f"checkpoint '{path}' was written by another version of recgan: its networks are not those of this one; "
+            "train anew with --overwrite"
         ) from error
     state.rng.set_state(torch.from_numpy(checkpoint.tensors("rng")["state"]))
     state.images_seen = checkpoint.manifest.facts["images_seen"]

@@ -20,7 +20,7 @@ from pathlib import Path
 import fsspec
 import torch
 
-from recgan.artifacts import MANIFEST, write_artifact
+from recgan.artifacts import MANIFEST, check_out, write_artifact
 from recgan.config import Recipe
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.pixels import TRANSFORM
@@ -35,6 +35,7 @@ from recgan.gan.run import TrainingRun
 from recgan.gan.sampling import sample_sheet
 from recgan.gan.steps import new_state
 from recgan.progress import Progress, quiet
+from recgan.remote import is_remote
 
 __all__ = ["default_length", "run_folder", "train_gan"]
 
@@ -81,6 +82,7 @@ def train_gan(
     Raises:
         SettingsError: an unknown recipe, or a size or number of classes that its network cannot make.
         ArtifactError: ``out`` or its run exists and neither ``resume`` nor ``overwrite`` is given; nothing to resume.
+        StorageError: ``out`` cannot be written (told before the training).
         DataError: there is no image to train on.
         TrainingError: a loss is not finite; a resumed run has other settings than before.
         KeyboardInterrupt: stopped by Ctrl-C, after saving a checkpoint; the message says how to go on.
@@ -97,7 +99,7 @@ def train_gan(
     parts = ("train", "validation", "test") if all_images else ("train",)
     images = CatalogueImages.of(bundle, size, parts, where, progress)
     if not len(images):
-        raise DataError(f"bundle '{bundle.path}' has no image in its train part; import more or train on --all")
+        raise DataError(f"bundle '{bundle.path}' has no image in its train part; import more or pass --all")
     run = TrainingRun(
         recipe=recipe,
         images=images,
@@ -130,13 +132,9 @@ def train_gan(
 def run_folder(out: str | Path) -> Path:
     """Return where the working files of a training run for ``out`` lie."""
     url = str(out).rstrip("/")
-    if _is_remote(url):
+    if is_remote(url):
         return Path(url.rsplit("/", 1)[1] + ".run")
     return Path(url.removeprefix("file://") + ".run")
-
-
-def _is_remote(url: str) -> bool:
-    return "://" in url and not url.startswith("file://")
 
 
 def _check_places(out: str | Path, folder: Path, *, resume: bool, overwrite: bool) -> None:
@@ -144,11 +142,14 @@ def _check_places(out: str | Path, folder: Path, *, resume: bool, overwrite: boo
     if resume:
         if not folder.is_dir():
             raise ArtifactError(f"there is no run to resume at '{folder}'; train without --resume")
-        return
-    if overwrite:
-        return
+    elif not overwrite:
+        _refuse_taken(out, folder)
+    check_out(out, overwrite=True)
+
+
+def _refuse_taken(out: str | Path, folder: Path) -> None:
     url = str(out).removeprefix("file://")
-    if _is_remote(url):
+    if is_remote(url):
         store, root = fsspec.core.url_to_fs(url)
         taken = url if store.exists(f"{root}/{MANIFEST}") else None
     else:

@@ -8,7 +8,7 @@ how the factors come about, and how the vector of a new user does.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -23,15 +23,12 @@ from recgan.errors import DataError, MismatchError, SettingsError, TrainingError
 from recgan.progress import Progress, quiet
 from recgan.recommenders.data import TrainingData, UserRows, concatenated
 from recgan.recommenders.filters import Where, admitted, rows_of
-from recgan.recommenders.index import FlatIndex, top_k
+from recgan.recommenders.index import FlatIndex, best_items
 
 __all__ = ["FORMAT_VERSION", "KIND", "Recommendation", "Recommender", "UserVector"]
 
 KIND = "recommender"
 FORMAT_VERSION = 1
-
-_CHUNK_VALUES = 1 << 23
-"""Scores held at a time (32 MB): users x items is never materialised."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ class Recommender(ABC):
     """The catalogue the model knows: ``item_id``, ``category``, ``available`` and the attributes, one row an item."""
     category_names: tuple[str, ...]
     seen: UserRows
-    """What each user took in train."""
+    """What each user is known to have taken: in train, or withheld by the split."""
     user_factors: np.ndarray
     """float32 [n_users, D]"""
     item_factors: np.ndarray
@@ -93,7 +90,11 @@ class Recommender(ABC):
     # ---- training
 
     def fit(self, data: TrainingData, *, seed: int = 0, device: str = "auto", progress: Progress = quiet) -> Self:
-        """Learn from ``data.train`` and return self; the same seed gives the same model on the same device.
+        """Learn from ``data.train`` and return self.
+
+        On the CPU of one machine the same seed gives the same model to the bit (``bpr`` and ``als``: with their one
+        thread). On a GPU it gives the same random draws, but sums are taken in any order, so that the last digits
+        differ from run to run, and what follows from them may.
 
         Raises:
             DataError: the data lack what the model needs (features, for instance).
@@ -121,6 +122,17 @@ class Recommender(ABC):
         self._item_index = pd.Index(items["item_id"].to_numpy(dtype=object))
         self._user_index = pd.Index(self.user_ids)
         self._similarity: FlatIndex | None = None
+
+    def update_items(self, items: pd.DataFrame) -> None:
+        """Take over a newer table of the same items: what is available, and the attributes, change from day to day.
+
+        Raises:
+            MismatchError: the items are not those that the model knows, in its order.
+        """
+        self._require_fitted()
+        if not np.array_equal(self.item_ids, items["item_id"].to_numpy(dtype=object)):
+            raise MismatchError(f"the items are not those that this {self.name} was trained on; train it on them")
+        self.items = items
 
     def _check_factors(self) -> None:
         shapes = (len(self.user_ids), len(self.items))
@@ -186,27 +198,8 @@ class Recommender(ABC):
             raise SettingsError(f"k={k}: ask for at least one item")
         vectors, seen = self._users(users)
         allowed = admitted(self.items, self._item_index, categories=categories, where=where, candidates=candidates)
-        answers: list[list[Recommendation]] = []
-        for rows, scores in self._best(vectors, seen if exclude_seen else None, allowed, k):
-            answers.append(self._answer(rows, scores))
-        return answers
-
-    def _best(
-        self, vectors: np.ndarray, seen: list[np.ndarray] | None, allowed: np.ndarray, k: int
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        columns = np.flatnonzero(allowed)
-        column_of = np.full(len(allowed), -1, dtype=np.int64)
-        column_of[columns] = np.arange(len(columns))
-        factors = self.item_factors if len(columns) == len(allowed) else self.item_factors[columns]
-        step = max(1, _CHUNK_VALUES // max(1, len(columns)))
-        for start in range(0, len(vectors), step):
-            scores = vectors[start : start + step] @ factors.T
-            if seen is not None:
-                for row, items in enumerate(seen[start : start + step]):
-                    known = column_of[items]
-                    scores[row, known[known >= 0]] = -np.inf
-            for row, found in enumerate(top_k(scores, k)):
-                yield columns[found], scores[row, found]
+        found = best_items(vectors, self.item_factors, k, allowed=allowed, seen=seen if exclude_seen else None)
+        return [self._answer(rows, scores) for rows, scores in found]
 
     def _answer(self, rows: np.ndarray, scores: np.ndarray) -> list[Recommendation]:
         ids = self.items["item_id"].to_numpy()[rows]

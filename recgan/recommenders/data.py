@@ -65,7 +65,7 @@ def training_data(bundle: Bundle, split: Split, features: Features | None = None
 
     Raises:
         MismatchError: the split or the features belong to another bundle.
-        DataError: the split has no training interaction.
+        DataError: the split has no training interaction, or fewer than two items have an image.
     """
     if split.n_items != len(bundle.items):
         raise MismatchError(
@@ -80,6 +80,11 @@ def training_data(bundle: Bundle, split: Split, features: Features | None = None
         raise DataError(
             f"bundle '{bundle.path}' has no training interaction in this split; "
             "use more data or a smaller --split cold_share"
+        )
+    if features is not None and (pictured := int(features.has_image.sum())) < 2:
+        raise DataError(
+            f"bundle '{bundle.path}' has {pictured} item{'s' * (pictured != 1)} with an image, and visual models "
+            "compare at least two; import more, or train --model popularity"
         )
     return TrainingData(
         user_ids=split.user_ids,

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from recgan.artifacts import open_artifact
-from recgan.config import Settings
+from recgan.config import Settings, complaint
 from recgan.errors import ArtifactError, SettingsError, nearest_name
 from recgan.recommenders.base import FORMAT_VERSION, KIND, Recommender
 
@@ -63,17 +63,22 @@ def load_recommender(folder: str | Path) -> Recommender:
         kind = recommender_type(manifest.name)
         settings = kind.settings_type(**manifest.config)
     except (SettingsError, ValidationError) as error:
-        raise ArtifactError(
-            f"'{folder}' holds a '{manifest.name}' of another version of recgan "
-            f"({str(error).splitlines()[0]}); train it again"
-        ) from error
+        what = complaint(error) if isinstance(error, ValidationError) else error
+        raise _of_another_version(folder, manifest.name, what) from error
     model = kind(settings)
     model.metrics = manifest.metrics
-    model.facts = {name: value for name, value in manifest.facts.items() if name != "category_names"}
-    model.category_names = tuple(manifest.facts["category_names"])
-    model.catalogue_digest = manifest.parents["catalogue"]
-    model.split_digest = manifest.parents["split"]
     model.digest = artifact.digest
     users = artifact.table("users")["user_id"].to_numpy(dtype=object)
-    model.restore(users, artifact.table("items"), artifact.tensors("model"))
+    try:
+        model.facts = {name: value for name, value in manifest.facts.items() if name != "category_names"}
+        model.category_names = tuple(manifest.facts["category_names"])
+        model.catalogue_digest = manifest.parents["catalogue"]
+        model.split_digest = manifest.parents["split"]
+        model.restore(users, artifact.table("items"), artifact.tensors("model"))
+    except KeyError as error:
+        raise _of_another_version(folder, manifest.name, f"it has no {error}") from error
     return model
+
+
+def _of_another_version(folder: str | Path, name: str, why: object) -> ArtifactError:
+    return ArtifactError(f"'{folder}' holds a '{name}' of another version of recgan ({why}); train it again")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from recgan.artifacts import check_out
 from recgan.config import EmbedSettings, Settings, SplitSettings
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.split import make_split
 from recgan.encoders import embed_items
-from recgan.errors import ArtifactError
 from recgan.progress import Progress, quiet
 from recgan.recommenders.base import Recommender
 from recgan.recommenders.data import training_data
@@ -49,10 +49,11 @@ def train_recommender(
         DataError: no interactions, or no images for a visual model.
         TrainingError: the training diverged.
         ArtifactError: ``out`` exists and ``overwrite`` is false.
+        StorageError: ``out`` cannot be written (told before the training).
     """
     recommender = create_recommender(model, settings)
-    if out is not None and not overwrite and Path(out).exists():  # now, not after the training
-        raise ArtifactError(f"'{out}' exists already; choose another --out or pass --overwrite")
+    if out is not None:
+        check_out(out, overwrite=overwrite)  # now, not after the training
     parts = make_split(bundle, split)
     features = embed_items(bundle, embed, device=device, progress=progress) if recommender_type(model).visual else None
     recommender.fit(training_data(bundle, parts, features), seed=seed, device=device, progress=progress)

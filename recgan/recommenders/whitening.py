@@ -97,9 +97,10 @@ class Whitening:
         if features.ndim != 2 or features.shape[1] != len(self.mean):
             raise DataError(f"features must be [N, {len(self.mean)}], not {list(features.shape)}")
         if features.device not in self._on_device:
-            self._on_device[features.device] = (
-                torch.from_numpy(self.mean).to(features.device),
-                torch.from_numpy(self.matrix).to(features.device),
-            )
+            with torch.inference_mode(False):  # kept for later calls, which may want gradients
+                self._on_device[features.device] = (
+                    torch.from_numpy(self.mean).to(features.device),
+                    torch.from_numpy(self.matrix).to(features.device),
+                )
         mean, matrix = self._on_device[features.device]
         return (features.float() - mean) @ matrix

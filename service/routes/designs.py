@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Path, Request, Response
 
-from recgan.errors import NotFoundError, nearest_name
+from recgan.errors import NotFoundError
 from service.caching import picture
 from service.context import CurrentModels, Service, TheService
 from service.designs import DesignJobResult
@@ -146,11 +146,12 @@ def _find(service: Service, design_id: str) -> DesignJob:
 
 
 def _check_preset(name: str) -> None:
-    from recgan.design.presets import PRESETS
+    from recgan.design.presets import load_preset
 
-    if name not in PRESETS:
-        hint = nearest_name(name, PRESETS) or f"; there are: {', '.join(PRESETS)}"
-        raise _invalid("/preset", f"there is no preset '{name}'{hint}")
+    try:
+        load_preset(name)
+    except NotFoundError as error:
+        raise _invalid("/preset", str(error)) from error
 
 
 def _invalid(pointer: str, detail: str) -> ProblemError:

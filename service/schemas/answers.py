@@ -43,7 +43,7 @@ class ModelVersion(_Answer):
     recommender: str = Field(examples=["9ab0…"])
     """Digest of the recommender."""
     generator: str | None = Field(examples=["c3d4…"])
-    """Digest of the GAN; null when the service runs without one."""
+    """Digest of the generator; null when the service runs without one."""
 
 
 class RecommendedItem(_Answer):
@@ -122,7 +122,7 @@ class Category(_Answer):
     items: int = Field(examples=[300])
     """How many items it has."""
     designable: bool = Field(examples=[True])
-    """Whether the generator knows it."""
+    """Whether designs can be asked for: the generator has seen photos of it."""
 
 
 class CategoryList(_Answer):
@@ -138,12 +138,13 @@ class DesignProgress(_Answer):
     """How far the search is."""
 
     step: str = Field(examples=["climbing"])
-    """What is being done."""
+    """What is being done: `scoring samples` (first ideas are drawn and scored), then `climbing` (the best of them are
+    improved step by step)."""
     done: int = Field(examples=[12])
     """Units finished."""
     total: int | None = Field(examples=[60])
     """Units in all; null when not known."""
-    note: str = Field(examples=["best score 1.8"])
+    note: str = Field(examples=["best objective +1.83"])
     """A figure or a remark."""
 
 
@@ -153,7 +154,8 @@ class NearItem(_Answer):
     item_id: str = Field(examples=["dress-00042"])
     """The item's id."""
     distance: float = Field(examples=[0.31])
-    """Distance in feature space: 0 is the same picture."""
+    """How unlike the two look, from 0 (the same) over 1 (nothing in common) to 2 (opposite): 1 less the cosine between
+    what the recommender sees of them."""
     image_url: str | None = Field(examples=["/v1/items/dress-00042/image"])
     """Path of its picture."""
 
@@ -170,15 +172,16 @@ class DesignedItem(_Answer):
     seed: int = Field(examples=[1])
     """The seed that this design came from."""
     score: float = Field(examples=[2.4])
-    """The user's preference for it."""
+    """How much the recommender thinks that the user likes it; it compares with the other designs of this request."""
     percentile: float = Field(examples=[97.5])
     """Share, in percent, of the category's real items (less those the user has had) that score lower for the user."""
     realism: float = Field(examples=[-0.2])
-    """The discriminator's verdict, in standard deviations from the mean of real images."""
+    """How real the picture looks to the critic that the generator was trained against, in standard deviations: 0 is the
+    average real picture of the category, below it looks less real."""
     nearest: list[NearItem]
     """The real items that look most like it, nearest first."""
-    settings: dict[str, Any] = Field(examples=[{"preset": "default", "steps": 60}])
-    """What reproduces it, with the seed and the model."""
+    settings: dict[str, Any] = Field(examples=[{"preset": "default", "size": 64}])
+    """How it was searched for: with the seed and the same model, it comes again."""
 
 
 class DesignStatus(_Answer):

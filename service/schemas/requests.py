@@ -8,6 +8,7 @@ from fastapi import Path
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
+from recgan.config import MAX_SEED
 from recgan.errors import nearest_name
 
 __all__ = [
@@ -26,8 +27,7 @@ MAX_ID = 512
 MAX_K = 500
 MAX_PAGE = 500
 MAX_IDS = 1000
-MAX_DESIGNS = 32
-MAX_SEED = 2**53 - 1
+MAX_DESIGNS_A_JOB = 32  # fewer than the designer takes: one request must not keep the one worker for long
 
 
 def _no_control(value: str) -> str:
@@ -143,12 +143,12 @@ class DesignRequest(_Strict):
     """Ids of liked items of a user who is not known."""
     category: Id
     """What to design."""
-    n: int = Field(4, ge=1, le=MAX_DESIGNS)
+    n: int = Field(4, ge=1, le=MAX_DESIGNS_A_JOB)
     """How many designs."""
     seed: int | None = Field(None, ge=0, le=MAX_SEED)
     """The same seed gives the same designs; none: the service draws one and tells it."""
     preset: str = Field("default", max_length=100)
-    """Name of the search's settings."""
+    """How to search: `default`, or `kang2017`, the search of the paper that this is built after."""
 
     @model_validator(mode="after")
     def _one_of(self) -> Self:

@@ -13,7 +13,7 @@ import pandas as pd
 from recgan.config import ImportOptions
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.bundle_writer import BundleWriter
-from recgan.dataset.importers.interactions import InteractionCleaner
+from recgan.dataset.importers.interactions import UNADDRESSABLE, InteractionCleaner
 from recgan.dataset.importers.pictures import Checked, Gallery, check_pictures
 from recgan.dataset.importers.summary import ImportSummary
 from recgan.dataset.importers.tables import Table, text
@@ -112,6 +112,7 @@ def _clean_items(items: pd.DataFrame, source: Source, writer: BundleWriter) -> p
         items["category"] = items["category"].where(items["category"] != "", source.options.default_category)
     for reason, bad in (
         ("missing_id", lambda frame: frame["item_id"] == ""),
+        ("unaddressable_id", lambda frame: frame["item_id"].isin(UNADDRESSABLE)),
         ("duplicate_id", lambda frame: frame["item_id"].duplicated()),
         ("empty_category", lambda frame: frame["category"] == ""),
     ):

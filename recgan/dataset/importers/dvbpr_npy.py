@@ -64,12 +64,18 @@ class DVBPR(Source):
         rows = []
         for index, item in sorted(items.items(), key=lambda entry: _number(entry[0])):
             place = _text(index)
-            if isinstance(item, dict):
-                rows.append((place, place, self._category(_entry(item, "c")), _text(_entry(item, "asin"))))
-                self._items.setdefault(place, item)
-            else:
+            where = f"{self._file.name}:{place}"
+            if not isinstance(item, dict):
                 what = f"a {type(item).__name__} instead of a dict"
-                writer.refuse("item", place, "malformed_item", what, f"{self._file.name}:{place}")
+                writer.refuse("item", place, "malformed_item", what, where)
+            elif (category := self._category(_entry(item, "c"))) is None:
+                what = (
+                    f"class {str(_entry(item, 'c'))[:60]} is neither 0 to {_CLASSES - 1} nor a one-hot vector of them"
+                )
+                writer.refuse("item", place, "malformed_item", what, where)
+            else:
+                rows.append((place, place, category, _text(_entry(item, "asin"))))
+                self._items.setdefault(place, item)
         frame = pd.DataFrame(rows, columns=["index", "item_id", "category", "asin"]).set_index("index")
         return frame if (frame["asin"] != "").any() else frame.drop(columns="asin")
 
@@ -101,13 +107,17 @@ class DVBPR(Source):
         if rows:
             yield _frame(rows)
 
-    def _category(self, given: Any) -> str:
+    def _category(self, given: Any) -> str | None:
+        """Return the name of a class, ``""`` where none is given, None for what is no class."""
+        if given is None:
+            return ""
         vector = given.values if isinstance(given, NumpyArray) else given
-        if isinstance(vector, list | tuple) and sorted(vector) == [0] * (_CLASSES - 1) + [1]:
+        counts = (len(vector), vector.count(1), vector.count(0)) if isinstance(vector, list | tuple) else ()
+        if counts == (_CLASSES, 1, _CLASSES - 1):
             given = vector.index(1)
         if isinstance(given, int | float) and given in range(_CLASSES):
             return self._names[int(given)]
-        return ""
+        return None
 
     def _check_counts(self, items: dict[Any, Any], usernum: Any, itemnum: Any) -> None:
         told = []

@@ -63,7 +63,7 @@ class Folder(Source):
             if options.default_category is None and (frame["category"] == "").all():
                 raise DataError(
                     f"'{self.path}' holds no items table, and its images lie in no folders that could name their "
-                    "categories; give --set items=FILE, or --set default_category=NAME"
+                    "categories; give --items FILE, or --set default_category=NAME"
                 )
             return frame
         frame = self._items.read(writer.refuse, "item")
@@ -98,7 +98,7 @@ class Folder(Source):
         found = [self.path / f"{what}{ending}" for ending in _TABLE_ENDINGS if (self.path / f"{what}{ending}").exists()]
         if len(found) > 1:
             names = " and ".join(path.name for path in found)
-            raise DataError(f"'{self.path}' holds {names}; say which with --set {what}=FILE")
+            raise DataError(f"'{self.path}' holds {names}; say which with --{what} FILE")
         return table_of(found[0], self.options) if found else None
 
     def _find_images(self) -> Path:
@@ -108,7 +108,7 @@ class Folder(Source):
             return self.path
         packed, loose = find_file(self.path, "images.zip"), find_file(self.path, "images")
         if packed and loose:
-            raise DataError(f"'{self.path}' holds images.zip and images; say which with --set images=PATH")
+            raise DataError(f"'{self.path}' holds images.zip and images; say which with --images PATH")
         return packed or loose or self.path
 
     def _locate(self, given: str, option: str) -> Path:

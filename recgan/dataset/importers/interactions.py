@@ -12,7 +12,10 @@ from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.importers.tables import text
 from recgan.errors import DataError, SettingsError
 
-__all__ = ["InteractionCleaner", "parse_times"]
+__all__ = ["UNADDRESSABLE", "InteractionCleaner", "parse_times"]
+
+UNADDRESSABLE = (".", "..")
+"""Ids that no web address can hold, however they are encoded: the service could never be asked for them."""
 
 _DAY = pd.Timedelta(days=1)
 _SAMPLE = 20
@@ -21,10 +24,10 @@ _SAMPLE = 20
 class InteractionCleaner:
     """Cleans chunk after chunk, and refuses to the writer's quarantine.
 
-    A row is refused for the first of: ``missing_id``, ``unknown_item`` (not in the catalogue, or refused itself),
-    ``self_pair`` (a pseudo-user who is that item), ``bad_timestamp`` (missing or unreadable in a column of times),
-    ``future_timestamp`` (more than a day from now), ``bad_weight`` (missing, no number, or not finite). Exact
-    duplicates are kept: they are repeated purchases.
+    A row is refused for the first of: ``missing_id``, ``unaddressable_id`` (a user's), ``unknown_item`` (not in the
+    catalogue, or refused itself), ``self_pair`` (a pseudo-user who is that item), ``bad_timestamp`` (missing or
+    unreadable in a column of times), ``future_timestamp`` (more than a day from now), ``bad_weight`` (missing, no
+    number, or not finite). Exact duplicates are kept: they are repeated purchases.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class InteractionCleaner:
         for column in ("user_id", "item_id"):
             frame[column] = text(frame[column])
         frame = self._refuse(frame, (frame["user_id"] == "") | (frame["item_id"] == ""), "missing_id", file)
+        frame = self._refuse(frame, frame["user_id"].isin(UNADDRESSABLE), "unaddressable_id", file)
         if len(self._left_out):
             outside = frame["item_id"].isin(self._left_out)
             self.outside_limit += int(outside.sum())

@@ -18,6 +18,7 @@ from recgan.device import available_cores
 from recgan.errors import DataError, ImageRefused
 
 __all__ = [
+    "MAX_BYTES",
     "Checked",
     "Gallery",
     "Picture",
@@ -28,6 +29,8 @@ __all__ = [
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 _IN_FLIGHT = 4
+MAX_BYTES = 64 << 20
+"""Image files with more bytes than this, unpacked, are refused before they are read."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,11 @@ class _Folder:
         return [name.replace(os.sep, "/") for name in found]
 
     def read(self, name: str) -> bytes:
-        return (self._path / name).read_bytes()
+        path = self._path / name
+        if not path.is_file():  # a pipe would be waited for
+            raise ImageRefused("unreadable", "it is not a regular file")
+        _check_size(path.stat().st_size)
+        return path.read_bytes()
 
 
 class _Zip:
@@ -94,7 +101,19 @@ class _Zip:
         return [entry.filename for entry in self._zip.infolist() if not entry.is_dir()]
 
     def read(self, name: str) -> bytes:
-        return self._zip.read(name)
+        entry = self._zip.getinfo(name)
+        _check_size(entry.file_size)
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            # Of these a few bytes may unpack to anything at one go.
+            raise ImageRefused("unreadable", "it is packed by an uncommon method; pack the zip with deflate")
+        with self._zip.open(name) as file:
+            # No more is unpacked than the stated size, whatever was packed: ZipFile.read unpacks it all.
+            return file.read(entry.file_size + 1)
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_BYTES:
+        raise ImageRefused("too_many_bytes", f"{size:,} bytes are more than {MAX_BYTES:,}")
 
 
 class PictureStore:
@@ -171,7 +190,7 @@ def open_pictures(path: Path) -> PictureStore:
     if path.is_dir():
         return PictureStore(path, _Folder(path))
     if not path.is_file():
-        raise DataError(f"there is no folder or zip '{path}'; give the images' place with --set images=PATH")
+        raise DataError(f"there is no folder or zip '{path}'; give the images' place with --images PATH")
     return PictureStore(path, _Zip(path))
 
 

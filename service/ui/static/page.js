@@ -5,9 +5,15 @@ const byId = (id) => document.getElementById(id);
 const canDesign = document.body.dataset.canDesign === "yes";
 const state = { users: [], user: null, category: null, asked: 0, design: null };
 
+// Where the API tells a programmer what to call, the page tells what to press.
+const TOLD = {
+  "urn:recgan:problem:unknown-user": "There is no user of this id. Choose one from the list, or press Surprise me.",
+};
+const STEPS = { "scoring samples": "Trying first ideas", climbing: "Improving the best of them" };
+
 class ProblemAnswer extends Error {
   constructor(problem, retryAfter) {
-    super(problem.detail || problem.title);
+    super(TOLD[problem.type] ?? problem.detail);
     this.status = problem.status;
     this.retryAfter = retryAfter;
   }
@@ -110,16 +116,16 @@ function near(item) {
       make("figcaption", { textContent: item.distance.toFixed(2), title: item.item_id })));
 }
 
-function designCard(design) {
+function designCard(design, whose) {
   const share = Math.floor(design.percentile * 10) / 10;
   return make("li", {},
     make("figure", {},
       picture(design.image_url, `Design ${design.index + 1}, ${design.category}: it does not exist yet`),
       make("figcaption", { textContent: `seed ${design.seed}` })),
     make("p", {}, make("span", { className: "big", textContent: `${share}%` }),
-      `of the real ${design.category} score lower for this user`),
+      `of the real items in “${design.category}” score lower for ${whose}`),
     make("div", { className: "beside" },
-      make("p", { textContent: "Nearest real items, with distances" }),
+      make("p", { textContent: "The real items that look most like it (0: the same look; 1: nothing in common)" }),
       make("ul", { className: "near" }, ...design.nearest.map(near))));
 }
 
@@ -131,7 +137,7 @@ function showProgress(design) {
   else bar.value = progress.done / progress.total;
   if (design.state === "queued") byId("step").textContent = design.ahead ? `Waiting: ${design.ahead} before it` : "Waiting";
   else if (design.cancel_requested) byId("step").textContent = "Stopping";
-  else byId("step").textContent = progress ? [progress.step, progress.note].filter(Boolean).join(" · ") : "Starting";
+  else byId("step").textContent = progress ? STEPS[progress.step] ?? progress.step : "Starting";
 }
 
 async function follow(design) {
@@ -160,8 +166,8 @@ async function follow(design) {
 
 function showDesigns(design) {
   if (design.state === "failed") throw new Error(`The design failed: ${design.problem.detail}`);
-  byId("designs").replaceChildren(...design.results.map(designCard));
   const whose = design.request.user_id ?? "somebody who likes " + design.request.liked.join(", ");
+  byId("designs").replaceChildren(...design.results.map((one) => designCard(one, whose)));
   const count = design.results.length === 1 ? "1 design" : `${design.results.length} designs`;
   byId("step").textContent = design.state === "cancelled" ? "Cancelled" : `${count} for ${whose}`;
   byId("progress").hidden = true;
@@ -213,14 +219,14 @@ async function start() {
     ...categories.filter((category) => category.designable).map(({ name }) => make("option", { value: name, textContent: name })));
   byId("chips").replaceChildren(chip("all", null), ...full.slice(0, 30).map(({ name }) => chip(name, name)));
   const digests = Object.entries(model).filter(([, digest]) => digest);
-  byId("version").textContent = digests.map(([part, digest]) => `${part} ${digest.slice(0, 12)}`).join(" · ");
+  byId("version").textContent = "Versions: " + digests.map(([part, digest]) => `${part} ${digest.slice(0, 12)}`).join(" · ");
 
   state.users = (await api("v1/users?limit=200")).users;
   byId("users").replaceChildren(...state.users.map((user) => make("option", { value: user })));
   const asked = new URLSearchParams(location.search);
   const user = asked.get("user") || state.users[0];
   if (user) choose(user);
-  else notice(new Error("This recommender knows no users; it still answers POST /v1/sessions/recommendations."));
+  else notice(new Error("The recommender knows no users yet: train it on a catalogue with interactions."));
   if (asked.get("design") && canDesign) {
     const earlier = await api(`v1/designs/${encodeURIComponent(asked.get("design"))}`).catch(() => null); // kept no longer
     if (earlier) await follow(earlier);

@@ -1,0 +1,185 @@
+"""Files and folders that are whole or not there: built beside their place under another name, then moved in one step.
+
+What a killed process leaves behind (``.NAME.building-…``) is removed by the next writer of the same name. Whoever
+builds holds a lock on what is built, so what can be locked belongs to nobody. Where a file system has no locks,
+nothing is removed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+from recgan.errors import ArtifactError, StorageError, is_full, os_mend
+
+__all__ = ["atomic_file", "atomic_folder", "check_place"]
+
+_UMASK = os.umask(0o022)  # it can only be read by setting it
+os.umask(_UMASK)
+
+
+def check_place(target: str | Path, *, overwrite: bool = False) -> None:
+    """Refuse, before the work, a local place that cannot be written after it; its parent folder is made.
+
+    Raises:
+        ArtifactError: ``target`` exists already and ``overwrite`` is false.
+        StorageError: the place cannot be written.
+    """
+    target = Path(target)
+    with _writing(target), _beside(target, os.mkdir, overwrite=overwrite):
+        pass
+
+
+@contextmanager
+def atomic_folder(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Yield a temporary sibling folder that becomes ``target`` when the block ends without an error.
+
+    On any error, Ctrl-C included, the temporary folder is removed and ``target`` is left as it was.
+
+    Raises:
+        ArtifactError: ``target`` exists already and ``overwrite`` is false.
+        StorageError: the disk is full or the place cannot be written.
+    """
+    target = Path(target)
+    with ExitStack() as stack:
+        with _writing(target):
+            building = stack.enter_context(_beside(target, partial(os.mkdir, mode=0o700), overwrite=overwrite))
+        with _writing(target, inside=building):
+            yield building
+        with _writing(target):
+            for path in [*sorted(building.rglob("*")), building]:
+                if path.is_dir() or path.stat().st_nlink == 1:  # a hard link is another folder's file too
+                    # Temporary folders and safetensors files are made for their owner alone; a service may be another.
+                    os.chmod(path, (0o777 if path.is_dir() else 0o666) & ~_UMASK)
+                _fsync(path)
+            if target.exists():
+                _replace(target, building)
+            else:
+                os.rename(building, target)
+            _fsync(target.parent)
+
+
+@contextmanager
+def atomic_file(target: str | Path, *, room: str = "choose another --out") -> Iterator[Path]:
+    """Yield the path of an empty temporary sibling that becomes the file ``target``, replacing what is there, when the
+    block ends without an error. ``room`` is what to do, besides freeing space, when the disk is full.
+
+    Raises:
+        StorageError: the disk is full or the place cannot be written.
+    """
+    target = Path(target)
+    with ExitStack() as stack:
+        with _writing(target, room=room):
+            building = stack.enter_context(_beside(target, partial(Path.touch, exist_ok=False), overwrite=True))
+        with _writing(target, inside=building, room=room):
+            yield building
+        with _writing(target, room=room):
+            _fsync(building)
+            os.replace(building, target)
+
+
+@contextmanager
+def _writing(target: Path, *, inside: Path | None = None, room: str = "choose another --out") -> Iterator[None]:
+    """Tell of the system's errors as failures to write ``target``: all of them, or with ``inside``, for a block that
+    may read as well, those that are surely about writing."""
+    try:
+        yield
+    except OSError as error:
+        names = [Path(name) for name in (error.filename, error.filename2) if isinstance(name, str | os.PathLike)]
+        if inside is not None and not is_full(error) and not any(name.is_relative_to(inside) for name in names):
+            raise
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise StorageError(f"cannot write '{target}': {reason}; {os_mend(error, room)}. Nothing was changed") from error
+
+
+@contextmanager
+def _beside(target: Path, make: Callable[[Path], None], *, overwrite: bool) -> Iterator[Path]:
+    """Yield a new sibling of ``target``, made by ``make`` and locked; what is left of it at the end is removed."""
+    if target.name in ("", ".."):
+        raise ArtifactError(f"'{target}' is no name for something new; choose another --out")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(target)
+    if target.exists() and not overwrite:
+        raise ArtifactError(f"'{target}' exists already; choose another --out or pass --overwrite")
+    lock = None
+    while lock is None:  # another writer's sweep may come between making and locking it
+        path = target.with_name(f".{target.name}.building-{secrets.token_hex(8)}")
+        make(path)
+        lock = _own_lock(path)
+    try:
+        yield path
+    finally:
+        _remove(path)
+        os.close(lock)
+
+
+def _own_lock(path: Path) -> int | None:
+    """Return a descriptor that holds the lock of a new file or folder, or None if that has been swept away."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    with suppress(OSError):  # a file system without locks: nobody sweeps there either
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    if path.exists():
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _sweep(target: Path) -> None:
+    """Remove what killed writers of ``target`` have left, and put back what they had moved out of its way."""
+    for path in target.parent.iterdir():
+        if path.name.startswith((f".{target.name}.building-", f".{target.name}.replaced-")):
+            with suppress(OSError), _lock(path):
+                if ".replaced-" in path.name and not target.exists():
+                    os.rename(path, target)
+                else:
+                    _remove(path)
+
+
+def _replace(target: Path, building: Path) -> None:
+    retired = target.with_name(f".{target.name}.replaced-{secrets.token_hex(8)}")
+    with ExitStack() as stack:
+        with suppress(OSError):
+            stack.enter_context(_lock(target))  # so that it is not taken for a dead process's
+        os.rename(target, retired)
+        try:
+            os.rename(building, target)
+        except BaseException:
+            os.rename(retired, target)
+            raise
+        _remove(retired)
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Hold the lock of a file or a folder that nobody else holds; OSError if somebody does."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,88 @@
+"""Folders on an object store, by their fsspec URL: whether they can be written, and copies to and fro."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import fsspec
+
+from recgan.errors import ArtifactError, RecganError, SettingsError, StorageError
+
+__all__ = ["check_remote", "download", "is_remote", "upload"]
+
+_PROBE = ".recgan-writes-here"
+
+
+def is_remote(place: str | Path) -> bool:
+    """Return whether a place is an fsspec URL of something else than this machine's files."""
+    return "://" in str(place) and not str(place).startswith("file://")
+
+
+def check_remote(url: str, last: str, *, overwrite: bool) -> None:
+    """Refuse a URL that cannot be written, or at which there is the file ``last`` and ``overwrite`` is false.
+
+    Raises:
+        ArtifactError: it is there.
+        StorageError: it cannot be written.
+        SettingsError: no file system of the URL's kind is installed.
+    """
+    store, root = _store(url)
+    try:
+        if not overwrite and store.exists(f"{root}/{last}"):
+            raise ArtifactError(f"'{url}' exists already; choose another --out or pass --overwrite")
+        store.makedirs(root, exist_ok=True)
+        store.pipe_file(f"{root}/{_PROBE}", b"")
+        store.rm_file(f"{root}/{_PROBE}")
+    except RecganError:
+        raise
+    except Exception as error:  # each store has its own kinds of errors
+        raise StorageError(f"cannot write '{url}': {error}; choose an --out that you may write") from error
+
+
+def upload(folder: Path, url: str, parts: Sequence[str], last: str) -> None:
+    """Copy ``parts`` of a local folder, then ``last``, without which nobody reads them.
+
+    Raises:
+        StorageError: it cannot be written.
+        SettingsError: as `check_remote`.
+    """
+    store, root = _store(url)
+    try:
+        if store.exists(f"{root}/{last}"):
+            store.rm(f"{root}/{last}")
+        for part in [*parts, last]:
+            store.makedirs(f"{root}/{part}".rsplit("/", 1)[0], exist_ok=True)
+            store.put_file(str(folder / part), f"{root}/{part}")
+    except Exception as error:  # as above
+        raise StorageError(
+            f"cannot write '{url}': {error}; the manifest was not written, so nothing half-done is readable"
+        ) from error
+
+
+def download(url: str, parts: Sequence[str], folder: Path) -> None:
+    """Copy those of ``parts`` that are there into a local folder.
+
+    Raises:
+        ArtifactError: they cannot be fetched.
+        SettingsError: as `check_remote`.
+    """
+    store, root = _store(url)
+    try:
+        for part in parts:
+            if store.exists(f"{root}/{part}"):
+                (folder / part).parent.mkdir(parents=True, exist_ok=True)
+                store.get_file(f"{root}/{part}", str(folder / part))
+    except Exception as error:  # as above
+        raise ArtifactError(f"'{url}' cannot be fetched: {error}; try again") from error
+
+
+def _store(url: str) -> tuple[Any, str]:
+    try:
+        store, root = fsspec.core.url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise SettingsError(
+            f"'{url}' cannot be reached: {error}; install the store's package, or give a local folder"
+        ) from error
+    return store, root

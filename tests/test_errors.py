@@ -1,0 +1,31 @@
+import errno
+
+import pytest
+
+from recgan.errors import nearest_name, os_mend
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "nearest"),
+    [
+        ("vpbr", ["vbpr", "bpr"], "vbpr"),
+        ("user-010", ["user-009", "user-011", "xser-010"], "user-011"),  # all but one letter alike
+        ("bags", ["gabs", "bag", "bagss"], "bags" + "s"),
+        ("tops", ["tips", "taps", "topz", "sops"], "topz"),
+        ("tops", ["sops", "topz", "taps", "tips"], "topz"),
+    ],
+)
+def test_of_names_equally_near_the_one_that_begins_alike_is_suggested(name, known, nearest):
+    assert nearest_name(name, known) == f"; did you mean '{nearest}'?"
+
+
+def test_nothing_near_suggests_nothing():
+    assert nearest_name("hat", ["trousers", "skirt"]) == ""
+    assert nearest_name("hat", []) == ""
+
+
+def test_the_system_s_errors_have_a_mend():
+    assert os_mend(OSError(errno.ENOSPC, "full")) == "free some space or choose another --out"
+    assert os_mend(OSError(errno.ENOSPC, "full"), "delete it") == "free some space or delete it"
+    assert os_mend(OSError(errno.ENAMETOOLONG, "long")) == "choose a shorter name"
+    assert os_mend(OSError("of no number")) == "check the place and try again"
