@@ -17,8 +17,10 @@ from recgan.gan.averaging import average_decay, calibrate_batch_norm, update_ave
 from recgan.gan.data import CatalogueImages, ClassSampler
 from recgan.gan.losses import LOSSES
 from recgan.gan.networks import NETWORKS
+from recgan.gan.penalties import r1_penalty
 from recgan.gan.realism import PRIOR, real_logits, realism_scale
 from recgan.gan.sampling import BLOCK, in_blocks, sample
+from recgan.gan.steps import new_state, train_step
 
 SMALL = Recipe(name="small", generator_width=32, discriminator_width=32, latent_dim=8, class_dim=4)
 REAL, FAKE = torch.tensor([1.5, 0.0]), torch.tensor([0.5, -1.0])
@@ -110,6 +112,46 @@ def test_augmentations_are_differentiable_and_seeded(name: str) -> None:
     shown.sum().backward()
     assert images.grad is not None
     assert (images.grad.flatten(1).abs().sum(1) > 0).all()
+
+
+# penalties
+
+
+class Squares(torch.nn.Module):
+    """D(x, c) = w_c |x|^2, so that the gradient at x is 2 w_c x."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor([1.0, 3.0]))
+
+    def forward(self, images: torch.Tensor, class_index: torch.Tensor) -> torch.Tensor:
+        return self.weight[class_index] * images.square().sum(dim=(1, 2, 3))
+
+
+def test_r1_is_half_the_mean_squared_gradient_and_has_a_gradient() -> None:
+    discriminator = Squares()
+    images = torch.full((2, 3, 1, 1), 0.5)  # |x|^2 = 0.75
+    penalty = r1_penalty(discriminator, images, torch.tensor([0, 1]))
+    # (4 * 1 * 0.75 + 4 * 9 * 0.75) / 2 images / 2
+    assert penalty.item() == pytest.approx(7.5)
+    penalty.backward()
+    assert discriminator.weight.grad is not None
+    assert discriminator.weight.grad.tolist() == pytest.approx([2 * 4 * 0.75 / 4, 2 * 4 * 3 * 0.75 / 4])
+
+
+def test_r1_is_taken_in_every_so_many_steps_and_flattens_the_discriminator() -> None:
+    images, classes = torch.rand(4, 3, 32, 32, generator=seeded()) * 2 - 1, torch.tensor([0, 1, 0, 1])
+    steepness = {}
+    for weight in (0.0, 100.0):
+        recipe = SMALL.model_copy(update={"r1_weight": weight, "r1_every": 4, "batch_size": 4})
+        rng = seeded(3)
+        state = new_state(recipe, build_networks(recipe, 2, 32, rng), rng, torch.device("cpu"))
+        for _ in range(12):
+            train_step(state, recipe, images, classes)
+        steepness[weight] = r1_penalty(state.discriminator, images, classes).item()
+        steps = state.discriminator_optimiser.state[state.discriminator.dense.weight]["step"].item()
+        assert steps == (12 + 3 if weight else 12)
+    assert steepness[100.0] < steepness[0.0] / 2
 
 
 # averaging

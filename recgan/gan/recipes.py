@@ -30,6 +30,7 @@ RECIPES = {
             loss="least_squares",
             batch_size=16,
             ema_half_life=5000,
+            r1_weight=5.0,
             class_power=0.5,
         ),
     )

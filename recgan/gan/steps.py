@@ -12,6 +12,7 @@ from recgan.config import Recipe
 from recgan.gan.augment import augment
 from recgan.gan.averaging import average_decay, update_average
 from recgan.gan.losses import LOSSES
+from recgan.gan.penalties import r1_penalty
 
 __all__ = ["TrainingState", "new_state", "train_step"]
 
@@ -87,6 +88,12 @@ def train_step(state: TrainingState, recipe: Recipe, images: torch.Tensor, class
     state.discriminator_optimiser.zero_grad()
     discriminator_loss.backward()
     state.discriminator_optimiser.step()
+    if recipe.r1_weight and state.images_seen // len(images) % recipe.r1_every == 0:
+        # A step of its own now and then, worth as many as it stands for (lazy regularisation: Karras et al. 2020).
+        penalty = r1_penalty(discriminator, augment(images, recipe.augment, state.rng), class_index)
+        state.discriminator_optimiser.zero_grad()
+        (penalty * (recipe.r1_weight * recipe.r1_every)).backward()
+        state.discriminator_optimiser.step()
 
     discriminator.requires_grad_(False)  # G's step needs the gradient through D, not of D
     generator_loss = loss.generator(discriminator(augment(fake, recipe.augment, state.rng), class_index))

@@ -9,23 +9,24 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from scipy.optimize import minimize_scalar
 
 from recgan.config import VBPRSettings
 from recgan.device import resolve_device, torch_threads
 from recgan.errors import DataError, TrainingError
-from recgan.metrics.ranking import auc, rank_counts
 from recgan.progress import Progress
-from recgan.recommenders.data import TrainingData, UserRows, concatenated
+from recgan.recommenders.data import TrainingData, concatenated
 from recgan.recommenders.fold_in import fold_in_bpr
 from recgan.recommenders.popularity import log_popularity
 from recgan.recommenders.sampler import NegativeSampler
+from recgan.recommenders.validation import ValidationAUC
 from recgan.recommenders.visual import VisualRecommender
 
 __all__ = ["VBPR"]
 
 _EPSILON = 1e-8
-_VALIDATION_USERS = 2000
-_CHUNK_VALUES = 1 << 23
+_COLD_BIAS_TOLERANCE = 0.05
+_COLD_BIAS_TRIALS = 16
 
 
 class VBPR(VisualRecommender):
@@ -34,8 +35,8 @@ class VBPR(VisualRecommender):
     Folded into one inner product: the user's vector is [1, g_u, t_u], the item's [b_i + b' . f_i, g_i, E f_i].
 
     b_i starts at the log of the item's popularity (`log_popularity`) and is regularised towards it. An item without an
-    interaction has no g_i and the b_i of a count of 0: apart from that constant it is scored from its picture alone,
-    whether it was in the catalogue at training or came later.
+    interaction has no g_i, and one b_i that all such items share: it is scored from its picture alone, whether it was
+    in the catalogue at training or came later. That constant is chosen by the validation AUC (``cold_bias``).
     """
 
     name = "vbpr"
@@ -51,7 +52,8 @@ class VBPR(VisualRecommender):
         prior = log_popularity(counts, np.append(data.candidates, False))
         self._cold_bias = float(prior[-1]) if settings.cold_bias is None else settings.cold_bias
         prior[counts == 0] = self._cold_bias
-        trainer = _Trainer(data, torch.from_numpy(features).to(target), prior[:-1], settings, seed)
+        judge = ValidationAUC(data)
+        trainer = _Trainer(data, torch.from_numpy(features).to(target), prior[:-1], settings, judge, seed)
         best, self.metrics = trainer.run(progress)
         arrays = {name: tensor.cpu().numpy() for name, tensor in best.items()}
         self._projection = arrays["projection"]
@@ -65,6 +67,30 @@ class VBPR(VisualRecommender):
         unseen = np.bincount(data.train.users, minlength=data.n_users) == 0
         factors[unseen] = factors[~unseen].mean(axis=0)  # nothing is known of them: the average user
         self.user_factors = factors
+        self._warm = data.item_counts > 0
+        if settings.cold_bias is None:
+            self._choose_cold_bias(judge, ~self._warm)
+
+    def _choose_cold_bias(self, judge: ValidationAUC, cold: np.ndarray) -> None:
+        """Move the bias of the cold items (bool [n_items]) to where the validation AUC is highest.
+
+        It is the one parameter that training cannot learn: no triple holds a cold item. Popularity's estimate stands
+        where there is no validation part, or none of its pairs depends on it.
+        """
+        biases, estimate = self.item_factors[:, 0].copy(), self._cold_bias
+        if not len(judge.users) or not cold.any() or cold.all():
+            return
+
+        def loss(bias: float) -> float:
+            self.item_factors[cold, 0] = biases[cold] + np.float32(bias - estimate)
+            return -judge(self.user_factors, self.item_factors)
+
+        limits = (min(estimate, float(biases[~cold].min())), max(estimate, float(biases[~cold].max())))
+        options = {"xatol": _COLD_BIAS_TOLERANCE, "maxiter": _COLD_BIAS_TRIALS}
+        found = minimize_scalar(loss, bounds=limits, method="bounded", options=options)
+        self._cold_bias = estimate if loss(estimate) <= found.fun else float(found.x)
+        self.metrics["validation_auc"] = -loss(self._cold_bias)  # and leaves the chosen bias in place
+        self.metrics["cold_bias"] = self._cold_bias
 
     def factors_from(self, features: torch.Tensor) -> torch.Tensor:
         """Return [b_cold + b' . f, 0, E f] for each row f of the whitened features."""
@@ -76,24 +102,27 @@ class VBPR(VisualRecommender):
     def _fold_in(self, liked: np.ndarray, disliked: np.ndarray, seen: np.ndarray) -> np.ndarray:
         settings = self.settings
         penalties = (np.inf, settings.latent_regularisation, settings.visual_regularisation)
+        # As in training, only items that somebody took can stand against what the user took.
+        warm = np.zeros(len(self.item_factors), dtype=bool)
+        warm[: len(self._warm)] = self._warm
         return fold_in_bpr(
             self.item_factors,
             liked,
             disliked,
-            seen,
+            np.union1d(seen, np.flatnonzero(~warm)),
             regularisation=np.repeat(penalties, (1, settings.latent_dim, settings.visual_dim)),
             start=self.user_factors.mean(axis=0),
         )
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Return the arrays that the artifact holds."""
-        own = {"projection": self._projection, "visual_bias": self._visual_bias}
+        own = {"projection": self._projection, "visual_bias": self._visual_bias, "warm": self._warm}
         return {**super().tensors(), **own, "cold_bias": np.array([self._cold_bias])}
 
     def restore(self, user_ids: np.ndarray, items: pd.DataFrame, tensors: Mapping[str, np.ndarray]) -> None:
         """Take over what an artifact holds."""
         self._projection, self._visual_bias = tensors["projection"], tensors["visual_bias"]
-        self._cold_bias = float(tensors["cold_bias"][0])
+        self._cold_bias, self._warm = float(tensors["cold_bias"][0]), tensors["warm"]
         super().restore(user_ids, items, tensors)
 
 
@@ -136,9 +165,15 @@ class _Trainer:
     """
 
     def __init__(
-        self, data: TrainingData, features: torch.Tensor, prior: np.ndarray, settings: VBPRSettings, seed: int
+        self,
+        data: TrainingData,
+        features: torch.Tensor,
+        prior: np.ndarray,
+        settings: VBPRSettings,
+        judge: ValidationAUC,
+        seed: int,
     ) -> None:
-        self.data, self.features, self.settings = data, features, settings
+        self.data, self.features, self.settings, self.judge = data, features, settings, judge
         device = features.device
         self.generator = torch.Generator(device).manual_seed(seed)
         # Items without a training interaction are left alone: as negatives they would only be pushed down, though
@@ -173,7 +208,6 @@ class _Trainer:
 
     def run(self, progress: Progress) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
         """Train until the validation AUC has stopped rising; return the best epoch's parameters and the figures."""
-        judge = _ValidationAUC(self.data)
         best = {name: value.clone() for name, value in self.parameters.items()}
         best_auc, best_epoch, seconds = -np.inf, 0, 0.0
         for epoch in range(1, self.settings.epochs + 1):
@@ -185,7 +219,7 @@ class _Trainer:
                 raise TrainingError(
                     f"vbpr: the loss is not finite in epoch {epoch}; lower learning_rate or visual_learning_rate"
                 )
-            value = judge(self.parameters, self.features)
+            value = self._validation_auc()
             progress("training vbpr", epoch, self.settings.epochs, f"loss {loss:.4f}, validation AUC {value:.4f}")
             if not value <= best_auc:  # also without validation pairs, where it is NaN: the last epoch is kept
                 best_auc, best_epoch = value, epoch
@@ -199,6 +233,19 @@ class _Trainer:
             "triples_per_second": epoch * len(self.users) / seconds,
         }
         return best, metrics | ({"validation_auc": best_auc} if np.isfinite(best_auc) else {})
+
+    def _validation_auc(self) -> float:
+        p = self.parameters
+        items = torch.cat(
+            [
+                (p["item_bias"] + self.features @ p["visual_bias"])[:, None],
+                p["item_latent"],
+                self.features @ p["projection"],
+            ],
+            dim=1,
+        )
+        users = torch.cat([p["user_visual"].new_ones(self.data.n_users, 1), p["user_latent"], p["user_visual"]], dim=1)
+        return self.judge(users.cpu().numpy(), items.cpu().numpy())
 
     def _epoch(self) -> float:
         order = torch.randperm(len(self.users), generator=self.generator, device=self.users.device)
@@ -235,30 +282,3 @@ class _Trainer:
         value, squares = self.parameters[name], self.squares[name]
         squares.index_add_(0, rows, gradient * gradient)
         value.index_add_(0, rows, -rate * gradient / (squares[rows].sqrt() + _EPSILON))
-
-
-class _ValidationAUC:
-    """The exact AUC of a sample of users on their validation pairs, among all candidates."""
-
-    def __init__(self, data: TrainingData) -> None:
-        users = np.unique(data.validation.users)
-        if len(users) > _VALIDATION_USERS:
-            users = np.sort(np.random.default_rng(0).choice(users, _VALIDATION_USERS, replace=False))
-        self.users, self.candidates = users, data.candidates
-        self.positives = UserRows.of(data.validation, data.n_users)
-        self.known = UserRows.of(concatenated(data.train, data.withheld, data.validation), data.n_users)
-
-    def __call__(self, parameters: Mapping[str, torch.Tensor], features: torch.Tensor) -> float:
-        """Return the mean AUC; NaN where there is no validation pair."""
-        if not len(self.users):
-            return float("nan")
-        p = parameters
-        items = torch.cat([p["item_latent"], features @ p["projection"]], dim=1)
-        bias = p["item_bias"] + features @ p["visual_bias"]
-        vectors = torch.cat([p["user_latent"], p["user_visual"]], dim=1)
-        values = []
-        for users in np.array_split(self.users, max(1, len(self.users) * len(items) // _CHUNK_VALUES)):
-            scores = torch.addmm(bias, vectors[torch.from_numpy(users)], items.T).cpu().numpy()
-            counts = rank_counts(scores, *self.positives.pairs(users), *self.known.pairs(users), self.candidates)
-            values.append(auc(counts, len(users)))
-        return float(np.nanmean(np.concatenate(values)))

@@ -7,7 +7,7 @@ mixed in by a 1 x 1 convolution (Reed et al. 2016); one linear unit over the res
 
 Two things differ from the original. Labels are embedded, not one-hot, so the cost hardly grows with their number. And
 D has group norm where the original has batch norm: it judges each image by itself, in training as in use, so a
-design's realism cannot depend on its company (and it trained better: see `docs/results`).
+design's realism cannot depend on its company, and R1 can be taken.
 """
 
 from __future__ import annotations

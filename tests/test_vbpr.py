@@ -1,0 +1,58 @@
+"""What is VBPR's own; what every recommender promises is in ``test_recommenders.py``."""
+
+import numpy as np
+import pytest
+import torch
+
+from recgan.config import EmbedSettings, SplitSettings, VBPRSettings
+from recgan.dataset.split import make_split
+from recgan.encoders import embed_items
+from recgan.recommenders import create_recommender
+from recgan.recommenders.data import training_data
+from recgan.recommenders.validation import ValidationAUC
+from tests.conftest import write_bundle
+
+SETTINGS = VBPRSettings(latent_dim=4, visual_dim=8, width=8, epochs=10, batch_size=32)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    bundle = write_bundle(tmp_path_factory.mktemp("vbpr") / "bundle", items=60, users=80)
+    split = make_split(bundle, SplitSettings(cold_share=0.3))
+    return training_data(bundle, split, embed_items(bundle, EmbedSettings(size=32), device="cpu"))
+
+
+def fitted(data, **options):
+    return create_recommender("vbpr", SETTINGS.model_copy(update=options)).fit(data, seed=0, device="cpu")
+
+
+def test_the_bias_of_cold_items_is_the_one_with_the_best_validation_auc(data):
+    judge, cold = ValidationAUC(data), data.item_counts == 0
+    assert cold[data.validation.items].any()
+    assert not cold[data.validation.items].all()
+    model = fitted(data)
+    chosen = model.metrics["validation_auc"]
+    assert judge(model.user_factors, model.item_factors) == pytest.approx(chosen, abs=1e-9)
+    for bias in np.linspace(-4, 4, 17):
+        other = model.item_factors.copy()
+        other[cold, 0] += bias - model.metrics["cold_bias"]
+        assert judge(model.user_factors, other) <= chosen + 0.002  # the search stops at a tolerance
+    badly = fitted(data, cold_bias=-4)
+    assert badly.metrics["validation_auc"] < chosen - 0.02
+
+
+def test_an_item_to_come_gets_the_bias_of_cold_items(data):
+    model = fitted(data)
+    cold = np.flatnonzero(data.item_counts == 0)
+    again = model.factors_from(torch.from_numpy(model.item_features[cold].astype(np.float32))).numpy()
+    np.testing.assert_allclose(again, model.item_factors[cold], atol=1e-5)
+    raised = fitted(data, cold_bias=3.0)
+    np.testing.assert_allclose(
+        raised.item_factors[cold, 0] - 3.0, model.item_factors[cold, 0] - model.metrics["cold_bias"], atol=1e-5
+    )
+
+
+def test_a_latent_dimension_of_nought_leaves_the_picture_alone(data):
+    model = fitted(data, latent_dim=0)
+    assert model.item_factors.shape == (60, 1 + SETTINGS.visual_dim)
+    assert model.metrics["validation_auc"] > 0.55
