@@ -91,6 +91,20 @@ def test_one_zip_and_tables_beside_it_named_by_option_with_other_columns(tmp_pat
     assert row["timestamp"] == pd.Timestamp("2024-01-03")
 
 
+def test_times_that_may_lie_in_an_unread_column_are_warned_of(tmp_path):
+    files = {"items.csv": "item_id,category\na,Shirts\n", "images/a.png": png(1)}
+    log = "user_id,item_id,date\nx,a,2024-01-03\n"
+    shop = write_files(tmp_path / "shop", {**files, "interactions.csv": log})
+    bundle, summary = take_in(shop, tmp_path / "without")
+    assert bundle.interactions["timestamp"].isna().all()
+    (warning,) = (warning for warning in summary.warnings if "no times" in warning)
+    assert "(date)" in warning
+    assert "--set timestamp_column=COLUMN" in warning
+    bundle, summary = take_in(shop, tmp_path / "with", "timestamp_column=date")
+    assert bundle.interactions["timestamp"].to_list() == [pd.Timestamp("2024-01-03")]
+    assert not any("no times" in warning for warning in summary.warnings)
+
+
 def test_parquet_tables_with_numbers_as_ids_and_times_as_times(tmp_path):
     shop = write_files(tmp_path / "shop", {"images/12.jpg": png(1), "images/7.jpg": png(2)})
     pd.DataFrame({"item_id": [12, 7], "category": pd.Categorical(["a", "b"]), "price": [1.5, 2.0]}).to_parquet(

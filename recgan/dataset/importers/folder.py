@@ -142,6 +142,12 @@ class Folder(Source):
             column = log.optional(getattr(options, f"{name}_column"), name, f"{name}_column")
             if column is not None:
                 columns[column] = name
+        unread = [column for column in log.columns if column not in columns]
+        if "timestamp" not in columns.values() and unread:
+            self.facts["warnings"] = [
+                f"{log.name}: the interactions have no times, so users' last ones are drawn by chance; if one of its "
+                f"other columns ({', '.join(unread[:8])}) tells the time, import with --set timestamp_column=COLUMN"
+            ]
         return columns
 
     def _listed_pictures(self) -> Gallery:
