@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import torch
+from typing import TYPE_CHECKING
 
 from recgan.errors import DeviceError
+
+# torch takes seconds and 600 MB to import; an import or a drawn catalogue needs none of it.
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["available_cores", "resolve_device", "torch_threads"]
 
@@ -19,6 +22,8 @@ def resolve_device(device: str = "auto") -> torch.device:
     Raises:
         DeviceError: the named device does not exist on this machine.
     """
+    import torch
+
     if device == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -45,6 +50,8 @@ def available_cores() -> int:
 @contextmanager
 def torch_threads(count: int | None = None) -> Iterator[int]:
     """Run the block with ``count`` native torch threads (default: the machine's cores), then restore the old number."""
+    import torch
+
     before = torch.get_num_threads()
     wanted = count or available_cores()
     torch.set_num_threads(wanted)

@@ -3,6 +3,8 @@
 import gzip
 import json
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -300,3 +302,9 @@ def test_the_real_sets_arrive_whole(real_data, tmp_path):
     for source, figures in whole.items():
         _, summary = take_in(real_data / source, tmp_path / source, source=source)
         assert summary.as_json() == figures
+
+
+def test_an_import_does_not_need_torch():
+    # Loading it costs seconds and more memory than the import itself.
+    code = "import sys; import recgan.dataset.importers, recgan.dataset.boutique; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

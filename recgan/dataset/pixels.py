@@ -12,9 +12,9 @@ import io
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from recgan.dataset.bundle import Bundle
@@ -22,6 +22,9 @@ from recgan.dataset.cache import cached_array, new_cached_array
 from recgan.device import available_cores
 from recgan.errors import DataError, ImageRefused
 from recgan.progress import Progress, quiet
+
+if TYPE_CHECKING:  # see recgan.device
+    import torch
 
 __all__ = [
     "MAX_PIXELS",
@@ -168,6 +171,8 @@ def load_pixels(bundle: Bundle, size: int, *, progress: Progress = quiet) -> np.
 
 def to_float(pixels: np.ndarray | torch.Tensor, device: torch.device | str = "cpu") -> torch.Tensor:
     """Return uint8 pixels [N, H, W, 3] as a float32 tensor [N, 3, H, W] in [-1, 1] on ``device``."""
+    import torch
+
     if isinstance(pixels, np.ndarray):
         pixels = torch.tensor(np.asarray(pixels))  # a copy: torch cannot share a read-only memory map
     return pixels.to(device).permute(0, 3, 1, 2).float().div(127.5).sub(1)
@@ -175,5 +180,7 @@ def to_float(pixels: np.ndarray | torch.Tensor, device: torch.device | str = "cp
 
 def to_uint8(images: torch.Tensor) -> np.ndarray:
     """Return images [N, 3, H, W] in [-1, 1] as uint8 pixels [N, H, W, 3], rounded to nearest."""
+    import torch
+
     scaled = images.detach().clamp(-1, 1).add(1).mul(127.5).round()
     return scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
