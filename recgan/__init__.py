@@ -27,6 +27,9 @@ _HOMES = {
     "load_gan": "recgan.gan",
     "load_designer": "recgan.design",
     "evaluate_ranking": "recgan.evaluation.ranking",
+    "backtest": "recgan.evaluation.backtest",
+    "tune": "recgan.evaluation.tune",
+    "reproduce_kang2017": "recgan.evaluation.reproduce",
     "make_report": "recgan.evaluation.report",
     "run_demo": "recgan.demo",
 }

@@ -35,7 +35,7 @@ def answer(value: dict[str, Any], text: Any, *, as_json: bool) -> None:
             sys.stdout.write(json.dumps(plain, allow_nan=False) + "\n")
         sys.stdout.flush()
     else:
-        _stdout.print(text)
+        _stdout.print(text, soft_wrap=isinstance(text, str))  # a line to be copied stays one line
 
 
 def _plain(value: Any) -> Any:

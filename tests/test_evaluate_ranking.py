@@ -7,17 +7,23 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 from rich.console import Console
 from sklearn.metrics import roc_auc_score
+from sklearn.metrics.pairwise import cosine_distances
 
 from recgan.cli.ranking_table import ranking_table
 from recgan.config import EmbedSettings, SimulateSettings, SplitSettings, VBPRSettings, VisualKNNSettings
 from recgan.dataset.simulate import simulate_users
 from recgan.dataset.split import make_split
+from recgan.encoders import embed_items
 from recgan.encoders.registry import _LOADERS, register_encoder
-from recgan.errors import DataError, MismatchError, SettingsError
+from recgan.errors import ArtifactError, DataError, MismatchError, SettingsError
+from recgan.evaluation.contenders import with_controls
+from recgan.evaluation.kept import KeptParts
 from recgan.evaluation.ranking import evaluate_ranking
-from recgan.recommenders import load_recommender, train_recommender
+from recgan.recommenders import create_recommender, load_recommender, train_recommender, training_data
+from recgan.recommenders.visual_knn import VisualKNN
 from tests.test_encoders import plain_encoder
 
 EMBED = EmbedSettings(encoder="test-plain", size=32)
@@ -111,7 +117,29 @@ def test_lists_hold_no_known_item_but_the_judged_one(tiny_bundle, folders, monke
     assert report.models[str(folders / "popularity")].lists["coverage@5"] == pytest.approx((counts > 0).mean())
     popular = np.bincount(split.train.items, minlength=split.n_items)
     novelty = -np.log2((popular[shown] + 1) / (len(np.unique(split.train.users)) + 1)).mean()
-    assert report.models[str(folders / "popularity")].lists["novelty@5"] == pytest.approx(novelty)
+    lists = report.models[str(folders / "popularity")].lists
+    assert lists["novelty@5"] == pytest.approx(novelty)
+    categories = tiny_bundle.category_index[np.reshape(shown, (-1, 5))]
+    pairs = [(a, b) for a in range(5) for b in range(a)]
+    differ = np.mean([[row[a] != row[b] for a, b in pairs] for row in categories])
+    assert lists["category_diversity@5"] == pytest.approx(differ)
+    assert np.isnan(lists["image_diversity@5"])  # no model was trained on pictures: they were not looked at
+
+
+def test_diversity_by_pictures_is_that_of_the_encoders_features(tiny_bundle, monkeypatch):
+    monkeypatch.setattr("recgan.evaluation.judging.LIST_LENGTH", 2)
+    report = evaluate_ranking(tiny_bundle, ["visual_knn"], split=SPLIT, embed=EMBED, device="cpu", resamples=50)
+    split = make_split(tiny_bundle, SPLIT)
+    features = embed_items(tiny_bundle, EMBED, device="cpu")
+    data = training_data(tiny_bundle, split, features)
+    scores = create_recommender("visual_knn").fit(data, device="cpu").score(list(split.user_ids))
+    values = []
+    for user in split.test.users:
+        parts = (split.train, split.validation, split.withheld)
+        known = np.concatenate([pairs.items[pairs.users == user] for pairs in parts])
+        listed = [one for one in np.argsort(-scores[user], kind="stable") if one not in known and split.candidates[one]]
+        values.append(cosine_distances(features.values[listed[:2]])[0, 1])
+    assert report.models["visual_knn"].lists["image_diversity@2"] == pytest.approx(np.mean(values), abs=1e-6)
 
 
 def test_json_has_the_promised_shape_and_no_nan(tiny_bundle):
@@ -168,6 +196,72 @@ def test_the_table_shows_the_best_first(tiny_bundle, folders):
     assert f"{report.models[str(ranked[0])].values['auc']['all']:.4f}" in text
 
 
+def test_a_stopped_evaluation_goes_on_where_it_stopped_and_writes_its_folder(tiny_bundle, tmp_path, monkeypatch):
+    models = ["popularity", "visual_knn", "visual_knn:noise"]
+    options = {"split": SPLIT, "embed": EMBED, "device": "cpu", "resamples": 50}
+    whole = evaluate_ranking(tiny_bundle, models, **options).as_json()
+    train, trained = VisualKNN._train, []
+
+    def counted(self, *given):
+        trained.append(self.settings.features)
+        if trained == ["real", "noise"]:
+            raise KeyboardInterrupt
+        train(self, *given)
+
+    monkeypatch.setattr(VisualKNN, "_train", counted)
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt, match=r"kept in '.*out\.run'; the same command goes on"):
+        evaluate_ranking(tiny_bundle, models, out=out, **options)
+    assert not out.exists()
+    evaluate_ranking(tiny_bundle, models, out=out, **options)
+    assert trained == ["real", "noise", "noise"]
+    found = json.loads((out / "ranking.json").read_text())
+    for report in (whole, found):
+        for figures in report["models"].values():
+            del figures["about"]["seconds"]
+    assert found == whole
+    assert Image.open(out / "ranking.png").width > 400
+    assert not (tmp_path / "out.run").exists()
+    with pytest.raises(ArtifactError, match="exists already"):
+        evaluate_ranking(tiny_bundle, models, out=out, **options)
+    assert trained == ["real", "noise", "noise"]  # refused before the training
+
+
+def test_what_is_kept_is_read_only_where_all_it_depends_on_is_the_same(tmp_path):
+    made = []
+
+    def make():
+        made.append(len(made))
+        return {"x": np.array([made[-1], np.nan])}, {"n": made[-1]}
+
+    def number(common, name, own):
+        values, facts = KeptParts(tmp_path / "out", common).of(name, own, make)
+        assert values["x"][0] == facts["n"]
+        return facts["n"]
+
+    assert number({"seed": 0}, "vbpr", {"width": 8}) == number({"seed": 0}, "vbpr", {"width": 8}) == 0
+    assert number({"seed": 1}, "vbpr", {"width": 8}) == 1
+    assert number({"seed": 0}, "als", {"width": 8}) == 2
+    assert number({"seed": 0}, "vbpr", {"width": 9}) == 3
+    assert number({"seed": 0}, "vbpr", {"width": 8}) == 0
+    (tmp_path / "out.run" / "config.json").write_text("of a training that was stopped")
+    for damaged in (tmp_path / "out.run").glob("*/values.safetensors"):
+        damaged.write_bytes(damaged.read_bytes()[:-1])
+    with pytest.raises(ArtifactError, match="does not match its checksum"):
+        number({"seed": 0}, "vbpr", {"width": 9})
+    with KeptParts(tmp_path / "out", {}):
+        pass
+    assert [path.name for path in (tmp_path / "out.run").iterdir()] == ["config.json"]
+
+
+def test_controls_follow_their_models():
+    names = ["popularity", "vbpr", "vbpr:noise", "visual_knn"]
+    expected = ["popularity", "vbpr", "vbpr:permuted", "vbpr:category", "vbpr:noise"]
+    knn = ["visual_knn", "visual_knn:permuted", "visual_knn:noise", "visual_knn:category"]
+    assert with_controls(names) == expected + knn
+    assert with_controls(["dvbpr"]) == ["dvbpr", "dvbpr:permuted"]  # from pixels: noise is no picture
+
+
 class TestRefusals:
     def test_a_model_of_another_split_or_of_everything(self, tiny_bundle, folders, tmp_path):
         with pytest.raises(MismatchError, match="another split"):
@@ -187,6 +281,7 @@ class TestRefusals:
             (["popularty"], "did you mean 'popularity'"),
             (["vbpr:permutted"], "did you mean 'permuted'"),
             (["popularity:noise"], "does not look at pictures"),
+            (["dvbpr:noise"], "'dvbpr' has no control 'noise'; use permuted"),
             (["popularity", "popularity"], "each once"),
             ([], "at least one"),
         ],

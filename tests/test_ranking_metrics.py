@@ -6,9 +6,9 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, ndcg_score, roc_auc_score
 
-from recgan.metrics.ranking import auc, catalogue_coverage, gini, mean_novelty, rank_counts, top_k_metrics
+from recgan.metrics.ranking import auc, rank_counts, top_k_metrics
 
 CUTOFFS = (1, 3, 10)
 
@@ -55,8 +55,8 @@ def test_a_user_without_positive_or_negative_has_no_auc():
 
 
 def brute_force(scores, positives, k):
-    """Mean of recall, NDCG, hit rate and reciprocal rank over every order in which the items can be drawn."""
-    totals = np.zeros(4)
+    """Mean of recall, NDCG, hit rate, reciprocal rank and average precision over every order the items can come in."""
+    totals = np.zeros(5)
     orders = list(permutations(range(len(scores))))
     best = sum(1 / np.log2(rank + 1) for rank in range(1, min(k, len(positives)) + 1))
     for order in orders:
@@ -67,6 +67,7 @@ def brute_force(scores, positives, k):
             sum(1 / np.log2(rank + 1) for rank in ranks) / best,
             bool(ranks),
             1 / min(ranks) if ranks else 0,
+            sum(number / rank for number, rank in enumerate(ranks, start=1)) / min(k, len(positives)),
         ]
     return totals / len(orders)
 
@@ -81,7 +82,7 @@ def test_top_k_metrics_are_the_mean_over_all_orders_of_ties(seed):
     found = top_k_metrics(counts, 1, CUTOFFS)
     for k in CUTOFFS:
         expected = brute_force(scores, positives, k)
-        ours = [found[f"{name}@{k}"][0] for name in ("recall", "ndcg", "hit_rate", "mrr")]
+        ours = [found[f"{name}@{k}"][0] for name in ("recall", "ndcg", "hit_rate", "mrr", "map")]
         assert ours == pytest.approx(expected, abs=1e-12)
 
 
@@ -96,7 +97,26 @@ def test_top_k_metrics_by_hand():
     assert found["ndcg@3"][1] == pytest.approx((1 + third) / (1 + 1 / np.log2(3)))
     assert found["mrr@3"][:2].tolist() == [0.5, 1]
     assert found["hit_rate@1"][:2].tolist() == [0, 1]
+    assert found["map@2"][:2].tolist() == [0.5, 0.5]
+    assert found["map@3"][1] == pytest.approx((1 + 2 / 3) / 2)
     assert all(np.isnan(values[2]) for values in found.values())
+
+
+def test_ndcg_and_map_agree_with_scikit_learn():
+    rng = np.random.default_rng(2)
+    n_users, n_items = 10, 50
+    scores = rng.integers(0, 9, (n_users, n_items)).astype(np.float32)  # scikit-learn's NDCG averages over ties too
+    distinct = rng.permuted(np.tile(np.arange(n_items), (n_users, 1)), axis=1).astype(np.float32)  # its AP does not
+    truth = rng.random((n_users, n_items)) < 0.1
+    truth[:, 0] = True
+    positives = list(zip(*np.nonzero(truth)))
+    tied = top_k_metrics(counts_of(scores, positives), n_users, (5, n_items))
+    untied = top_k_metrics(counts_of(distinct, positives), n_users, (n_items,))
+    for user in range(n_users):
+        for k in (5, n_items):
+            assert tied[f"ndcg@{k}"][user] == pytest.approx(ndcg_score(truth[user : user + 1], scores[[user]], k=k))
+        expected = average_precision_score(truth[user], distinct[user])
+        assert untied[f"map@{n_items}"][user] == pytest.approx(expected)
 
 
 def test_the_order_of_the_catalogue_does_not_matter():
@@ -109,21 +129,3 @@ def test_the_order_of_the_catalogue_does_not_matter():
     other = top_k_metrics(counts_of(scores[:, shuffle], [(u, int(place[i])) for u, i in positives]), 5, CUTOFFS)
     for name, values in one.items():
         np.testing.assert_allclose(values, other[name], rtol=1e-12)
-
-
-def test_coverage_counts_candidates_only():
-    candidates = np.array([True, True, True, True, False])
-    assert catalogue_coverage(np.array([0, 0, 1, 4]), candidates) == 0.5
-
-
-def test_gini_of_even_and_of_single_item_lists():
-    candidates = np.ones(4, dtype=bool)
-    assert gini(np.array([0, 1, 2, 3]), candidates) == pytest.approx(0)
-    assert gini(np.array([2, 2, 2, 2]), candidates) == pytest.approx(0.75)  # (n - 1) / n
-    # Counts 0, 1, 1, 2: sum over pairs of |x - y| / (2 n^2 mean) = 12 / (2 * 16 * 1).
-    assert gini(np.array([1, 2, 3, 3]), candidates) == pytest.approx(12 / 32)
-
-
-def test_novelty_in_bits():
-    # Of 7 users, 3 took item 0 and none took item 1: shares (3 + 1) / 8 and 1 / 8.
-    assert mean_novelty(np.array([0, 1]), np.array([3, 0]), 7) == pytest.approx((1 + 3) / 2)

@@ -13,10 +13,11 @@ from recgan.dataset.split import Pairs
 from recgan.errors import DataError, SettingsError
 from recgan.recommenders.data import UserRows
 from recgan.recommenders.fold_in import fold_in_bpr
+from recgan.recommenders.ideal_points import IdealPoints
 from recgan.recommenders.index import FlatIndex, top_k
+from recgan.recommenders.losses import pairwise_loss, sampled_softmax_loss
 from recgan.recommenders.popularity import log_popularity
-from recgan.recommenders.sampler import NegativeSampler
-from recgan.recommenders.vbpr import triple_loss_and_gradients
+from recgan.recommenders.sampler import InBatchNegatives, NegativeSampler, popularity_weights
 from recgan.recommenders.whitening import Whitening
 
 
@@ -70,6 +71,13 @@ class TestWhitening:
         monkeypatch.setattr("recgan.recommenders.whitening._CHUNK", 7)
         np.testing.assert_allclose(Whitening.fit(features, 5).matrix, whole.matrix, atol=1e-5)
 
+    def test_a_large_catalogue_is_fitted_on_a_sample(self, features, monkeypatch):
+        monkeypatch.setattr("recgan.recommenders.whitening._FITTED_ROWS", 400)
+        sampled = Whitening.fit(features, 3)
+        rows = np.isin(np.arange(600), np.random.default_rng(0).choice(600, 400, replace=False))
+        np.testing.assert_array_equal(sampled.matrix, Whitening.fit(features, 3, rows).matrix)
+        assert not np.array_equal(Whitening.fit(features[:400], 3).matrix, sampled.matrix)
+
     def test_columns_that_never_vary_are_dropped(self, features):
         features[:, [2, 5]] = 3.25
         whitening = Whitening.fit(features, 12)
@@ -119,6 +127,26 @@ class TestSampler:
         items = sampler.draw(users, torch.Generator().manual_seed(1))
         assert not taken[users.numpy(), items.numpy()].any()
         assert set(items[users == 7].tolist()) == {13}
+
+    def test_draws_are_in_proportion_to_the_weights(self):
+        known = Pairs(np.array([0, 0, 1, 1, 1]), np.array([1, 5, 0, 2, 4]))
+        weights = np.array([3, 1, 0, 6, 2, 4])
+        sampler = NegativeSampler(known, 3, weights)
+        items = sampler.draw(torch.arange(3).repeat_interleave(30_000), torch.Generator().manual_seed(0)).reshape(3, -1)
+        for user, drawn in enumerate(items.numpy()):
+            left = weights.copy()
+            left[known.items[known.users == user]] = 0
+            assert sampler.free[user] == left.sum()
+            counts = np.bincount(drawn, minlength=6)
+            assert not counts[left == 0].any()
+            assert stats.chisquare(counts[left > 0], 30_000 * left[left > 0] / left.sum()).pvalue > 1e-4
+
+    def test_weights_follow_the_counts(self):
+        counts = np.array([0, 1, 16, 81])
+        assert popularity_weights(counts, 0).tolist() == [0, 1, 1, 1]
+        assert popularity_weights(counts, 1).tolist() == [0, 1, 16, 81]
+        half = popularity_weights(counts, 0.5)
+        np.testing.assert_allclose(half / half[1], [0, 1, 4, 9], rtol=0.01)
 
 
 class TestIndex:
@@ -186,45 +214,102 @@ def test_user_rows_by_hand():
     assert items.tolist() == [1, 5, 3, 9, 1, 5]
 
 
-def test_gradients_of_vbpr_agree_with_autograd():
-    generator = torch.Generator().manual_seed(0)
-    users, items, width, latent, visual = 5, 8, 6, 3, 4
+class TestLosses:
+    @pytest.fixture
+    def normal(self):
+        generator = torch.Generator().manual_seed(0)
+        return lambda *shape: torch.randn(shape, generator=generator, dtype=torch.float64)
 
-    def normal(*shape):
-        return torch.randn(shape, generator=generator, dtype=torch.float64)
+    def test_the_pairwise_loss_is_that_of_bpr(self, normal):
+        users, differences = normal(4, 3).requires_grad_(), normal(4, 3).requires_grad_()
+        expected = -torch.log(torch.sigmoid((users * differences).sum(1)))
+        expected.sum().backward()
+        losses, to_users, to_differences = pairwise_loss(users.detach(), differences.detach())
+        torch.testing.assert_close(losses, expected.detach())
+        torch.testing.assert_close(to_users, users.grad)
+        torch.testing.assert_close(to_differences, differences.grad)
 
-    parameters = {
-        "user_latent": normal(users, latent),
-        "item_latent": normal(items, latent),
-        "user_visual": normal(users, visual),
-        "projection": normal(width, visual),
-        "item_bias": normal(items),
-        "visual_bias": normal(width),
-    }
-    features = normal(items, width)
-    user, better, worse = torch.tensor([0, 4, 4, 2]), torch.tensor([1, 7, 1, 3]), torch.tensor([2, 0, 2, 1])
-    losses, gradients = triple_loss_and_gradients(parameters, features, user, better, worse)
+    def test_the_sampled_softmax_by_a_loop_over_the_pairs(self, normal):
+        users, items, weights = normal(3, 4).requires_grad_(), normal(6, 4).requires_grad_(), normal(6)
+        taken = (torch.tensor([0, 0, 1, 2, 2]), torch.tensor([0, 5, 2, 0, 3]))
+        known = {0: [0, 1, 5], 1: [2], 2: [0, 1, 2, 3, 4, 5]}  # the last one has nothing left to compare with
+        expected = []
+        for user, item in zip(*(places.tolist() for places in taken)):
+            others = [other for other in range(6) if other not in known[user]]
+            own = users[user] @ items[item]
+            rest = [torch.exp(users[user] @ items[other] + weights[other]) for other in others]
+            expected.append(-own + torch.log(torch.exp(own) + sum(rest)))
+        torch.stack(expected).sum().backward()
+        pairs = [(user, item) for user, own in known.items() for item in own]
+        losses, to_users, to_items = sampled_softmax_loss(
+            users.detach(), items.detach(), taken, tuple(torch.tensor(pairs).T), weights
+        )
+        torch.testing.assert_close(losses, torch.stack(expected).detach())
+        torch.testing.assert_close(to_users, users.grad)
+        torch.testing.assert_close(to_items, items.grad)
 
-    leaves = {name: value.clone().requires_grad_() for name, value in parameters.items()}
-    p = leaves
 
-    def score(u, i):
-        bias = p["item_bias"][i] + features[i] @ p["visual_bias"]
-        latent_part = (p["user_latent"][u] * p["item_latent"][i]).sum(1)
-        return bias + latent_part + (p["user_visual"][u] * (features[i] @ p["projection"])).sum(1)
+class TestInBatchNegatives:
+    def test_a_batch_by_hand(self):
+        known = Pairs(np.array([0, 0, 0, 2, 2, 1]), np.array([4, 1, 3, 1, 0, 4]))
+        counts = np.array([0, 2, 5, 1, 2])  # of ten; item 0 was not taken in train
+        negatives = InBatchNegatives(known, 3, counts)
+        assert negatives.free.tolist() == [1, 3, 3]
+        for _ in range(2):  # nothing of the first batch is left for the second
+            batch = negatives.batch(torch.tensor([2, 0, 0]), torch.tensor([1, 4, 1]))
+            assert (batch.users.tolist(), batch.items.tolist()) == ([0, 2], [1, 4])
+            assert [places.tolist() for places in batch.taken] == [[1, 0, 0], [0, 1, 0]]
+            assert sorted(zip(*(places.tolist() for places in batch.known))) == [(0, 0), (0, 1), (1, 0)]
+            # Item 1 is there twice and was expected 3 * 0.2 times, item 4 once.
+            np.testing.assert_allclose(batch.log_weights, np.log([2 / 0.6, 1 / 0.6]), rtol=1e-6)
 
-    expected = -torch.log(torch.sigmoid(score(user, better) - score(user, worse)))
-    torch.testing.assert_close(losses, expected.detach())
-    expected.sum().backward()
-    for name in ("projection", "visual_bias"):
-        torch.testing.assert_close(gradients[name], leaves[name].grad)
-    for name in ("user_latent", "user_visual"):
-        whole = torch.zeros_like(parameters[name]).index_add_(0, user, gradients[name])
-        torch.testing.assert_close(whole, leaves[name].grad)
-    for name in ("item_latent", "item_bias"):
-        whole = torch.zeros_like(parameters[name])
-        whole.index_add_(0, better, gradients[name]).index_add_(0, worse, -gradients[name])
-        torch.testing.assert_close(whole, leaves[name].grad)
+    def test_the_corrected_sum_over_batches_is_the_sum_over_the_items(self):
+        """What the weights are for: without them popular items would count by how often they are drawn."""
+        counts = np.array([8, 1, 4, 2, 1])
+        items = torch.from_numpy(np.repeat(np.arange(5), counts))
+        negatives = InBatchNegatives(Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64)), 1, counts)
+        generator, total = torch.Generator().manual_seed(0), torch.zeros(5)
+        for _ in range(4000):
+            drawn = items[torch.randint(0, 16, (6,), generator=generator)]
+            batch = negatives.batch(torch.zeros(6, dtype=torch.int64), drawn)
+            total[batch.items] += batch.log_weights.exp()
+        np.testing.assert_allclose(total / 4000, 1, atol=0.06)
+
+
+class TestIdealPoints:
+    def test_a_score_is_the_log_of_the_likelihood_ratio(self):
+        points = IdealPoints(np.zeros(2, np.float32), np.eye(2, dtype=np.float32), np.array([2.0, 0.5], np.float32))
+        taken, items = np.array([[1.0, 0.5], [2.0, -1.0], [0.4, 0.1]]), np.random.default_rng(0).normal(size=(50, 2))
+        scores = np.concatenate([items, items**2], axis=1) @ points.users(taken.sum(axis=0)[None], np.array([3]))[0]
+        expected = np.zeros(50)
+        for direction, variance in enumerate(points.variances):
+            # The joint Gaussian of four items of one user, by its covariance; then of the fourth given the others.
+            joint = variance * np.ones((4, 4)) + np.eye(4)
+            weights = np.linalg.solve(joint[:3, :3], joint[:3, 3])
+            mean, left = weights @ taken[:, direction], joint[3, 3] - weights @ joint[:3, 3]
+            own = items[:, direction]
+            expected += stats.norm.logpdf(own, mean, left**0.5) - stats.norm.logpdf(own, 0, (1 + variance) ** 0.5)
+        np.testing.assert_allclose(scores - scores.mean(), expected - expected.mean(), atol=1e-5)
+
+    def test_moments_are_found_again(self):
+        rng = np.random.default_rng(0)
+        mix = rng.normal(size=(5, 5))
+        users = np.repeat(np.arange(3000), rng.integers(1, 9, 3000))
+        points = rng.normal(size=(3000, 5)) * np.sqrt([3.0, 1.0, 0.3, 0, 0])
+        features = ((points[users] + rng.normal(size=(len(users), 5))) @ mix + 4).astype(np.float32)
+        found = IdealPoints.fit(features, users, np.arange(len(users)), 3)
+        np.testing.assert_allclose(found.variances, [3, 1, 0.3], rtol=0.12)
+        z = (features - found.mean) @ found.directions
+        truth = (features - features.mean(axis=0)) @ np.linalg.inv(mix)
+        assert np.abs([np.corrcoef(z[:, d], truth[:, d])[0, 1] for d in range(3)]).min() > 0.95
+
+    def test_users_who_cannot_be_told_apart_are_refused(self):
+        features = np.random.default_rng(0).normal(size=(30, 3))
+        with pytest.raises(DataError, match="at least two items"):
+            IdealPoints.fit(features, np.arange(30), np.arange(30), 2)
+        alike = np.concatenate([features[:15], -features[:15]])
+        with pytest.raises(DataError, match="do not differ"):
+            IdealPoints.fit(alike, np.tile(np.arange(15), 2), np.arange(30), 2)
 
 
 class TestFoldIn:

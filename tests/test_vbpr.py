@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
-from recgan.config import EmbedSettings, SplitSettings, VBPRSettings
+from recgan.config import EmbedSettings, SplitSettings, VBPRSettings, VBPRSSMSettings
 from recgan.dataset.split import make_split
 from recgan.encoders import embed_items
 from recgan.recommenders import create_recommender
 from recgan.recommenders.data import training_data
-from recgan.recommenders.validation import ValidationAUC
+from recgan.recommenders.validation import Validation
 from tests.conftest import write_bundle
 
 SETTINGS = VBPRSettings(latent_dim=4, visual_dim=8, width=8, epochs=10, batch_size=32)
@@ -27,7 +28,7 @@ def fitted(data, **options):
 
 
 def test_the_bias_of_cold_items_is_the_one_with_the_best_validation_auc(data):
-    judge, cold = ValidationAUC(data), data.item_counts == 0
+    judge, cold = Validation(data), data.item_counts == 0
     assert cold[data.validation.items].any()
     assert not cold[data.validation.items].all()
     model = fitted(data)
@@ -56,3 +57,38 @@ def test_a_latent_dimension_of_nought_leaves_the_picture_alone(data):
     model = fitted(data, latent_dim=0)
     assert model.item_factors.shape == (60, 1 + SETTINGS.visual_dim)
     assert model.metrics["validation_auc"] > 0.55
+
+
+def test_features_on_disk_give_the_same_model(data, monkeypatch):
+    held = fitted(data)
+    monkeypatch.setattr("recgan.recommenders.visual._IN_MEMORY", 0)
+    mapped = fitted(data)
+    assert isinstance(mapped.item_features, np.memmap)
+    assert not isinstance(held.item_features, np.memmap)
+    np.testing.assert_array_equal(mapped.item_factors, held.item_factors)
+    np.testing.assert_array_equal(mapped.user_factors, held.user_factors)
+
+
+def test_the_criterion_says_which_figure_chooses(data):
+    by_auc, by_ndcg = fitted(data), fitted(data, criterion="ndcg")
+    assert "validation_ndcg" not in by_auc.metrics
+    judge = Validation(data, "ndcg")
+    assert by_ndcg.metrics["validation_ndcg"] == pytest.approx(judge(by_ndcg.user_factors, by_ndcg.item_factors))
+    assert by_ndcg.metrics["validation_ndcg"] >= judge(by_auc.user_factors, by_auc.item_factors)
+
+
+def test_popular_negatives_push_popular_items_down(data):
+    even, popular = fitted(data, bias_regularisation=0.0), fitted(data, bias_regularisation=0.0, negative_power=1.0)
+    often = data.item_counts >= np.quantile(data.item_counts, 0.9)
+    warm = data.item_counts > 0
+
+    def lead(model):
+        scores = model.user_factors @ model.item_factors.T
+        return scores[:, often].mean() - scores[:, warm].mean()
+
+    assert lead(popular) < lead(even)
+
+
+def test_the_softmax_takes_no_weighted_negatives():
+    with pytest.raises(ValidationError, match="leave it out"):
+        VBPRSSMSettings(negative_power=0.5)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import recgan
 from recgan.errors import SettingsError
+
+if TYPE_CHECKING:
+    from recgan.config import Settings
 
 __all__ = [
     "Assignments",
@@ -18,6 +21,7 @@ __all__ = [
     "ImageSize",
     "Json",
     "LocalOut",
+    "ModelAssignments",
     "Out",
     "Overwrite",
     "Seed",
@@ -25,7 +29,9 @@ __all__ = [
     "app",
     "evaluate_app",
     "local_path",
+    "model_names",
     "names_of",
+    "settings_by_model",
     "table",
     "train_app",
 ]
@@ -62,6 +68,9 @@ Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, 
 Assignments = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Override a setting.")]
 EncoderName = Annotated[str, typer.Option("--encoder", help="The eye that recommenders look through.")]
 ImageSize = Annotated[int, typer.Option("--size", help="Side of the pixels the encoder is shown.")]
+ModelAssignments = Annotated[
+    list[str] | None, typer.Option("--set", metavar="MODEL.NAME=VALUE", help="Override a setting of a model.")
+]
 SplitAssignments = Annotated[
     list[str] | None, typer.Option("--split", metavar="NAME=VALUE", help="Override a setting of the split.")
 ]
@@ -95,3 +104,28 @@ def table(rows: list[dict[str, Any]], columns: list[str]) -> Any:
 def names_of(models: str) -> list[str]:
     """Return the names in a list with commas."""
     return [name.strip() for name in models.split(",") if name.strip()]
+
+
+def model_names(models: str) -> list[str]:
+    """Return the names in what ``--models`` was given; none is refused."""
+    names = names_of(models)
+    if not names:
+        raise SettingsError("--models names no model; write it as --models popularity,vbpr")
+    return names
+
+
+def settings_by_model(assignments: list[str]) -> dict[str, Settings]:
+    """Return the settings of each model from ``MODEL.NAME=VALUE`` assignments."""
+    from recgan.config import overridden
+    from recgan.recommenders import recommender_type
+
+    by_model: dict[str, list[str]] = {}
+    for assignment in assignments:
+        model, dot, rest = assignment.partition(".")
+        if not dot or "=" in model:
+            raise SettingsError(f"--set {assignment}: write it as MODEL.NAME=VALUE, such as vbpr.epochs=10")
+        by_model.setdefault(model, []).append(rest)
+    return {
+        model: overridden(recommender_type(model.partition(":")[0]).settings_type(), given)
+        for model, given in by_model.items()
+    }

@@ -14,16 +14,18 @@ from recgan.cli.app import (
     EncoderName,
     ImageSize,
     Json,
+    ModelAssignments,
     Overwrite,
     Seed,
     SplitAssignments,
     evaluate_app,
+    local_path,
+    model_names,
     names_of,
+    settings_by_model,
 )
 from recgan.cli.ranking_table import ranking_table
-from recgan.config import Settings
-from recgan.console import answer, shown_progress
-from recgan.errors import SettingsError
+from recgan.console import answer, remark, shown_progress
 
 
 @evaluate_app.command("ranking")
@@ -36,37 +38,50 @@ def evaluate_ranking_(
     size: ImageSize = 64,
     part: Annotated[str, typer.Option("--part", help="test or validation.")] = "test",
     split: SplitAssignments = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="MODEL.NAME=VALUE", help="Override a setting of a model.")
+    settings: ModelAssignments = None,
+    controls: Annotated[
+        bool,
+        typer.Option("--controls", help="Also each visual model's controls: permuted, noise and category features."),
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="PATH", parser=local_path, help="Folder for ranking.json and a plot of it."),
     ] = None,
     seed: Seed = 0,
     device: Device = "auto",
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Train or load recommenders and compare them: exact, unsampled, on all, warm and cold items."""
+    """Train or load recommenders and compare them: exact, unsampled, on all, warm and cold items.
+
+    With --out, a run that was stopped goes on where it stopped.
+    """
     from recgan.config import EmbedSettings, SplitSettings, overridden
     from recgan.dataset.bundle import Bundle
+    from recgan.evaluation.contenders import with_controls
     from recgan.evaluation.ranking import evaluate_ranking
 
-    names = names_of(models)
-    if not names:
-        raise SettingsError("--models names no model; write it as --models popularity,vbpr")
+    names = model_names(models)
     split_settings = overridden(SplitSettings(), split or [], "--split")
     embed_settings = overridden(EmbedSettings(), [f"encoder={encoder}", f"size={size}"])
-    by_model = _settings_by_model(settings or [])
+    by_model = settings_by_model(settings or [])
     with shown_progress() as progress:
         report = evaluate_ranking(
             Bundle.open(bundle),
-            names,
+            with_controls(names) if controls else names,
             split=split_settings,
             embed=embed_settings,
             settings=by_model,
             seed=seed,
             part=part,
             device=device,
+            out=out,
+            overwrite=overwrite,
             progress=progress,
         )
     answer(report.as_json(), ranking_table(report), as_json=as_json)
+    if out is not None:
+        remark(f"wrote {out} (look at {out}/ranking.png)")
 
 
 @evaluate_app.command("report")
@@ -110,20 +125,3 @@ def evaluate_report_(
             progress=progress,
         )
     answer({"report": str(path)}, f"wrote {path}", as_json=as_json)
-
-
-def _settings_by_model(assignments: list[str]) -> dict[str, Settings]:
-    """Return the settings of each model from ``MODEL.NAME=VALUE`` assignments."""
-    from recgan.config import overridden
-    from recgan.recommenders import recommender_type
-
-    by_model: dict[str, list[str]] = {}
-    for assignment in assignments:
-        model, dot, rest = assignment.partition(".")
-        if not dot or "=" in model:
-            raise SettingsError(f"--set {assignment}: write it as MODEL.NAME=VALUE, such as vbpr.epochs=10")
-        by_model.setdefault(model, []).append(rest)
-    return {
-        model: overridden(recommender_type(model.partition(":")[0]).settings_type(), given)
-        for model, given in by_model.items()
-    }

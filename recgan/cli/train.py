@@ -26,7 +26,9 @@ from recgan.console import answer, remark, shown_progress
 def train_recommender_(
     bundle: BundlePath,
     out: Out,
-    model: Annotated[str, typer.Option("--model", help="vbpr, visual_knn, popularity, bpr, als.")] = "vbpr",
+    model: Annotated[
+        str, typer.Option("--model", help="Its name, such as vbpr, vbpr_ssm, ideal_point, bpr_mf, als.")
+    ] = "vbpr",
     encoder: EncoderName = "efficientnet_lite0",
     size: ImageSize = 64,
     everything: Annotated[

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recgan.cli.app import Assignments, Device, Json, LocalOut, Overwrite, Seed, app, table
+from recgan.cli.app import Assignments, Device, Json, LocalOut, Overwrite, Seed, app, local_path, table
 from recgan.console import answer, remark, shown_progress
 from recgan.errors import SettingsError
+
+if TYPE_CHECKING:
+    from recgan.recommenders import Recommender
+    from recgan.recommenders.explain import Explanation
+
+_CARRIERS = 3
+"""Liked items told beside a recommendation."""
 
 
 @app.command()
@@ -19,6 +26,7 @@ def recommend(
     liked: Annotated[
         list[str] | None, typer.Option("--liked", help="An item liked by a user without an id; may be repeated.")
     ] = None,
+    everybody: Annotated[bool, typer.Option("--all", help="For every user, into one Parquet file (--out).")] = False,
     k: Annotated[int, typer.Option("-k", min=1)] = 10,
     category: Annotated[
         list[str] | None, typer.Option("--category", help="Only this category; may be repeated.")
@@ -26,18 +34,64 @@ def recommend(
     include_seen: Annotated[
         bool, typer.Option("--include-seen", help="Also items the user has already taken.")
     ] = False,
+    index: Annotated[
+        str, typer.Option("--index", help="flat: exact; ivf or hnsw: built, its recall told, and searched.")
+    ] = "flat",
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say of what each score is made, and which liked items carry it.")
+    ] = False,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="With --explain: the bundle, for maps of the pixels that count.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="PATH", parser=local_path, help="With --all: the file; with --data: a folder of maps."
+        ),
+    ] = None,
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Recommend items to a user, or to anybody who likes some items."""
+    """Recommend items to a user, to anybody who likes some items, or to all users."""
+    from recgan.config import IndexSettings, overridden
+    from recgan.dataset.bundle import Bundle
     from recgan.recommenders import load_recommender
 
-    if (user is None) == (not liked):
-        raise SettingsError("say for whom: --user ID, or --liked ITEM (once or more), not both")
+    if (user is not None) + bool(liked) + everybody != 1:
+        raise SettingsError("say for whom: --user ID, or --liked ITEM (once or more), or --all; one of them")
+    if everybody and (explain or data or index != "flat"):
+        raise SettingsError("--all gives the exact lists alone; leave out --explain, --data and --index")
+    if (out is not None) != (everybody or data is not None) or (data is not None and not explain):
+        raise SettingsError("--out is for --all (the file), and for --explain with --data (a folder for the maps)")
+    settings = overridden(IndexSettings(), [f"kind={index}"], "--index")
     model = load_recommender(recommender)
+    if everybody:
+        _recommend_all(model, out, k, not include_seen, category or None, overwrite, as_json)
+        return
+    if settings.kind != "flat":
+        from recgan.recommenders.ann import RECALL_AT, ApproximateIndex
+
+        built = ApproximateIndex.build(model.item_factors, model.user_factors, settings)
+        model.use_index(built)
+        remark(f"{index}: finds {built.recall:.1%} of the exact {RECALL_AT} best (measured on users of this model)")
     someone = user if user is not None else model.fold_in(liked or [])
     found = model.recommend([someone], k, exclude_seen=not include_seen, categories=category or None)[0]
     rows = [{"item_id": r.item_id, "score": r.score, "category": r.category} for r in found]
-    answer({"items": rows}, table(rows, ["item_id", "score", "category"]), as_json=as_json)
+    columns = ["item_id", "score", "category"]
+    flat = rows
+    if explain and rows:
+        from recgan.recommenders.explain import explain as explained
+        from recgan.recommenders.explain import save_maps
+
+        ids = [one.item_id for one in found]
+        flat, added = _explain(rows, explained(model, ids, user=user, liked=liked or []))
+        columns += added
+        if data is not None and out is not None:
+            vector = model.user_vector(someone) if isinstance(someone, str) else someone
+            for row, name in zip(rows, save_maps(model, vector, ids, Bundle.open(data), out, overwrite=overwrite)):
+                row["map"] = name
+            remark(f"wrote {out}")
+    answer({"items": rows}, table(flat, columns), as_json=as_json)
     if not rows:
         taken = not include_seen and model.recommend([someone], 1, exclude_seen=False, categories=category or None)[0]
         remark(
@@ -48,6 +102,39 @@ def recommend(
                 else "nothing is available here; try another --category, or none"
             )
         )
+
+
+def _recommend_all(
+    model: Recommender,
+    out: Path | None,
+    k: int,
+    exclude_seen: bool,
+    categories: list[str] | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    from recgan.recommenders.batch import recommend_all
+
+    if out is None:
+        raise SettingsError("--all writes a file; give --out FILE.parquet")
+    with shown_progress() as progress:
+        rows = recommend_all(
+            model, out, k, exclude_seen=exclude_seen, categories=categories, overwrite=overwrite, progress=progress
+        )
+    told = {"out": str(out), "users": len(model.user_ids), "rows": rows}
+    answer(told, f"{rows:,} recommendations for {len(model.user_ids):,} users", as_json=as_json)
+    remark(f"wrote {out}")
+
+
+def _explain(rows: list[dict[str, Any]], shown: list[Explanation]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Add to ``rows`` why they are there; return the table of it, and its columns."""
+    flat = []
+    for row, one in zip(rows, shown):
+        told = "\n".join(f"{item_id} {influence:+.2f}" for item_id, influence in one.liked[:_CARRIERS])
+        flat.append({**row, **one.parts, "because of": told})
+        row["parts"] = one.parts
+        row["because"] = [{"item_id": item_id, "influence": influence} for item_id, influence in one.liked]
+    return flat, [*shown[0].parts, "because of"]
 
 
 @app.command()

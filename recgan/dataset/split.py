@@ -22,10 +22,20 @@ from recgan.config import SplitSettings
 from recgan.dataset.bundle import Bundle
 from recgan.errors import DataError
 
-__all__ = ["IMAGE_PARTS", "Pairs", "Split", "image_split", "make_split", "positive_interactions"]
+__all__ = [
+    "IMAGE_PARTS",
+    "NO_TIME",
+    "Pairs",
+    "Split",
+    "image_split",
+    "make_split",
+    "positive_interactions",
+    "positives_among",
+]
 
 IMAGE_PARTS = ("train", "validation", "test")
-_NO_TIME = np.iinfo(np.int64).min
+NO_TIME = np.iinfo(np.int64).min
+"""In `Pairs.times`: it is not known."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +47,7 @@ class Pairs:
     items: np.ndarray
     """int64 [n], positions in `Bundle.item_ids`."""
     times: np.ndarray | None = None
-    """int64 [n], microseconds since 1970 (the smallest int64 where one has none); None where none has one."""
+    """int64 [n], microseconds since 1970 (`NO_TIME` where one has none); None where none has one."""
 
     def __len__(self) -> int:
         return len(self.users)
@@ -92,7 +102,11 @@ def positive_interactions(bundle: Bundle, settings: SplitSettings) -> pd.DataFra
     that was returned is none, until the item is bought again. Order is by time, then by row of the log; what has no
     time comes first.
     """
-    frame = bundle.interactions
+    return positives_among(bundle.interactions, settings)
+
+
+def positives_among(frame: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:
+    """Return the same of a part of the log, such as what was known on some day."""
     if frame["timestamp"].notna().any():
         frame = frame.sort_values("timestamp", kind="stable", na_position="first")
     disliked = (frame["event"] == "rating") & (frame["weight"] < settings.min_rating)
@@ -124,7 +138,7 @@ def make_split(bundle: Bundle, settings: SplitSettings | None = None) -> Split:
     times = None
     if frame["timestamp"].notna().any():
         stamps = frame["timestamp"]
-        times = np.where(stamps.isna(), _NO_TIME, stamps.to_numpy("datetime64[us]").astype(np.int64))
+        times = np.where(stamps.isna(), NO_TIME, stamps.to_numpy("datetime64[us]").astype(np.int64))
     pairs = Pairs(users.astype(np.int64), items, times)
     n_items = len(bundle.items)
     rng = np.random.default_rng([settings.seed, 1])
@@ -132,7 +146,7 @@ def make_split(bundle: Bundle, settings: SplitSettings | None = None) -> Split:
     if settings.protocol == "leave_one_out":
         part = _leave_one_out(pairs, _pair_keys(bundle, pairs, user_ids, n_items), settings, rng)
     elif settings.protocol == "global_time":
-        if times is None or (times == _NO_TIME).any():
+        if times is None or (times == NO_TIME).any():
             raise DataError(
                 f"bundle '{bundle.path}' has interactions without a timestamp; use --split protocol=leave_one_out"
             )
@@ -170,7 +184,7 @@ def _with_seeds(withheld: Pairs, bundle: Bundle, user_ids: np.ndarray) -> Pairs:
         return withheld
     items = pd.Index(bundle.item_ids).get_indexer(user_ids).astype(np.int64)
     users = np.flatnonzero(items >= 0)
-    times = None if withheld.times is None else np.append(withheld.times, np.full(len(users), _NO_TIME))
+    times = None if withheld.times is None else np.append(withheld.times, np.full(len(users), NO_TIME))
     return Pairs(np.append(withheld.users, users), np.append(withheld.items, items[users]), times)
 
 

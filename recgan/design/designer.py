@@ -326,8 +326,8 @@ def load_designer(
     if bundle is not None:
         loaded.check_fits(bundle)
     if bundle is not None and isinstance(loaded, VisualRecommender) and loaded.size != generator.size:
-        embed = EmbedSettings(encoder=loaded.encoder_name, size=generator.size)
-        real_features = embed_items(bundle, embed, device=device, progress=progress)
+        embed, encoder = EmbedSettings(size=generator.size), loaded.load_encoder(device)
+        real_features = embed_items(bundle, embed, encoder=encoder, device=device, progress=progress)
     return Designer(loaded, generator, real_features=real_features, device=device)
 
 

@@ -70,9 +70,16 @@ def embed_pixels(
 
 
 def embed_items(
-    bundle: Bundle, settings: EmbedSettings | None = None, *, device: str = "auto", progress: Progress = quiet
+    bundle: Bundle,
+    settings: EmbedSettings | None = None,
+    *,
+    encoder: Encoder | None = None,
+    device: str = "auto",
+    progress: Progress = quiet,
 ) -> Features:
     """Return the features of every item, the mean over its images; computed once, then cached beside the bundle.
+
+    With ``encoder``, such as a recommender's own, that one is taken as it stands instead of the one named.
 
     The cache's key covers the images, the items' order, the encoder's weights, the size and the pixel transform. A
     step that is stopped leaves nothing half-written behind.
@@ -83,7 +90,7 @@ def embed_items(
         StorageError: the cache cannot be written.
     """
     settings = settings or EmbedSettings()
-    encoder = load_encoder(settings.encoder, device)
+    encoder = encoder or load_encoder(settings.encoder, device)
     item = bundle.image_index["item"].to_numpy()
     counts = np.bincount(item, minlength=len(bundle.items))
     path = bundle.cache_folder / f"features-{_safe(encoder.name)}-{settings.size}-{_key(bundle, encoder)}.npy"

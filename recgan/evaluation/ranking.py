@@ -8,24 +8,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from recgan.atomic import check_place
 from recgan.config import EmbedSettings, Settings, SplitSettings
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.oracle import ORACLE_PARTS, StyleOracle
 from recgan.dataset.split import Split, make_split
 from recgan.encoders import Features, embed_items
-from recgan.errors import MismatchError, SettingsError, nearest_name
-from recgan.evaluation.judging import GROUPS, HeldOut, Judged, Scorer
+from recgan.errors import MismatchError, SettingsError
+from recgan.evaluation.contenders import Contender, contenders
+from recgan.evaluation.judging import GROUPS, HeldOut, Judged, Scorer, inner_products
+from recgan.evaluation.kept import KeptParts, Part
+from recgan.evaluation.ranking_files import save_ranking
 from recgan.evaluation.ranking_report import Comparison, ModelFigures, RankingReport
 from recgan.metrics.stats import bootstrap_means, holm, interval, paired_p_value
 from recgan.progress import Progress, quiet
 from recgan.recommenders.base import Recommender
-from recgan.recommenders.data import training_data
-from recgan.recommenders.registry import create_recommender, load_recommender, recommender_names, recommender_type
+from recgan.recommenders.registry import create_recommender, load_recommender, recommender_type
+from recgan.recommenders.train import data_for
 from recgan.recommenders.visual import CONTROLS
 
 __all__ = ["evaluate_ranking"]
@@ -44,6 +49,8 @@ def evaluate_ranking(
     seed: int = 0,
     resamples: int = 2000,
     device: str = "auto",
+    out: str | Path | None = None,
+    overwrite: bool = False,
     progress: Progress = quiet,
 ) -> RankingReport:
     """Judge models on one part of a bundle's split; exact, unsampled, with 95% bootstrap intervals over users.
@@ -59,84 +66,82 @@ def evaluate_ranking(
         seed: of training and of the bootstrap.
         resamples: of the bootstrap.
         device: where features are computed and visual models are trained.
+        out: folder for the report and a plot (`recgan.evaluation.ranking_files`); until it is written, the models
+            judged are kept in ``<out>.run``, so that a stopped evaluation goes on with the next.
+        overwrite: whether ``out`` may exist.
         progress: told how far it is.
 
     Raises:
         SettingsError: an unknown model or part.
         DataError: nothing is held out.
         MismatchError: a saved model was trained on another catalogue or split, or on the test part.
+        ArtifactError: ``out`` exists and ``overwrite`` is false.
+        StorageError: it cannot be written (told before the training).
     """
+    if out is not None:
+        check_place(out, overwrite=overwrite)
     if part not in ("test", "validation"):
         raise SettingsError(f"there is no part '{part}' to judge on; use test or validation")
-    runs = [_parse(model) for model in models]
-    if len({name for name, _, _ in runs}) < len(runs) or not runs:
-        raise SettingsError("give at least one model, and each once")
-    for name in settings or {}:
-        recommender_type(name.partition(":")[0])
+    runs = contenders(models, settings)
     parts = make_split(bundle, split)
-    held_out = HeldOut(parts, part)
+    held_out = HeldOut(parts, part, bundle.category_index)
     # Before anything is trained: a folder that cannot be judged should not cost an hour first.
-    loaded = {name: _load(Path(source), bundle, parts) for name, source, kind in runs if kind == "saved"}
-    needs_features = any(kind != "saved" and recommender_type(source).visual for _, source, kind in runs)
-    features = embed_items(bundle, embed, device=device, progress=progress) if needs_features else None
+    loaded = {run.name: _load(Path(run.model), bundle, parts) for run in runs if run.saved}
+    features = None
+    if any(run.sees_features for run in runs):
+        features = embed_items(bundle, embed, device=device, progress=progress)
+    seen = None if features is None else features.values
+    common = {
+        "bundle": bundle.digest,
+        "split": parts.digest,
+        "part": part,
+        "embed": (embed or EmbedSettings()).model_dump(),
+    }
+
+    def train_and_judge(run: Contender, chosen: Settings | None) -> Part:
+        start = time.perf_counter()
+        model = loaded.get(run.name)
+        if model is None:
+            data = data_for(run.model, bundle, parts, embed, device=device, progress=progress)
+            model = create_recommender(run.model, chosen).fit(data, seed=seed, device=device, progress=progress)
+        about = _about(model, run.saved, time.perf_counter() - start)
+        return held_out.judge(inner_products(model), _step(progress, f"judging {run.name}"), seen).as_part(about)
 
     judged: dict[str, Judged] = {}
     about: dict[str, dict[str, Any]] = {}
-    for name, source, kind in runs:
-        start = time.perf_counter()
-        model = loaded.get(name)
-        if model is None:
-            data = training_data(bundle, parts, features if recommender_type(source).visual else None)
-            chosen = _settings_of(name, source, kind, settings or {})
-            model = create_recommender(source, chosen).fit(data, seed=seed, device=device, progress=progress)
-        about[name] = _about(model, kind == "saved", time.perf_counter() - start)
-        judged[name] = held_out.judge(_scorer(model), _step(progress, f"judging {name}"))
-    oracle = _oracle_scorer(bundle, parts)
-    truth = held_out.judge(oracle, _step(progress, "judging the oracle")) if oracle else None
-    figures, oracle_figures, comparisons = _figures(judged, about, truth, resamples, seed)
-    return RankingReport(
-        bundle=bundle.name,
-        simulated=truth is not None,
-        pseudo_users=bundle.header.pseudo_users,
-        part=part,
-        split={**parts.settings.model_dump(mode="json"), "digest": parts.digest},
-        embed=_embed_facts(features),
-        seed=seed,
-        users=len(held_out.users),
-        skipped=held_out.skipped,
-        positives=held_out.positives,
-        candidates=int(parts.candidates.sum()),
-        models=figures,
-        oracle=oracle_figures,
-        comparisons=comparisons,
-    )
-
-
-def _parse(model: str | Path) -> tuple[str, str, str]:
-    """Return (name in the report, model or folder, ``real`` or a control or ``saved``)."""
-    text = str(model)
-    name, _, kind = text.partition(":")
-    if isinstance(model, str) and name in recommender_names():
-        if not kind:
-            return text, name, "real"
-        if not recommender_type(name).visual:
-            raise SettingsError(f"'{name}' does not look at pictures, so it has no control '{kind}'")
-        if kind not in CONTROLS:
-            raise SettingsError(
-                f"there is no control '{kind}'{nearest_name(kind, CONTROLS)}; use {', '.join(CONTROLS)}"
-            )
-        return text, name, kind
-    if Path(text).exists():
-        return text, text, "saved"
-    hint = nearest_name(name, recommender_names()) or f"; the models are: {', '.join(recommender_names())}"
-    raise SettingsError(f"'{text}' is neither a recommender nor the folder of one{hint}")
-
-
-def _settings_of(name: str, model: str, kind: str, settings: Mapping[str, Settings]) -> Settings | None:
-    chosen = settings.get(name) or settings.get(model)
-    if kind == "real":
-        return chosen
-    return (chosen or recommender_type(model).settings_type()).model_copy(update={"features": kind})
+    with KeptParts(out, {**common, "seed": seed}) as kept:
+        for run in runs:
+            chosen: Settings | None = None
+            depends: dict[str, Any] = {}
+            if run.saved:
+                depends["model"] = loaded[run.name].digest
+            else:
+                chosen = run.settings(settings or {}) or recommender_type(run.model).settings_type()
+                depends["settings"] = chosen.model_dump(mode="json")
+            part_of_run = kept.of(run.name, depends, partial(train_and_judge, run, chosen))
+            judged[run.name], about[run.name] = Judged.of_part(part_of_run)
+        oracle = _oracle_scorer(bundle, parts)
+        truth = held_out.judge(oracle, _step(progress, "judging the oracle"), seen) if oracle else None
+        figures, oracle_figures, comparisons = _figures(judged, about, truth, resamples, seed)
+        report = RankingReport(
+            bundle=bundle.name,
+            simulated=truth is not None,
+            pseudo_users=bundle.header.pseudo_users,
+            part=part,
+            split={**parts.settings.model_dump(mode="json"), "digest": parts.digest},
+            embed=_embed_facts(features),
+            seed=seed,
+            users=len(held_out.users),
+            skipped=held_out.skipped,
+            positives=held_out.positives,
+            candidates=int(parts.candidates.sum()),
+            models=figures,
+            oracle=oracle_figures,
+            comparisons=comparisons,
+        )
+        if out is not None:
+            save_ranking(report, out, overwrite=overwrite)
+    return report
 
 
 def _load(folder: Path, bundle: Bundle, split: Split) -> Recommender:
@@ -149,10 +154,6 @@ def _load(folder: Path, bundle: Bundle, split: Split) -> Recommender:
             why = "it was trained on another split, so it may have seen what is judged here"
         raise MismatchError(f"'{folder}' cannot be judged: {why}; train it anew on this split")
     return model
-
-
-def _scorer(model: Recommender) -> Scorer:
-    return lambda users: model.user_factors[users] @ model.item_factors.T
 
 
 def _oracle_scorer(bundle: Bundle, split: Split) -> Scorer | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["Comparison", "ModelFigures", "RankingReport"]
+__all__ = ["Comparison", "ModelFigures", "RankingReport", "without_nan"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class ModelFigures:
     intervals: dict[str, dict[str, tuple[float, float]]]
     """Their 95% bootstrap intervals over users."""
     lists: dict[str, float]
-    """``coverage@20``, ``gini@20``, ``novelty@20`` (bits) of everybody's list."""
+    """Of everybody's list: ``coverage@20``, ``gini@20``, ``novelty@20`` (bits), ``category_diversity@20`` and, where
+    the evaluation looked at pictures, ``image_diversity@20``."""
     share: dict[str, float] = field(default_factory=dict)
     """By group: (AUC - 0.5) / (the oracle's - 0.5); only for simulated users."""
     about: dict[str, Any] = field(default_factory=dict)
@@ -27,7 +28,7 @@ class ModelFigures:
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures as JSON values; what does not exist (no cold item is judged) is null."""
-        return _clean(
+        return without_nan(
             {**self.values, **self.lists, "share": self.share or None, "intervals": self.intervals, "about": self.about}
         )
 
@@ -92,16 +93,16 @@ class RankingReport:
             "candidates": self.candidates,
             "models": {name: figures.as_json() for name, figures in self.models.items()},
             "oracle": self.oracle.as_json() if self.oracle else None,
-            "comparisons": [_clean(asdict(comparison)) for comparison in self.comparisons],
+            "comparisons": [without_nan(asdict(comparison)) for comparison in self.comparisons],
         }
 
 
-def _clean(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
     """Replace what JSON has no word for (NaN) by null, and tuples by lists."""
     if isinstance(value, Mapping):
-        return {key: _clean(one) for key, one in value.items()}
+        return {key: without_nan(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_clean(one) for one in value]
+        return [without_nan(one) for one in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

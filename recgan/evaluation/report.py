@@ -66,7 +66,8 @@ def make_report(
         bundle,
         [*models, Path(recommender)],
         split=SplitSettings(**model.facts["split"]),
-        embed=EmbedSettings(encoder=model.encoder_name, size=model.size),
+        # A model that learned to see has an encoder that only it can look through.
+        embed=EmbedSettings(size=model.size, **({} if model.end_to_end else {"encoder": model.encoder_name})),
         seed=seed,
         device=device,
         progress=progress,

@@ -16,15 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = [
-    "RankCounts",
-    "auc",
-    "catalogue_coverage",
-    "gini",
-    "mean_novelty",
-    "rank_counts",
-    "top_k_metrics",
-]
+__all__ = ["RankCounts", "auc", "rank_counts", "top_k_metrics"]
 
 _CHUNK_VALUES = 1 << 23
 
@@ -102,7 +94,8 @@ def auc(counts: RankCounts, n_users: int) -> np.ndarray:
 
 
 def top_k_metrics(counts: RankCounts, n_users: int, cutoffs: Sequence[int]) -> dict[str, np.ndarray]:
-    """Return recall, NDCG, hit rate and reciprocal rank at each cutoff, float64 [n_users] each; NaN without positives.
+    """Return recall, NDCG, hit rate, reciprocal rank and average precision at each cutoff, float64 [n_users] each; NaN
+    without positives.
 
     A user's list is made of the negatives and of the positives in ``counts``, best score first, ties in random order;
     the values are exact expectations over that order.
@@ -111,6 +104,8 @@ def top_k_metrics(counts: RankCounts, n_users: int, cutoffs: Sequence[int]) -> d
     - ``ndcg@k``: sum of 1 / log2(rank + 1) over the positives among the first k, divided by that of the best list.
     - ``hit_rate@k``: whether a positive is among the first k.
     - ``mrr@k``: 1 / rank of the first positive, 0 where that lies beyond k.
+    - ``map@k``: sum over the positives among the first k of the share of positives down to their rank, divided by that
+      of the best list, min(k, number of positives).
     """
     order = np.lexsort((-counts.scores, counts.users))
     users, scores = counts.users[order], counts.scores[order]
@@ -122,11 +117,11 @@ def top_k_metrics(counts: RankCounts, n_users: int, cutoffs: Sequence[int]) -> d
     group = np.cumsum(new_group) - 1
     group_start = np.flatnonzero(new_group)
     group_size = np.diff(np.append(group_start, len(users)))
-    above = counts.above[order] + group_start[group] - first_of_user
+    before = group_start[group] - first_of_user
+    above = counts.above[order] + before
     block = counts.ties[order] + group_size[group]  # the positive's rank is uniform on above + 1 … above + block
 
-    is_first_group = group_start[group] == first_of_user
-    leaders = np.flatnonzero(new_group & is_first_group)
+    leaders = np.flatnonzero(new_group & (before == 0))
     metrics = {}
     with np.errstate(invalid="ignore", divide="ignore"):
         for k in cutoffs:
@@ -137,6 +132,9 @@ def top_k_metrics(counts: RankCounts, n_users: int, cutoffs: Sequence[int]) -> d
             gain = np.bincount(users, weights=gains, minlength=n_users)
             metrics[f"recall@{k}"] = recall / n_positives
             metrics[f"ndcg@{k}"] = np.where(n_positives, gain / discounts[np.minimum(n_positives, k)], np.nan)
+            precision = _precisions(above, block, before, group_size[group], k)
+            precision = np.bincount(users, weights=precision, minlength=n_users)
+            metrics[f"map@{k}"] = precision / np.minimum(n_positives, k)
             hit, reciprocal = _first_positive(above[leaders], block[leaders], group_size[group[leaders]], k)
             for name, value in (("hit_rate", hit), ("mrr", reciprocal)):
                 of_user = np.full(n_users, np.nan)
@@ -158,38 +156,14 @@ def _first_positive(above: np.ndarray, block: np.ndarray, size: np.ndarray, k: i
     return first_here.sum(axis=1), (first_here / rank).sum(axis=1)
 
 
-def catalogue_coverage(recommended: np.ndarray, candidates: np.ndarray) -> float:
-    """Return the share of the candidates (bool [I]) that appear in anybody's list (``recommended`` int [n], items)."""
-    shown = np.zeros(len(candidates), dtype=bool)
-    shown[recommended] = True
-    return float((shown & candidates).sum() / max(1, candidates.sum()))
+def _precisions(above: np.ndarray, block: np.ndarray, before: np.ndarray, size: np.ndarray, k: int) -> np.ndarray:
+    """Return E[share of positives down to the positive's rank, if that is <= k]; all arrays [n], a row a positive.
 
-
-def gini(recommended: np.ndarray, candidates: np.ndarray) -> float:
-    """Return the Gini coefficient of how often each candidate is recommended: 0 evenly, towards 1 always the same.
-
-    Args:
-        recommended: int [n], the items of all users' lists.
-        candidates: bool [I].
+    Its rank is uniform on above + 1 … above + block; ``before`` positives stand above, and at rank r the other
+    ``size - 1`` of its block are expected to have put (size - 1) (r - above - 1) / (block - 1) in front of it.
     """
-    counts = np.sort(np.bincount(recommended, minlength=len(candidates))[candidates].astype(np.float64))
-    if not counts.sum():
-        return float("nan")
-    n = len(counts)
-    return float(((2 * np.arange(1, n + 1) - n - 1) * counts).sum() / (n * counts.sum()))
-
-
-def mean_novelty(recommended: np.ndarray, item_counts: np.ndarray, n_users: int) -> float:
-    """Return the mean self-information of what is recommended, in bits: -log2 of the share of users who took the item.
-
-    Counts are smoothed by one user, so an item that nobody took has a finite value (Zhou et al. 2010).
-
-    Args:
-        recommended: int [n], the items of all users' lists.
-        item_counts: int [I], number of users in train who took each item.
-        n_users: number of users in train.
-    """
-    if not len(recommended):
-        return float("nan")
-    shares = (item_counts[recommended] + 1) / (n_users + 1)
-    return float(-np.log2(shares).mean())
+    harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, k + 1))])
+    first, last = np.minimum(above, k), np.minimum(above + block, k)
+    slope = (size - 1) / np.maximum(block - 1, 1)
+    constant = before + 1 - slope * (above + 1)
+    return (constant * (harmonic[last] - harmonic[first]) + slope * (last - first)) / block

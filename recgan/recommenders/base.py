@@ -19,11 +19,14 @@ import pandas as pd
 from recgan.artifacts import write_artifact
 from recgan.config import Settings
 from recgan.dataset.bundle import Bundle
+from recgan.dataset.split import Pairs
 from recgan.errors import DataError, MismatchError, SettingsError, TrainingError
 from recgan.progress import Progress, quiet
+from recgan.recommenders.ann import ApproximateIndex
 from recgan.recommenders.data import TrainingData, UserRows, concatenated
+from recgan.recommenders.exact import best_items
 from recgan.recommenders.filters import Where, admitted, rows_of
-from recgan.recommenders.index import FlatIndex, best_items
+from recgan.recommenders.index import FlatIndex
 
 __all__ = ["FORMAT_VERSION", "KIND", "Recommendation", "Recommender", "UserVector"]
 
@@ -58,6 +61,8 @@ class Recommender(ABC):
     settings_type: ClassVar[type[Settings]]
     visual: ClassVar[bool] = False
     """Whether the model looks at pictures: then it is a `recgan.recommenders.visual.VisualRecommender`."""
+    end_to_end: ClassVar[bool] = False
+    """Whether it learns to see: then it is trained on pixels and holds its encoder itself."""
 
     user_ids: np.ndarray
     """Object array [n_users] of str."""
@@ -122,6 +127,18 @@ class Recommender(ABC):
         self._item_index = pd.Index(items["item_id"].to_numpy(dtype=object))
         self._user_index = pd.Index(self.user_ids)
         self._similarity: FlatIndex | None = None
+        self._index: ApproximateIndex | None = None
+
+    def use_index(self, index: ApproximateIndex | None) -> None:
+        """Search approximately from now on, until items are added, or with None exactly.
+
+        Raises:
+            MismatchError: the index was built for other item factors.
+        """
+        self._require_fitted()
+        if index is not None and not index.fits(self.item_factors):
+            raise MismatchError(f"the index was built for other items than this {self.name}'s; build it for this one")
+        self._index = index
 
     def update_items(self, items: pd.DataFrame) -> None:
         """Take over a newer table of the same items: what is available, and the attributes, change from day to day.
@@ -144,6 +161,47 @@ class Recommender(ABC):
             raise TrainingError(
                 f"{self.name}: the training diverged (factors are not finite); lower the learning rates"
             )
+
+    def partial_fit(self, user_ids: Sequence[str], item_ids: Sequence[str]) -> None:
+        """Take in new interactions, one a place of the two lists, without training again.
+
+        Items stay as they are (`popularity` counts on); the vector of each user named is folded in anew from all that
+        the user is known to have taken. Users not known before are added. Train again now and then, so that items
+        learn too. From then on the model has seen more than its split, and is not judged by it.
+
+        Raises:
+            DataError: lists of different lengths.
+            NotFoundError: an unknown item.
+        """
+        self._require_fitted()
+        if len(user_ids) != len(item_ids):
+            raise DataError(f"{len(user_ids)} users and {len(item_ids)} items: give one item for each user")
+        items = rows_of(self._item_index, item_ids, "item")
+        names = pd.Index(np.asarray(user_ids, dtype=object))
+        added = names[~names.isin(self._user_index)].unique()
+        self.user_ids = np.concatenate([self.user_ids, added.to_numpy(dtype=object)])
+        self._user_index = pd.Index(self.user_ids)
+        users = self._user_index.get_indexer(names)
+        known, n_items = self.seen.as_pairs(), len(self.items)
+        keys = np.concatenate([known.users * n_items + known.items, users * n_items + items])
+        pairs, first = np.unique(keys, return_index=True)
+        self.seen = UserRows.of(Pairs(pairs // n_items, pairs % n_items), len(self.user_ids))
+        fresh = np.sort(first[first >= len(known)]) - len(known)
+        self._count(items[fresh])
+        # All against the users as they were: a fold-in may start at their mean.
+        vectors = {
+            row: self._fold_in(self.item_factors[self.seen[row]], self.item_factors[:0], self.seen[row])
+            for row in np.unique(users)
+        }
+        new_rows = np.empty((len(added), self.user_factors.shape[1]), dtype=np.float32)
+        self.user_factors = np.concatenate([self.user_factors, new_rows])
+        for row, vector in vectors.items():
+            self.user_factors[row] = vector
+        self.split_digest = ""
+
+    def _count(self, items: np.ndarray) -> None:
+        """Learn of new interactions with items (rows, int64 [n]) what does not depend on the user: here, nothing."""
+        return
 
     # ---- asking
 
@@ -178,7 +236,7 @@ class Recommender(ABC):
         """Return for each user the best items, best first; of equal scores the earlier item in the catalogue first.
 
         A list has exactly min(k, what is left after the filters) items; the filters come before the top-k. An item
-        that is not available is never recommended.
+        that is not available is never recommended. The search is exact, unless `use_index` was given an index.
 
         Args:
             users: user ids, or vectors from `fold_in` or `user_vector`.
@@ -193,13 +251,41 @@ class Recommender(ABC):
             SettingsError: k < 1, or a filter of a wrong form.
             NotFoundError: an unknown user, category, attribute or candidate.
         """
-        self._require_fitted()
+        allowed = self.admitted(categories=categories, where=where, candidates=candidates)
         if k < 1:
             raise SettingsError(f"k={k}: ask for at least one item")
         vectors, seen = self._users(users)
-        allowed = admitted(self.items, self._item_index, categories=categories, where=where, candidates=candidates)
-        found = best_items(vectors, self.item_factors, k, allowed=allowed, seen=seen if exclude_seen else None)
+        known = seen if exclude_seen else None
+        if self._index is not None:
+            found = self._index.best_items(vectors, k, allowed=allowed, seen=known)
+        else:
+            found = best_items(vectors, self.item_factors, k, allowed=allowed, seen=known)
         return [self._answer(rows, scores) for rows, scores in found]
+
+    def admitted(
+        self,
+        *,
+        categories: Sequence[str] | None = None,
+        where: Where | None = None,
+        candidates: Sequence[str] | None = None,
+    ) -> np.ndarray:
+        """Return which items are available and pass every filter of `recommend`, bool [n_items].
+
+        Raises:
+            SettingsError: a filter of a wrong form.
+            NotFoundError: an unknown category, attribute or candidate.
+        """
+        self._require_fitted()
+        return admitted(self.items, self._item_index, categories=categories, where=where, candidates=candidates)
+
+    def rows_of_items(self, item_ids: Sequence[str]) -> np.ndarray:
+        """Return the rows of items, int64 [n].
+
+        Raises:
+            NotFoundError: an unknown item.
+        """
+        self._require_fitted()
+        return rows_of(self._item_index, item_ids, "item")
 
     def _answer(self, rows: np.ndarray, scores: np.ndarray) -> list[Recommendation]:
         ids = self.items["item_id"].to_numpy()[rows]
@@ -225,7 +311,7 @@ class Recommender(ABC):
         """
         self._require_fitted()
         row = int(rows_of(self._item_index, [item_id], "item")[0])
-        allowed = admitted(self.items, self._item_index, categories=categories, where=where, candidates=candidates)
+        allowed = self.admitted(categories=categories, where=where, candidates=candidates)
         allowed[row] = False
         vectors = self._similarity_vectors()
         if self._similarity is None:
@@ -339,14 +425,38 @@ class Recommender(ABC):
         if len(both):
             raise DataError(f"item '{self.item_ids[both[0]]}' is given as both liked and disliked")
         extra = self._factors_of_images(images) if images is not None else self.item_factors[:0]
-        seen = np.union1d(liked_rows, disliked_rows)
-        if len(seen) or len(extra):
-            values = self._fold_in(
-                np.concatenate([self.item_factors[liked_rows], extra]), self.item_factors[disliked_rows], seen
-            )
-        else:
-            values = self.user_factors.mean(axis=0)
-        return UserVector(np.asarray(values, dtype=np.float32), seen)
+        return UserVector(self.folded(liked_rows, disliked_rows, extra), np.union1d(liked_rows, disliked_rows))
+
+    def folded(
+        self,
+        liked: np.ndarray,
+        disliked: np.ndarray,
+        extra: np.ndarray | None = None,
+        *,
+        others: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Return what `fold_in` makes of rows of items, float32 [D].
+
+        Args:
+            liked: int64 [n], rows of liked items.
+            disliked: int64 [m]
+            extra: float32 [e, D], factors of more that is liked.
+            others: rows of items that are not to stand against the liked ones either.
+        """
+        extra = self.item_factors[:0] if extra is None else extra
+        if not (len(liked) or len(disliked) or len(extra)):
+            return self.user_factors.mean(axis=0).astype(np.float32)
+        seen = np.union1d(liked, disliked)
+        apart = seen if others is None else np.union1d(seen, others)
+        values = self._fold_in(np.concatenate([self.item_factors[liked], extra]), self.item_factors[disliked], apart)
+        return np.asarray(values, dtype=np.float32)
+
+    def factor_parts(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the item factors of some rows as a sum of named parts, float64 [n, D] each: what a score is made of.
+
+        The names are ``popularity`` (whatever does not depend on the user), ``latent``, ``visual bias`` and ``visual``.
+        """
+        return {"latent": self.item_factors[rows].astype(np.float64)}
 
     @abstractmethod
     def _fold_in(self, liked: np.ndarray, disliked: np.ndarray, seen: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -10,11 +10,40 @@ import numpy as np
 import pandas as pd
 
 from recgan.dataset.bundle import Bundle
+from recgan.dataset.pixels import TRANSFORM, load_pixels
 from recgan.dataset.split import Pairs, Split
 from recgan.encoders.features import Features
 from recgan.errors import DataError, MismatchError
+from recgan.progress import Progress, quiet
 
-__all__ = ["TrainingData", "UserRows", "concatenated", "training_data"]
+__all__ = ["ItemImages", "TrainingData", "UserRows", "concatenated", "item_images", "training_data"]
+
+
+@dataclass(frozen=True)
+class ItemImages:
+    """The picture of every item, for models that learn from pixels."""
+
+    pixels: np.ndarray
+    """uint8 [n_images, size, size, 3], letterboxed; a memory map."""
+    rows: np.ndarray
+    """int64 [n_items]: the row of each item's first image, -1 where it has none."""
+    size: int
+    transform: str
+
+    def of(self, items: np.ndarray) -> np.ndarray:
+        """Return the pixels of items (rows of the catalogue that have an image), uint8 [n, size, size, 3]."""
+        return self.pixels[self.rows[items]]
+
+    def permuted(self, rng: np.random.Generator) -> ItemImages:
+        """Return the same with each picture given to another item that has one: a control."""
+        rows = self.rows.copy()
+        rows[rows >= 0] = rng.permutation(rows[rows >= 0])
+        return replace(self, rows=rows)
+
+
+def item_images(bundle: Bundle, size: int, *, progress: Progress = quiet) -> ItemImages:
+    """Return the pictures of a bundle's items at ``size``; errors as `recgan.dataset.pixels.load_pixels`."""
+    return ItemImages(load_pixels(bundle, size, progress=progress), bundle.primary_images, size, TRANSFORM)
 
 
 @dataclass(frozen=True)
@@ -43,6 +72,7 @@ class TrainingData:
     catalogue_digest: str
     split_digest: str
     split_settings: dict[str, Any]
+    images: ItemImages | None = None
 
     @property
     def n_users(self) -> int:
@@ -60,7 +90,9 @@ class TrainingData:
         return np.bincount(self.train.items, minlength=self.n_items)
 
 
-def training_data(bundle: Bundle, split: Split, features: Features | None = None) -> TrainingData:
+def training_data(
+    bundle: Bundle, split: Split, features: Features | None = None, images: ItemImages | None = None
+) -> TrainingData:
     """Put together what models are trained on.
 
     Raises:
@@ -96,6 +128,7 @@ def training_data(bundle: Bundle, split: Split, features: Features | None = None
         validation=split.validation,
         withheld=split.withheld,
         features=features,
+        images=images,
         catalogue_digest=bundle.catalogue_digest,
         split_digest=split.digest,
         split_settings=split.settings.model_dump(mode="json"),
@@ -122,6 +155,10 @@ class UserRows:
     def __getitem__(self, user: int) -> np.ndarray:
         """Return one user's items."""
         return self.items[self.indptr[user] : self.indptr[user + 1]]
+
+    def as_pairs(self) -> Pairs:
+        """Return all rows as pairs, by user and item."""
+        return Pairs(np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr)), self.items)
 
     def pairs(self, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return all items of some users as (position in ``users``, item), int64 [m] each."""

@@ -9,6 +9,7 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from recgan.config import ALSSettings, BPRSettings
+from recgan.errors import TrainingError
 from recgan.progress import Progress
 from recgan.recommenders.base import Recommender
 from recgan.recommenders.data import TrainingData
@@ -21,6 +22,8 @@ class _Implicit(Recommender):
     """What both have in common: the matrix that goes in, the factors that come out."""
 
     def _learn(self, model: Any, data: TrainingData, epochs: int, progress: Progress) -> None:
+        from implicit.recommender_base import ModelFitError
+
         matrix = csr_matrix(
             (np.ones(len(data.train), dtype=np.float32), (data.train.users, data.train.items)),
             shape=(data.n_users, data.n_items),
@@ -28,8 +31,13 @@ class _Implicit(Recommender):
         # implicit numbers the epochs it has finished from 0.
         keywords: dict[str, Any] = {"show_progress": False}
         keywords["callback"] = lambda epoch, *rest: progress(f"training {self.name}", epoch + 1, epochs)
-        with threadpool_limits(1, "blas"):  # implicit runs its own threads
-            model.fit(matrix, **keywords)
+        try:
+            with threadpool_limits(1, "blas"):  # implicit runs its own threads
+                model.fit(matrix, **keywords)
+        except ModelFitError as error:
+            raise TrainingError(
+                f"{self.name}: the training diverged ({error}); lower the learning rate or raise the regularisation"
+            ) from error
         self.user_factors = np.array(model.user_factors, dtype=np.float32)
         self.item_factors = np.array(model.item_factors, dtype=np.float32)
         trained = np.bincount(data.train.users, minlength=data.n_users) > 0
@@ -68,6 +76,12 @@ class ImplicitBPR(_Implicit):
         untrained = data.item_counts == 0
         # implicit leaves the random start in items it never saw: that is no knowledge.
         self.item_factors[untrained, :-1] = 0
+
+    def factor_parts(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """The bias is popularity, the rest is latent."""
+        bias = np.arange(self.item_factors.shape[1]) == self.settings.factors
+        factors = self.item_factors[rows].astype(np.float64)
+        return {"popularity": factors * bias, "latent": factors * ~bias}
 
     def _similarity_vectors(self) -> np.ndarray:
         return self.item_factors[:, :-1]

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from recgan.errors import DataError, SettingsError
 
-__all__ = ["FlatIndex", "best_items", "top_k"]
-
-_CHUNK_VALUES = 1 << 23
-"""Scores held at a time (32 MB): users x items is never materialised."""
+__all__ = ["FlatIndex", "top_k"]
 
 
 def top_k(scores: np.ndarray, k: int) -> list[np.ndarray]:
@@ -40,38 +36,6 @@ def top_k(scores: np.ndarray, k: int) -> list[np.ndarray]:
         columns = np.flatnonzero((row >= bound) & (row > -np.inf))
         found.append(columns[np.argsort(-row[columns], kind="stable")[:k]])
     return found
-
-
-def best_items(
-    vectors: np.ndarray,
-    item_factors: np.ndarray,
-    k: int,
-    *,
-    allowed: np.ndarray,
-    seen: Sequence[np.ndarray] | None = None,
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield for each user the rows of the best items, int64 [m], and their scores, float32 [m], as `top_k` settles it.
-
-    Args:
-        vectors: float32 [U, D], a row a user.
-        item_factors: float32 [I, D].
-        k: at least 1.
-        allowed: bool [I], the items that may be returned; applied before the top-k, so m = min(k, what is left).
-        seen: for each user the rows of items to leave out as well, int64.
-    """
-    columns = np.flatnonzero(allowed)
-    column_of = np.full(len(allowed), -1, dtype=np.int64)
-    column_of[columns] = np.arange(len(columns))
-    factors = item_factors if len(columns) == len(allowed) else item_factors[columns]
-    step = max(1, _CHUNK_VALUES // max(1, len(columns)))
-    for start in range(0, len(vectors), step):
-        scores = vectors[start : start + step] @ factors.T
-        if seen is not None:
-            for row, items in enumerate(seen[start : start + step]):
-                known = column_of[items]
-                scores[row, known[known >= 0]] = -np.inf
-        for row, found in enumerate(top_k(scores, k)):
-            yield columns[found], scores[row, found]
 
 
 class FlatIndex:

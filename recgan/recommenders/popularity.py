@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from recgan.config import PopularitySettings
-from recgan.errors import SettingsError
+from recgan.dataset.split import NO_TIME, Pairs
+from recgan.errors import DataError, SettingsError
 from recgan.progress import Progress
 from recgan.recommenders.base import Recommender
 from recgan.recommenders.data import TrainingData
 
 __all__ = ["Popularity", "log_popularity"]
+
+_MICROSECONDS_A_DAY = 86_400_000_000
 
 
 def log_popularity(counts: np.ndarray, offered: np.ndarray) -> np.ndarray:
@@ -30,17 +33,29 @@ def log_popularity(counts: np.ndarray, offered: np.ndarray) -> np.ndarray:
 
 
 class Popularity(Recommender):
-    """score(u, i) = number of users in train who took item i."""
+    """score(u, i) = number of users in train who took item i; with a half-life, each counted by how long ago it was."""
 
     name = "popularity"
     settings_type = PopularitySettings
+    settings: PopularitySettings
 
     def _train(self, data: TrainingData, seed: int, device: str, progress: Progress) -> None:
+        counts = data.item_counts
+        if self.settings.half_life_days is not None:
+            weights = 0.5 ** (_ages_in_days(data.train) / self.settings.half_life_days)
+            counts = np.bincount(data.train.items, weights=weights, minlength=data.n_items)
         self.user_factors = np.ones((data.n_users, 1), dtype=np.float32)
-        self.item_factors = data.item_counts.astype(np.float32)[:, None]
+        self.item_factors = counts.astype(np.float32)[:, None]
+
+    def _count(self, items: np.ndarray) -> None:
+        self.item_factors[:, 0] += np.bincount(items, minlength=len(self.item_factors))
 
     def _fold_in(self, liked: np.ndarray, disliked: np.ndarray, seen: np.ndarray) -> np.ndarray:
         return np.ones(1, dtype=np.float32)
+
+    def factor_parts(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """All of it is popularity."""
+        return {"popularity": self.item_factors[rows].astype(np.float64)}
 
     @property
     def similarity_space(self) -> str:
@@ -49,3 +64,17 @@ class Popularity(Recommender):
 
     def _similarity_vectors(self) -> np.ndarray:
         raise SettingsError("'popularity' has no notion of similar items; use another model, such as visual_knn")
+
+
+def _ages_in_days(train: Pairs) -> np.ndarray:
+    """Return how long before the newest each interaction was, float64 [n] in days.
+
+    Raises:
+        DataError: an interaction has no time.
+    """
+    if train.times is None or (train.times == NO_TIME).any():
+        raise DataError(
+            "recent popularity needs the time of every interaction; import them with timestamps, "
+            "or leave popularity's half_life_days out"
+        )
+    return (train.times.max() - train.times) / _MICROSECONDS_A_DAY

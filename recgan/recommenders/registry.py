@@ -17,10 +17,15 @@ __all__ = ["create_recommender", "load_recommender", "recommender_names", "recom
 
 _MODELS: Mapping[str, str] = {
     "popularity": "popularity.Popularity",
+    "category": "category.Category",
     "visual_knn": "visual_knn.VisualKNN",
+    "ideal_point": "ideal_point.IdealPoint",
     "bpr": "implicit.ImplicitBPR",
     "als": "implicit.ImplicitALS",
+    "bpr_mf": "bpr_mf.BPRMF",
     "vbpr": "vbpr.VBPR",
+    "vbpr_ssm": "vbpr_ssm.VBPRSSM",
+    "dvbpr": "dvbpr.DVBPR",
 }
 
 

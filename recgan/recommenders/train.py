@@ -7,14 +7,14 @@ from pathlib import Path
 from recgan.artifacts import check_out
 from recgan.config import EmbedSettings, Settings, SplitSettings
 from recgan.dataset.bundle import Bundle
-from recgan.dataset.split import make_split
+from recgan.dataset.split import Split, make_split
 from recgan.encoders import embed_items
 from recgan.progress import Progress, quiet
 from recgan.recommenders.base import Recommender
-from recgan.recommenders.data import training_data
+from recgan.recommenders.data import TrainingData, item_images, training_data
 from recgan.recommenders.registry import create_recommender, recommender_type
 
-__all__ = ["train_recommender"]
+__all__ = ["data_for", "train_recommender"]
 
 
 def train_recommender(
@@ -55,8 +55,27 @@ def train_recommender(
     if out is not None:
         check_out(out, overwrite=overwrite)  # now, not after the training
     parts = make_split(bundle, split)
-    features = embed_items(bundle, embed, device=device, progress=progress) if recommender_type(model).visual else None
-    recommender.fit(training_data(bundle, parts, features), seed=seed, device=device, progress=progress)
+    data = data_for(model, bundle, parts, embed, device=device, progress=progress)
+    recommender.fit(data, seed=seed, device=device, progress=progress)
     if out is not None:
         recommender.save(out, overwrite=overwrite)
     return recommender
+
+
+def data_for(
+    model: str,
+    bundle: Bundle,
+    split: Split,
+    embed: EmbedSettings | None = None,
+    *,
+    device: str = "auto",
+    progress: Progress = quiet,
+) -> TrainingData:
+    """Return what a model of that name is trained on: with features where it looks through an encoder, with images
+    where it learns to see. Both are cached beside the bundle; errors as `embed_items` and `training_data`."""
+    kind = recommender_type(model)
+    if kind.end_to_end:
+        size = (embed or EmbedSettings()).size
+        return training_data(bundle, split, images=item_images(bundle, size, progress=progress))
+    features = embed_items(bundle, embed, device=device, progress=progress) if kind.visual else None
+    return training_data(bundle, split, features)

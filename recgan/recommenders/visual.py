@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,6 +20,9 @@ from recgan.recommenders.data import TrainingData
 from recgan.recommenders.whitening import Whitening
 
 __all__ = ["CONTROLS", "VisualRecommender", "pixels_of"]
+
+_IN_MEMORY = 1 << 30
+"""Bytes of whitened features that are held in memory."""
 
 CONTROLS = ("permuted", "noise", "category")
 """Features that tell nothing about how an item looks: a visual gain must stand beside the same model on these."""
@@ -58,6 +62,14 @@ def pixels_of(images: Any, size: int) -> np.ndarray:
             )
         out[row] = letterbox(image.convert("RGB"), size)
     return out
+
+
+def _roomy(shape: tuple[int, int]) -> np.ndarray:
+    """Return an array float16 of zeros; a large one lies in a temporary file, so that it need not fit in memory."""
+    if 2 * shape[0] * shape[1] <= _IN_MEMORY:
+        return np.zeros(shape, dtype=np.float16)
+    with tempfile.TemporaryFile() as file:  # gone with its last use
+        return np.memmap(file, dtype=np.float16, mode="w+", shape=shape)
 
 
 class VisualRecommender(Recommender):
@@ -182,7 +194,7 @@ class VisualRecommender(Recommender):
         return self.whitening
 
     def _look(self, data: TrainingData, width: int, power: float, kind: str, seed: int) -> np.ndarray:
-        """Fit the whitening; set and return the whitened features float32 [n_items, width] (real, or a control's)."""
+        """Fit the whitening; set and return the whitened features float16 [n_items, width] (real, or a control's)."""
         if data.features is None:
             raise DataError(f"'{self.name}' needs features; embed the bundle and give them to training_data")
         source = data.features
@@ -201,15 +213,15 @@ class VisualRecommender(Recommender):
             values = rng.normal(scale=width**-0.5, size=(data.n_items, width)).astype(np.float32)
         else:
             whitening = Whitening.fit(source.values, width, source.has_image, power=power)
-            values = whitening.apply(source.values)
+            # Half precision is what is saved, so that a loaded model is the same model.
+            values = whitening.apply(source.values, out=_roomy((data.n_items, whitening.width)))
             values[~source.has_image] = 0  # an item without a picture looks like the average one
             if kind == "permuted":
                 values = values[rng.permutation(data.n_items)]
             else:
                 self.whitening = whitening
-        # Rounded to what is saved, so that a loaded model is the same model.
-        self.item_features = values.astype(np.float16)
-        return self.item_features.astype(np.float32)
+        self.item_features = values.astype(np.float16, copy=False)
+        return self.item_features
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Return the arrays that the artifact holds."""

@@ -27,7 +27,7 @@ class VisualKNN(VisualRecommender):
 
     def _train(self, data: TrainingData, seed: int, device: str, progress: Progress) -> None:
         s = self.settings
-        features = self._look(data, s.width, s.whitening, s.features, seed)
+        features = self._look(data, s.width, s.whitening, s.features, seed).astype(np.float32)
         self.item_factors = self._factors(features)
         sums = np.zeros((data.n_users, features.shape[1]), dtype=np.float32)
         np.add.at(sums, data.train.users, self.item_factors[data.train.items])
@@ -40,6 +40,10 @@ class VisualKNN(VisualRecommender):
     def factors_from(self, features: torch.Tensor) -> torch.Tensor:
         """Return the features at unit length."""
         return F.normalize(features, dim=1)
+
+    def factor_parts(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """All of it is the picture."""
+        return {"visual": self.item_factors[rows].astype(np.float64)}
 
     def _fold_in(self, liked: np.ndarray, disliked: np.ndarray, seen: np.ndarray) -> np.ndarray:
         profile = np.zeros(self.item_factors.shape[1], dtype=np.float32)

@@ -12,6 +12,8 @@ from recgan.errors import DataError
 __all__ = ["Whitening"]
 
 _CHUNK = 8192
+_FITTED_ROWS = 200_000
+"""Of a larger catalogue a seeded sample of so many rows is enough to fit on."""
 _RELATIVE_SPREAD = 1e-5
 """Columns that vary less than this, against their mean or the column that varies most, are taken as constant."""
 _RELATIVE_RANK = 1e-8
@@ -53,6 +55,8 @@ class Whitening:
             DataError: fewer than two rows, a feature that is not finite, or rows that are all alike.
         """
         chosen = np.arange(len(features)) if rows is None else np.flatnonzero(rows)
+        if len(chosen) > _FITTED_ROWS:
+            chosen = np.sort(np.random.default_rng(0).choice(chosen, _FITTED_ROWS, replace=False))
         if len(chosen) < 2:
             raise DataError(f"whitening needs the features of at least two items, here are {len(chosen)}")
         dim = features.shape[1]
@@ -85,9 +89,10 @@ class Whitening:
         matrix = to_unit[:, None] * directions * np.sqrt(kept**-power / (kept ** (1 - power)).sum())
         return cls(mean.astype(np.float32), matrix.astype(np.float32))
 
-    def apply(self, features: np.ndarray) -> np.ndarray:
-        """Return whitened features, float32 [N, width], of ``features`` [N, d] (may be a memory map)."""
-        out = np.empty((len(features), self.width), dtype=np.float32)
+    def apply(self, features: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Return whitened features [N, width] of ``features`` [N, d]: float32, or in ``out``; both may be maps."""
+        if out is None:
+            out = np.empty((len(features), self.width), dtype=np.float32)
         for start in range(0, len(features), _CHUNK):
             out[start : start + _CHUNK] = (features[start : start + _CHUNK] - self.mean) @ self.matrix
         return out

@@ -1,0 +1,321 @@
+"""The backtest: would the models have done better than recent popularity on a shop's last weeks?
+
+The last weeks are judged one after the other. Before each, every model learns all that was known when it began; what
+known users then took for the first time in it is ranked among all candidates, exactly. What has to be chosen (how long
+to train, the half-life of recent popularity) is chosen once, by the week before the first that is judged.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recgan.atomic import check_place
+from recgan.config import EmbedSettings, PopularitySettings, Settings, SplitSettings
+from recgan.dataset.bundle import Bundle
+from recgan.dataset.split import Split
+from recgan.errors import DataError, SettingsError, nearest_name
+from recgan.evaluation.backtest_report import (
+    ALL_TIME,
+    ALL_WEEKS,
+    RECENT,
+    BacktestReport,
+    WeekFacts,
+    save_backtest,
+)
+from recgan.evaluation.contenders import Contender, contenders
+from recgan.evaluation.judging import METRICS, HeldOut, Judged, Scorer, check_metric, inner_products
+from recgan.evaluation.kept import KeptParts, Part
+from recgan.evaluation.plots import Estimate
+from recgan.evaluation.ranking_report import Comparison
+from recgan.evaluation.weeks import Week, check_positives, last_weeks, week_split
+from recgan.metrics.stats import bootstrap_means, holm, interval, paired_p_value
+from recgan.progress import Progress, quiet
+from recgan.recommenders.base import Recommender
+from recgan.recommenders.registry import create_recommender, recommender_type
+from recgan.recommenders.train import data_for
+
+__all__ = ["HALF_LIVES_DAYS", "UPDATES", "backtest"]
+
+UPDATES = ("retrain", "fold_in")
+HALF_LIVES_DAYS = (2.0, 4.0, 7.0, 14.0, 28.0)
+"""Of recent popularity; the best on the week before the first judged one is taken."""
+_CHOSEN_BY_VALIDATION = {"epochs": "best_epoch", "cold_bias": "cold_bias", "visual_weight": "visual_weight"}
+"""Settings that training chooses by its validation part, and the figure that tells which it chose."""
+
+
+def backtest(
+    bundle: Bundle,
+    models: Sequence[str] = ("vbpr",),
+    *,
+    weeks: int = 4,
+    update: str = "retrain",
+    metric: str = "ndcg@20",
+    positives: SplitSettings | None = None,
+    embed: EmbedSettings | None = None,
+    settings: Mapping[str, Settings] | None = None,
+    seed: int = 0,
+    resamples: int = 2000,
+    device: str = "auto",
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress = quiet,
+) -> BacktestReport:
+    """Judge models on the last weeks of a bundle's log, beside all-time and recent popularity.
+
+    Args:
+        bundle: catalogue and interactions, each with its time.
+        models: names (``vbpr``) and controls (``vbpr:permuted``).
+        weeks: how many are judged.
+        update: ``retrain`` before each week, or ``fold_in``: train before the first, and from then on only bring users
+            up to date from what they took. The baselines are counted anew before each week in any case.
+        metric: by which models are compared, one of `recgan.evaluation.judging.METRICS`.
+        positives: which events count (``negative_events``, ``min_rating``).
+        embed: the encoder and the size that visual models look through.
+        settings: settings by model name; a control takes those of its model.
+        seed: of training and of the bootstrap.
+        resamples: of the bootstrap, over users: one who is judged in several weeks is drawn with all of them.
+        device: where features are computed and visual models are trained.
+        out: folder for the report, the answer and a plot; until it is written, what is done is kept in ``<out>.run``,
+            so that a stopped backtest goes on where it stopped.
+        overwrite: whether ``out`` may exist.
+        progress: told how far it is.
+
+    Raises:
+        SettingsError: an unknown model, metric or way to update; a saved model, which knows what is judged.
+        DataError: interactions without a time, too short a log, or weeks in which nothing can be judged.
+        ArtifactError: ``out`` exists and ``overwrite`` is false.
+        StorageError: it cannot be written (told before the training).
+    """
+    check_metric(metric)
+    if update not in UPDATES:
+        raise SettingsError(f"there is no update '{update}'{nearest_name(update, UPDATES)}; use {', '.join(UPDATES)}")
+    runs = [run for run in contenders(models, settings) if run.name != ALL_TIME]
+    if saved := [run.name for run in runs if run.saved]:
+        raise SettingsError(f"'{saved[0]}' may have seen the weeks that are judged; give the model's name instead")
+    if not runs or ALL_TIME in (settings or {}):
+        raise SettingsError(
+            "popularity is the baseline, with a half-life that it chooses: name other models to compare"
+        )
+    positives = positives or SplitSettings()
+    check_positives(positives)
+    if out is not None:
+        check_place(out, overwrite=overwrite)
+    calendar = last_weeks(bundle, weeks)
+    test = _Backtest(bundle, embed or EmbedSettings(), positives, metric, update, seed, device, progress)
+    with KeptParts(out, test.identity(calendar)) as kept:
+        report = test.run(runs, calendar, settings or {}, resamples, kept)
+        if out is not None:
+            save_backtest(report, out, overwrite=overwrite)
+    return report
+
+
+@dataclass
+class _Backtest:
+    """One backtest: what all its steps share."""
+
+    bundle: Bundle
+    embed: EmbedSettings
+    positives: SplitSettings
+    metric: str
+    update: str
+    seed: int
+    device: str
+    progress: Progress
+    trained: dict[str, Recommender] = field(default_factory=dict)
+    """The models whose users are folded in."""
+
+    def identity(self, calendar: Sequence[Week]) -> dict[str, Any]:
+        """Return what every kept part depends on, as JSON values."""
+        return {
+            "bundle": self.bundle.digest,
+            "positives": self.positives.model_dump(mode="json"),
+            "embed": self.embed.model_dump(),
+            "first": calendar[0].name,
+            "update": self.update,
+            "metric": self.metric,
+            "seed": self.seed,
+        }
+
+    def run(
+        self,
+        runs: Sequence[Contender],
+        calendar: Sequence[Week],
+        given: Mapping[str, Settings],
+        resamples: int,
+        kept: KeptParts,
+    ) -> BacktestReport:
+        """Choose, judge every week, and compare."""
+        first = calendar[0]
+        everyone = [Contender(ALL_TIME, ALL_TIME), Contender(RECENT, ALL_TIME), *runs]
+        chosen = self._choose(everyone, first.before, given, kept)
+        facts, user_ids, judged = [], [], []
+        about: dict[str, dict[str, Any]] = {
+            run.name: {"settings": chosen[run.name].model_dump(mode="json"), "seconds": 0.0} for run in everyone
+        }
+        for number, week in enumerate(calendar):
+            self.progress("judging weeks", number, len(calendar), week.name)
+            parts = week_split(self.bundle, week, self.positives)
+            held_out = self._held_out(parts.split, "test", week)
+            of_week = {}
+            for run in everyone:
+                make = partial(self._judge, run, chosen[run.name], week, first, parts.split, held_out)
+                depends = {"week": week.name, "settings": about[run.name]["settings"]}
+                of_week[run.name], told = Judged.of_part(kept.of(run.name, depends, make))
+                about[run.name]["seconds"] += told["seconds"]
+            judged.append(of_week)
+            user_ids.append(parts.split.user_ids[held_out.users])
+            facts.append(
+                WeekFacts(
+                    first_day=week.name,
+                    last_day=week.last_day,
+                    users=len(held_out.users),
+                    new_users=parts.new_users,
+                    interactions=held_out.positives["all"],
+                    cold_interactions=held_out.positives["cold"],
+                )
+            )
+        self.progress("judging weeks", len(calendar), len(calendar))
+        figures, comparisons = _compared(judged, user_ids, facts, self.metric, resamples, self.seed)
+        return BacktestReport(
+            bundle=self.bundle.name,
+            metric=self.metric,
+            update=self.update,
+            seed=self.seed,
+            weeks=facts,
+            users=len(np.unique(np.concatenate(user_ids))),
+            figures=figures,
+            comparisons=comparisons,
+            about=about,
+        )
+
+    def _choose(
+        self, runs: Sequence[Contender], week: Week, given: Mapping[str, Settings], kept: KeptParts
+    ) -> dict[str, Settings]:
+        """Return each model's settings with what the week before the judged ones chose filled in."""
+        split = week_split(self.bundle, week, self.positives, "validation").split
+        held_out = self._held_out(split, "validation", week)
+        chosen: dict[str, Settings] = {ALL_TIME: PopularitySettings()}
+
+        def score(half_life: float) -> float:
+            model = self._fit(ALL_TIME, PopularitySettings(half_life_days=half_life), split)
+            values = held_out.judge(inner_products(model), lambda done, total: None).per_user[self.metric]["all"]
+            return float(np.nanmean(values))
+
+        chosen[RECENT] = PopularitySettings(half_life_days=max(HALF_LIVES_DAYS, key=score))
+        for run in runs[2:]:
+            settings = run.settings(given) or recommender_type(run.model).settings_type()
+            names = [name for name in _CHOSEN_BY_VALIDATION if name in type(settings).model_fields]
+
+            def make(run: Contender = run, settings: Settings = settings, names: list[str] = names) -> Part:
+                metrics = self._fit(run.model, settings, split).metrics
+                found = {name: metrics.get(_CHOSEN_BY_VALIDATION[name]) for name in names}
+                return {}, {name: value for name, value in found.items() if value is not None}
+
+            if names:
+                depends = {"choosing": week.name, "settings": settings.model_dump(mode="json")}
+                settings = settings.model_copy(update=kept.of(run.name, depends, make)[1])
+            chosen[run.name] = settings
+        return chosen
+
+    def _held_out(self, split: Split, part: str, week: Week) -> HeldOut:
+        if not len(split.test) and not len(split.validation):
+            raise DataError(
+                f"bundle '{self.bundle.path}': in the week from {week.name} no known user took anything new; "
+                "ask for other --weeks"
+            )
+        return HeldOut(split, part, self.bundle.category_index)
+
+    def _fit(self, model: str, settings: Settings, split: Split) -> Recommender:
+        data = data_for(model, self.bundle, split, self.embed, device=self.device, progress=self.progress)
+        fresh = create_recommender(model, settings)
+        return fresh.fit(data, seed=self.seed, device=self.device, progress=self.progress)
+
+    def _judge(
+        self, run: Contender, settings: Settings, week: Week, first: Week, split: Split, held_out: HeldOut
+    ) -> Part:
+        start = time.perf_counter()
+        if self.update == "retrain" or run.name in (ALL_TIME, RECENT):
+            scorer = inner_products(self._fit(run.model, settings, split))
+        else:
+            if run.name not in self.trained:
+                before = week_split(self.bundle, first, self.positives).split
+                self.trained[run.name] = self._fit(run.model, settings, before)
+            scorer = _folding_scorer(self.trained[run.name], split)
+        seconds = time.perf_counter() - start
+        step = f"judging {run.name}, week of {week.name}"
+        judged = held_out.judge(scorer, lambda done, total: self.progress(step, done, total))
+        return judged.as_part({"seconds": round(seconds, 3)})
+
+
+def _folding_scorer(model: Recommender, split: Split) -> Scorer:
+    """Score users by what they have taken by now, with a model trained before: its vector for those who took nothing
+    since, a new one folded in for the others."""
+    known = {user: row for row, user in enumerate(model.user_ids)}
+    order = np.argsort(split.train.users, kind="stable")
+    bounds = np.searchsorted(split.train.users[order], np.arange(split.n_users + 1))
+    item_ids = model.item_ids
+
+    def vector(user: int) -> np.ndarray:
+        taken = np.sort(split.train.items[order[bounds[user] : bounds[user + 1]]])
+        row = known.get(split.user_ids[user])
+        if row is not None and np.array_equal(model.seen[row], taken):
+            return model.user_factors[row]
+        return model.fold_in([str(item) for item in item_ids[taken]]).values
+
+    return lambda users: np.stack([vector(user) for user in users]) @ model.item_factors.T
+
+
+def _compared(
+    judged: Sequence[Mapping[str, Judged]],
+    user_ids: Sequence[np.ndarray],
+    weeks: Sequence[WeekFacts],
+    metric: str,
+    resamples: int,
+    seed: int,
+) -> tuple[dict[str, dict[str, dict[str, Estimate]]], list[Comparison]]:
+    """Return the figures and the comparisons, by week and over all of them."""
+    names = list(judged[0])
+    inverse = np.unique(np.concatenate(user_ids), return_inverse=True)[1]
+    of_weeks = np.split(inverse, np.cumsum([len(ids) for ids in user_ids])[:-1])
+    groups = [(facts.first_day, [number]) for number, facts in enumerate(weeks)]
+    groups.append((ALL_WEEKS, list(range(len(weeks)))))
+    figures: dict[str, dict[str, dict[str, Estimate]]] = {name: {one: {} for one in METRICS} for name in names}
+    comparisons: list[Comparison] = []
+    place = {pair: column for column, pair in enumerate((name, one) for name in names for one in METRICS)}
+    for group, numbers in groups:
+        users = np.concatenate([of_weeks[number] for number in numbers])
+        columns = [
+            np.concatenate([judged[number][name].per_user[one]["all"] for number in numbers]) for name, one in place
+        ]
+        means, values = _clustered(np.stack(columns, axis=1), users, resamples, seed)
+        for (name, one), column in place.items():
+            figures[name][one][group] = Estimate(float(values[column]), *interval(means[:, column]))
+        for name in names[2:]:
+            for other in (RECENT, ALL_TIME):
+                differences = means[:, place[name, metric]] - means[:, place[other, metric]]
+                mean = float(values[place[name, metric]] - values[place[other, metric]])
+                p = paired_p_value(differences)
+                comparisons.append(
+                    Comparison(name, other, metric, group, mean, *interval(differences), p, p_holm=np.nan)
+                )
+    overall = [number for number, one in enumerate(comparisons) if one.group == ALL_WEEKS]
+    for number, adjusted in zip(overall, holm([comparisons[number].p for number in overall])):
+        comparisons[number] = replace(comparisons[number], p_holm=float(adjusted))
+    return figures, comparisons
+
+
+def _clustered(columns: np.ndarray, users: np.ndarray, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return bootstrap means [resamples, M] of columns [n, M] and their means [M], where whole users are drawn, each
+    with all of its rows (``users`` int [n]); rows with a value that is not known are left out."""
+    known = np.isfinite(columns).all(axis=1)
+    columns, users = columns[known], np.unique(users[known], return_inverse=True)[1]
+    sums = np.stack([np.bincount(users, weights=column) for column in columns.T] + [np.bincount(users)], axis=1)
+    means = bootstrap_means(sums, resamples=resamples, seed=seed)
+    return means[:, :-1] / means[:, -1:], columns.mean(axis=0)

@@ -1,0 +1,147 @@
+"""What a backtest found: figures by week and over all weeks, comparisons, and the answer in plain words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from recgan.atomic import atomic_folder
+from recgan.evaluation.plots import Estimate, plot_series
+from recgan.evaluation.ranking_report import Comparison, without_nan
+
+__all__ = ["ALL_TIME", "ALL_WEEKS", "RECENT", "BacktestReport", "WeekFacts", "save_backtest"]
+
+ALL_TIME, RECENT = "popularity", "recent_popularity"
+"""The two baselines that every backtest has."""
+ALL_WEEKS = "all weeks"
+_LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class WeekFacts:
+    """One judged week."""
+
+    first_day: str
+    last_day: str
+    users: int
+    """Judged: they were known before the week and took something new in it."""
+    new_users: int
+    """Not judged: nothing was known of them before the week."""
+    interactions: int
+    """Judged."""
+    cold_interactions: int
+    """Of these, with items that nobody had taken before the week."""
+
+
+@dataclass(frozen=True)
+class BacktestReport:
+    """What `backtest` returns."""
+
+    bundle: str
+    metric: str
+    """By which models are compared."""
+    update: str
+    """How models were kept up to date from week to week."""
+    seed: int
+    weeks: list[WeekFacts]
+    users: int
+    """Different users judged in all weeks."""
+    figures: dict[str, dict[str, dict[str, Estimate]]]
+    """By model, metric and week (its first day, or ``all weeks``): the mean over users, with its 95% interval."""
+    comparisons: list[Comparison]
+    """Each model against both baselines, by week and over all weeks (``group``). Holm's correction is over the latter;
+    for a single week ``p_holm`` is NaN."""
+    about: dict[str, Any]
+    """By model: settings, and seconds of training."""
+
+    @property
+    def answers(self) -> dict[str, str]:
+        """By model, whether it beats recent popularity, in plain words."""
+        return {one.model: self._answer(one) for one in self.comparisons if self._decides(one)}
+
+    @property
+    def beats_recent_popularity(self) -> dict[str, bool | None]:
+        """By model the same in one word: True, False (it is worse), or None where it cannot be told."""
+        return {one.model: _verdict(one) for one in self.comparisons if self._decides(one)}
+
+    def _decides(self, one: Comparison) -> bool:
+        return one.against == RECENT and one.group == ALL_WEEKS
+
+    def _answer(self, one: Comparison) -> str:
+        verdict = _verdict(one)
+        metric = metric_name(self.metric)
+        own, other = (self.figures[name][self.metric][ALL_WEEKS].value for name in (one.model, one.against))
+        said = {
+            True: f"Yes: {one.model} beats recent popularity",
+            False: f"No: {one.model} does worse than recent popularity",
+            None: f"It cannot be told whether {one.model} beats recent popularity",
+        }[verdict]
+        number = f"{len(self.weeks)} weeks" if len(self.weeks) > 1 else "week"
+        sentence = (
+            f"{said} on the last {number} ({self.weeks[0].first_day} to {self.weeks[-1].last_day}, {self.users:,} "
+            f"users): {metric} is {own:.4f} against {other:.4f}, a difference of {one.difference:+.4f} "
+            f"(95% interval {one.low:+.4f} to {one.high:+.4f})"
+        )
+        if verdict is None:
+            inside = one.low <= 0 <= one.high
+            why = "the interval holds 0" if inside else "too little for so many comparisons (Holm's correction)"
+            sentence += f"; {why}: more weeks or users would tell"
+        return sentence + "."
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the whole report as JSON values."""
+        return without_nan(
+            {
+                **{name: getattr(self, name) for name in ("bundle", "metric", "update", "seed", "users", "about")},
+                "answers": self.answers,
+                "beats_recent_popularity": self.beats_recent_popularity,
+                "weeks": [asdict(week) for week in self.weeks],
+                "models": {
+                    model: {
+                        metric: {week: asdict(one) for week, one in by_week.items()} for metric, by_week in by.items()
+                    }
+                    for model, by in self.figures.items()
+                },
+                "comparisons": [asdict(one) for one in self.comparisons],
+            }
+        )
+
+
+def _verdict(one: Comparison) -> bool | None:
+    return one.difference > 0 if one.p_holm <= _LEVEL else None
+
+
+def metric_name(metric: str) -> str:
+    """Return what a metric is called in a text: ``ndcg@20`` is NDCG@20."""
+    name, at, k = metric.partition("@")
+    short = {"hit_rate": "hit rate", "recall": "recall"}
+    return short.get(name, name.upper()) + at + k
+
+
+def save_backtest(report: BacktestReport, folder: str | Path, *, overwrite: bool = False) -> None:
+    """Write ``backtest.json``, ``answer.txt`` and ``backtest.png``, all of them or none.
+
+    Raises:
+        ArtifactError: the folder exists and ``overwrite`` is false.
+        StorageError: it cannot be written.
+    """
+    steps = [week.first_day for week in report.weeks]
+    lines: Mapping[str, list[Estimate]] = {
+        name: [by_metric[report.metric][step] for step in steps] for name, by_metric in report.figures.items()
+    }
+    users = f"{report.users:,} users"
+    with atomic_folder(folder, overwrite=overwrite) as building:
+        text = json.dumps(report.as_json(), indent=2, ensure_ascii=False, allow_nan=False)
+        (building / "backtest.json").write_text(text + "\n", encoding="utf-8")
+        (building / "answer.txt").write_text("\n".join(report.answers.values()) + "\n", encoding="utf-8")
+        plot_series(
+            building / "backtest.png",
+            f"{report.bundle}: the last {len(steps)} weeks, {users}, models updated by: {report.update}",
+            "week (first day)",
+            f"{metric_name(report.metric)} (mean over users, 95% interval)",
+            steps,
+            dict(lines),
+        )

@@ -1,0 +1,94 @@
+"""How models that are to be compared are named: a model, a control of it, or the folder of a saved one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from recgan.config import Settings
+from recgan.errors import SettingsError, nearest_name
+from recgan.recommenders.registry import recommender_names, recommender_type
+from recgan.recommenders.visual import CONTROLS
+
+__all__ = ["Contender", "contenders", "sees_features", "with_controls"]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One model of a comparison."""
+
+    name: str
+    """In the report: ``vbpr``, ``vbpr:permuted``, or the folder as it was given."""
+    model: str
+    """The model's name, or the folder."""
+    control: str | None = None
+    """The features that a control is trained on instead of the real ones."""
+    saved: bool = False
+
+    @property
+    def sees_features(self) -> bool:
+        """Whether training it here needs an encoder's features."""
+        return not self.saved and sees_features(self.model)
+
+    def settings(self, given: Mapping[str, Settings]) -> Settings | None:
+        """Return its settings from those given by name; a control takes those of its model. None: the defaults."""
+        chosen = given.get(self.name) or given.get(self.model)
+        if self.control is None:
+            return chosen
+        return (chosen or recommender_type(self.model).settings_type()).model_copy(update={"features": self.control})
+
+
+def contenders(models: Sequence[str | Path], settings: Mapping[str, Settings] | None = None) -> list[Contender]:
+    """Return the models that names (``vbpr``), controls (``vbpr:permuted``) and folders mean; a folder that is called
+    like a model is written ``./vbpr``.
+
+    Raises:
+        SettingsError: an unknown model or control, none or one twice, or ``settings`` of an unknown model.
+    """
+    found = [_contender(model) for model in models]
+    if len({one.name for one in found}) < len(found) or not found:
+        raise SettingsError("give at least one model, and each once")
+    for name in settings or {}:
+        recommender_type(name.partition(":")[0])
+    return found
+
+
+def with_controls(models: Sequence[str | Path]) -> list[str | Path]:
+    """Return the models, each visual one that is given by name followed by those of its controls not given already."""
+    found: list[str | Path] = []
+    for model in models:
+        found.append(model)
+        if isinstance(model, str) and model in recommender_names() and recommender_type(model).visual:
+            found += [control for kind in _controls(model) if (control := f"{model}:{kind}") not in models]
+    return found
+
+
+def sees_features(name: str) -> bool:
+    """Return whether a model looks at pictures through an encoder, and does not learn to see itself."""
+    kind = recommender_type(name)
+    return kind.visual and not kind.end_to_end
+
+
+def _controls(name: str) -> tuple[str, ...]:
+    """Return the controls of a visual model: one that learns from pixels can only be shown the wrong pictures."""
+    return CONTROLS if sees_features(name) else ("permuted",)
+
+
+def _contender(model: str | Path) -> Contender:
+    text = str(model)
+    name, _, control = text.partition(":")
+    if isinstance(model, str) and name in recommender_names():
+        if not control:
+            return Contender(text, name)
+        if not recommender_type(name).visual:
+            raise SettingsError(f"'{name}' does not look at pictures, so it has no control '{control}'")
+        if control not in (known := _controls(name)):
+            raise SettingsError(
+                f"'{name}' has no control '{control}'{nearest_name(control, known)}; use {', '.join(known)}"
+            )
+        return Contender(text, name, control)
+    if Path(text).exists():
+        return Contender(text, text, saved=True)
+    hint = nearest_name(name, recommender_names()) or f"; the models are: {', '.join(recommender_names())}"
+    raise SettingsError(f"'{text}' is neither a recommender nor the folder of one{hint}")

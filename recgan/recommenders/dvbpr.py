@@ -1,0 +1,186 @@
+"""`dvbpr`: deep visual Bayesian personalised ranking, learned from pixels (Kang et al., ICDM 2017)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from recgan.config import DVBPRSettings
+from recgan.device import resolve_device
+from recgan.encoders import Encoder, load_encoder
+from recgan.encoders.cnn_f import CNNF
+from recgan.errors import DataError, SettingsError
+from recgan.progress import Progress
+from recgan.recommenders.data import TrainingData
+from recgan.recommenders.end_to_end import EndToEndTrainer, see_all
+from recgan.recommenders.fold_in import fold_in_bpr
+from recgan.recommenders.popularity import log_popularity
+from recgan.recommenders.validation import Validation, best_cold_bias
+from recgan.recommenders.visual import VisualRecommender
+from recgan.recommenders.whitening import Whitening
+
+__all__ = ["DVBPR"]
+
+_CNN_F_SIZE = 224
+_NETWORK = "network."
+
+
+class DVBPR(VisualRecommender):
+    """score(u, i) = t_u . Phi(image of i), and with ``item_bias`` + b_i; Phi is learned with the users.
+
+    Phi is the paper's CNN-F from scratch (``backbone="cnn_f"``), or a pretrained encoder that is tuned on, with a
+    linear layer that starts as its whitening. The user's vector is [1, t_u], the item's [b_i, Phi]. Items without a
+    training interaction share one bias, chosen by validation.
+    """
+
+    name = "dvbpr"
+    settings_type = DVBPRSettings
+    settings: DVBPRSettings
+    end_to_end = True
+
+    def _train(self, data: TrainingData, seed: int, device: str, progress: Progress) -> None:
+        s, images = self.settings, data.images
+        if images is None:
+            raise DataError("'dvbpr' needs images: it learns from pixels; give those of the bundle to training_data")
+        if s.features not in ("real", "permuted"):
+            raise SettingsError(f"'dvbpr' looks at pixels: it has no control '{s.features}'; use permuted")
+        if s.features == "permuted":
+            images = images.permuted(np.random.default_rng([seed, 11]))
+        target = resolve_device(device)
+        encoder = _network(s, torch.Generator().manual_seed(seed)).to(target).to(memory_format=torch.channels_last)
+        if s.backbone != "cnn_f":
+            _start_whitened(encoder, see_all(_headless(encoder), images, progress), images.rows >= 0)
+        counts = np.append(data.item_counts, 0)
+        prior = np.zeros(len(counts), np.float32)
+        if s.item_bias:
+            prior = log_popularity(counts, np.append(data.candidates, False))
+        self._cold_bias = float(prior[-1])
+        trainer = EndToEndTrainer(data, images, encoder, prior[:-1], s, seed, target)
+        validation = Validation(data, s.criterion)
+        self.user_factors, self.item_factors, self.metrics = trainer.run(validation, progress)
+        unseen = np.bincount(data.train.users, minlength=data.n_users) == 0
+        self.user_factors[unseen] = self.user_factors[~unseen].mean(axis=0)
+        self._warm = data.item_counts > 0
+        if s.item_bias:
+            found = best_cold_bias(validation, self.user_factors, self.item_factors, ~self._warm, self._cold_bias)
+            if found is not None:
+                self._cold_bias, self.metrics[validation.metric] = found
+        self._keep(encoder.body.cpu())
+        self.item_features = self.item_factors[:, 1:].astype(np.float16)
+        # Phi needs no whitening; a control's pictures are not its items'.
+        self.whitening = _identity(encoder.dim) if s.features == "real" else None
+        self.facts |= {
+            "encoder": f"dvbpr:{s.backbone}",
+            "encoder_digest": self._encoder.digest,
+            "size": images.size,
+            "transform": images.transform,
+            "features": s.features,
+        }
+
+    def _keep(self, body: nn.Module) -> None:
+        """Freeze Phi as the model's encoder."""
+        frame = _network(self.settings, None)
+        self._encoder = Encoder(
+            f"dvbpr:{self.settings.backbone}",
+            body,
+            dim=frame.dim,
+            input_size=frame.input_size,
+            mean=((frame.mean + 1) / 2).flatten().tolist(),
+            std=(frame.std / 2).flatten().tolist(),
+        )
+
+    def load_encoder(self, device: str = "auto") -> Encoder:
+        """Return Phi, which the model holds itself."""
+        return copy.deepcopy(self._encoder).to(resolve_device(device)).to(memory_format=torch.channels_last)
+
+    def factors_from(self, features: torch.Tensor) -> torch.Tensor:
+        """Return [b_cold, Phi] for each row Phi."""
+        return torch.cat([torch.full_like(features[:, :1], self._cold_bias), features], dim=1)
+
+    def _fold_in(self, liked: np.ndarray, disliked: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        warm = np.zeros(len(self.item_factors), dtype=bool)
+        warm[: len(self._warm)] = self._warm
+        return fold_in_bpr(
+            self.item_factors,
+            liked,
+            disliked,
+            np.union1d(seen, np.flatnonzero(~warm)),
+            regularisation=np.append(np.inf, np.full(self._encoder.dim, self.settings.user_regularisation)),
+            start=self.user_factors.mean(axis=0),
+        )
+
+    def factor_parts(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """The bias is popularity, the rest is visual."""
+        factors = self.item_factors[rows].astype(np.float64)
+        first = np.arange(factors.shape[1]) == 0
+        return {"popularity": factors * first, "visual": factors * ~first}
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Return the arrays that the artifact holds."""
+        network = {_NETWORK + key: value.numpy() for key, value in self._encoder.body.state_dict().items()}
+        return {**super().tensors(), **network, "warm": self._warm, "cold_bias": np.array([self._cold_bias])}
+
+    def restore(self, user_ids: np.ndarray, items: pd.DataFrame, tensors: Mapping[str, np.ndarray]) -> None:
+        """Take over what an artifact holds."""
+        body = _network(self.settings, None).body
+        state = {key: torch.from_numpy(tensors[_NETWORK + key]) for key in body.state_dict()}
+        body.load_state_dict(state)
+        self._keep(body)
+        self._cold_bias, self._warm = float(tensors["cold_bias"][0]), tensors["warm"]
+        super().restore(user_ids, items, tensors)
+
+
+def _network(settings: DVBPRSettings, generator: torch.Generator | None) -> Encoder:
+    """Return Phi as it starts: CNN-F with weights drawn from ``generator``, or a pretrained encoder with a head."""
+    if settings.backbone == "cnn_f":
+        size = settings.input_size or _CNN_F_SIZE
+        network = CNNF(settings.dim, size=size, hidden=settings.hidden)
+        if generator is not None:
+            network.initialise(generator)
+        return Encoder("dvbpr:cnn_f", network, dim=settings.dim, input_size=size, mean=(0.5,) * 3, std=(0.5,) * 3)
+    base = load_encoder(settings.backbone, "cpu")
+    return Encoder(
+        f"dvbpr:{settings.backbone}",
+        nn.Sequential(base.body, nn.Linear(base.dim, settings.dim)),
+        dim=settings.dim,
+        input_size=settings.input_size or base.input_size,
+        mean=((base.mean + 1) / 2).flatten().tolist(),
+        std=(base.std / 2).flatten().tolist(),
+    )
+
+
+def _headless(encoder: Encoder) -> Encoder:
+    """Return the pretrained part of an encoder that `_network` made."""
+    assert isinstance(encoder.body, nn.Sequential)
+    body, head = encoder.body
+    assert isinstance(head, nn.Linear)
+    return Encoder(
+        encoder.name,
+        body,
+        dim=head.in_features,
+        input_size=encoder.input_size,
+        mean=((encoder.mean + 1) / 2).flatten().tolist(),
+        std=(encoder.std / 2).flatten().tolist(),
+    ).to(next(encoder.buffers()).device)
+
+
+def _start_whitened(encoder: Encoder, features: np.ndarray, has_image: np.ndarray) -> None:
+    """Set the head to the whitening of the pretrained features, so that training starts where `vbpr` stands."""
+    assert isinstance(encoder.body, nn.Sequential)
+    head = encoder.body[-1]
+    assert isinstance(head, nn.Linear)
+    whitening = Whitening.fit(features, encoder.dim, has_image, power=0.5)
+    with torch.no_grad():
+        head.weight.zero_()
+        head.bias.zero_()
+        head.weight[: whitening.width].copy_(torch.from_numpy(whitening.matrix.T))
+        head.bias[: whitening.width].copy_(torch.from_numpy(-whitening.mean @ whitening.matrix))
+
+
+def _identity(dim: int) -> Whitening:
+    return Whitening(np.zeros(dim, np.float32), np.eye(dim, dtype=np.float32))

@@ -1,0 +1,97 @@
+"""What `bpr_mf`, `vbpr` and `vbpr_ssm` share: biases and latent factors, learned by the one trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+
+from recgan.config import FactorSettings
+from recgan.progress import Progress
+from recgan.recommenders.base import Recommender
+from recgan.recommenders.data import TrainingData
+from recgan.recommenders.fold_in import fold_in_bpr
+from recgan.recommenders.popularity import log_popularity
+from recgan.recommenders.trainer import Learned, Loss, Trainer, VisualPart
+from recgan.recommenders.validation import Validation, best_cold_bias
+
+__all__ = ["FactorModel"]
+
+
+class FactorModel(Recommender):
+    """score(u, i) = b_i + g_u . g_i and, for models that see, more: the user's vector is [1, g_u, …].
+
+    b_i starts at the log of the item's popularity (`log_popularity`) and is regularised towards it. An item without an
+    interaction has no g_i, and one b_i that all such items share, whether it was in the catalogue at training or came
+    later. That constant is chosen by validation (``cold_bias``).
+    """
+
+    settings: FactorSettings
+    loss: ClassVar[Loss] = "bpr"
+
+    def _train(self, data: TrainingData, seed: int, device: str, progress: Progress) -> None:
+        settings = self.settings
+        visual = self._visual_part(data, seed)
+        # One more count of 0, which is no item's: the estimate for items yet to come.
+        counts = np.append(data.item_counts, 0)
+        prior = log_popularity(counts, np.append(data.candidates, False))
+        self._cold_bias = float(prior[-1]) if settings.cold_bias is None else settings.cold_bias
+        prior[counts == 0] = self._cold_bias
+        validation = Validation(data, settings.criterion)
+        trainer = Trainer(
+            self.name, data, prior[:-1], settings, loss=self.loss, visual=visual, seed=seed, device=device
+        )
+        learned, self.metrics = trainer.run(validation, progress)
+        self._take(learned)
+        self.user_factors, self.item_factors = learned.users, learned.items(visual.features if visual else None)
+        unseen = np.bincount(data.train.users, minlength=data.n_users) == 0
+        # Nothing is known of them: the average user.
+        self.user_factors[unseen] = self.user_factors[~unseen].mean(axis=0)
+        self._warm = data.item_counts > 0
+        if settings.cold_bias is None:
+            found = best_cold_bias(validation, self.user_factors, self.item_factors, ~self._warm, self._cold_bias)
+            if found is not None:
+                self._cold_bias, self.metrics[validation.metric] = found
+                self.metrics["cold_bias"] = self._cold_bias
+
+    def _visual_part(self, data: TrainingData, seed: int) -> VisualPart | None:
+        """Return what the trainer sees; None: nothing."""
+        return None
+
+    def _take(self, learned: Learned) -> None:
+        """Keep what scores pictures that are not in the catalogue."""
+
+    def _penalties(self) -> np.ndarray:
+        """Return the L2 of each value of a user's vector, float [D]; infinite for the constant 1."""
+        return np.repeat((np.inf, self.settings.latent_regularisation), (1, self.settings.latent_dim))
+
+    def _fold_in(self, liked: np.ndarray, disliked: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        # As in training, only items that somebody took can stand against what the user took.
+        warm = np.zeros(len(self.item_factors), dtype=bool)
+        warm[: len(self._warm)] = self._warm
+        return fold_in_bpr(
+            self.item_factors,
+            liked,
+            disliked,
+            np.union1d(seen, np.flatnonzero(~warm)),
+            regularisation=self._penalties(),
+            start=self.user_factors.mean(axis=0),
+        )
+
+    def factor_parts(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """The bias is popularity, the rest is latent."""
+        column = np.arange(self.item_factors.shape[1])
+        factors = self.item_factors[rows].astype(np.float64)
+        latent = (column > 0) & (column <= self.settings.latent_dim)
+        return {"popularity": factors * (column == 0), "latent": factors * latent}
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Return the arrays that the artifact holds."""
+        return {**super().tensors(), "warm": self._warm, "cold_bias": np.array([self._cold_bias])}
+
+    def restore(self, user_ids: np.ndarray, items: pd.DataFrame, tensors: Mapping[str, np.ndarray]) -> None:
+        """Take over what an artifact holds."""
+        self._cold_bias, self._warm = float(tensors["cold_bias"][0]), tensors["warm"]
+        super().restore(user_ids, items, tensors)

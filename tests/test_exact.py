@@ -1,0 +1,197 @@
+"""The exact top-k, against a plain sort of float64 scores: any screen, any filter, any number of ties."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recgan.errors import SettingsError
+from recgan.recommenders import exact
+from recgan.recommenders.exact import best_blocks, best_items
+
+SCREENS = ("int8", "float32")
+
+
+def plain(vectors, factors, k, allowed, seen=None):
+    """The answer by its definition: float64 scores rounded to float32, sorted, of equal ones the earlier item first."""
+    rows = np.full((len(vectors), k), -1)
+    for user, vector in enumerate(vectors.astype(np.float64)):
+        scores = np.einsum("d,id->i", vector, factors.astype(np.float64)).astype(np.float32)
+        open_items = allowed.copy()
+        if seen is not None:
+            open_items[seen[user]] = False
+        items = np.flatnonzero(open_items)
+        best = items[np.argsort(-scores[items], kind="stable")][:k]
+        rows[user, : len(best)] = best
+    return rows
+
+
+def found(*arguments, **options):
+    blocks = list(best_blocks(*arguments, **options))
+    starts = np.cumsum([0, *(len(block.rows) for block in blocks)])
+    assert [block.start for block in blocks] == starts[:-1].tolist()
+    return np.concatenate([block.rows for block in blocks]), np.concatenate([block.scores for block in blocks])
+
+
+@pytest.fixture
+def crowd(monkeypatch):
+    """How many users were scored in full because the screen left too much."""
+    counted = []
+    whole = exact._scored_in_full
+
+    def counting(vectors, *rest):
+        counted.append(len(vectors))
+        return whole(vectors, *rest)
+
+    monkeypatch.setattr(exact, "_scored_in_full", counting)
+    return counted
+
+
+def world(kind, users=300, items=5000, dim=24, seed=0):
+    rng = np.random.default_rng(seed)
+    vectors = rng.normal(size=(users, dim)).astype(np.float32)
+    factors = rng.normal(size=(items, dim)).astype(np.float32)
+    if kind == "twins":  # every item is there eight times: ties right at the k-th place
+        factors = factors[rng.integers(0, items // 8, items)]
+    elif kind == "popular":  # a bias that outweighs all the rest, and few items that are far above
+        vectors[:, 0] = 1
+        factors[:, 0] = 30 * rng.pareto(1.5, items)
+        factors[:, 1:] *= 0.1
+    elif kind == "sizes":  # users and items of very different lengths, zeros among them
+        vectors *= np.exp(rng.normal(0, 4, (users, 1))).astype(np.float32)
+        factors *= np.exp(rng.normal(0, 2, (items, 1))).astype(np.float32)
+        vectors[7], factors[11] = 0, 0
+    elif kind == "sorted":  # a catalogue by category: what is good for a user lies side by side
+        factors = factors[np.argsort(factors[:, 0])] + 3 * np.sort(factors[:, :1], axis=0)
+    elif kind == "close":  # hardly distinguishable: scores that float32 sums cannot order
+        factors = (factors[:1] + 1e-6 * factors).astype(np.float32)
+    return vectors, factors
+
+
+class TestExact:
+    @pytest.mark.parametrize("screen", SCREENS)
+    @pytest.mark.parametrize("kind", ["plain", "twins", "popular", "sizes", "sorted", "close"])
+    def test_the_list_is_the_plain_sort_whatever_the_screen(self, kind, screen):
+        vectors, factors = world(kind)
+        rng = np.random.default_rng(1)
+        allowed = rng.random(len(factors)) < 0.9
+        best = plain(vectors, factors, 10, allowed)
+        # Most of what a user would be shown is known to him.
+        seen = [
+            np.unique(np.concatenate([row[rng.random(10) < 0.7], rng.integers(0, len(factors), 20)])) for row in best
+        ]
+        rows, scores = found(vectors, factors, 10, allowed=allowed, seen=seen, screen=screen)
+        np.testing.assert_array_equal(rows, plain(vectors, factors, 10, allowed, seen))
+        exact_scores = np.einsum("ud,ukd->uk", vectors.astype(np.float64), factors[rows].astype(np.float64))
+        np.testing.assert_array_equal(scores, exact_scores.astype(np.float32))
+
+    @settings(max_examples=25, deadline=None)
+    @given(
+        items=st.integers(700, 3000),
+        dim=st.integers(1, 9),
+        k=st.integers(1, 6),
+        share=st.floats(0.3, 1),
+        whole=st.booleans(),
+        seed=st.integers(0, 99),
+    )
+    def test_any_shape(self, items, dim, k, share, whole, seed):
+        rng = np.random.default_rng(seed)
+        vectors, factors = (rng.normal(size=(n, dim)).astype(np.float32) for n in (40, items))
+        if whole:  # small whole numbers: ties everywhere
+            vectors, factors = np.round(vectors), np.round(factors)
+        allowed = rng.random(items) < share
+        seen = [np.flatnonzero(rng.random(items) < rng.choice([0, 0.01, 0.9])) for _ in vectors]
+        expected = plain(vectors, factors, k, allowed, seen)
+        for screen in SCREENS:
+            rows, _ = found(vectors, factors, k, allowed=allowed, seen=seen, screen=screen)
+            np.testing.assert_array_equal(rows, expected)
+
+    @pytest.mark.parametrize("screen", SCREENS)
+    def test_the_screen_bounds_the_scores(self, screen):
+        for kind in ("plain", "popular", "sizes", "close"):
+            vectors, factors = world(kind, users=40)
+            packed = exact._Packed(factors, np.arange(len(factors)), vectors, screen)
+            bounds = packed.screened(packed.balanced(vectors))
+            true = vectors.astype(np.float64) @ factors.astype(np.float64).T
+            largest = true[:, packed.rows].reshape(len(vectors), packed.chunks, -1).max(axis=2).T
+            unit = bounds.unit.numpy().astype(np.float64)
+            lower = bounds.lower[: packed.chunks].numpy() * unit
+            width = 2 * np.repeat(bounds.error.numpy(), exact._TILE_CHUNKS, axis=0)[: packed.chunks] * unit
+            assert (lower <= largest).all()
+            assert (largest <= lower + width).all()
+
+    def test_few_chunks_are_left_to_be_scored(self, monkeypatch):
+        """What makes it fast: the screen turns away nearly everything."""
+        vectors, factors = world("plain", items=40_000)
+        looked = []
+        candidates = exact._candidates
+
+        def counting(packed, users, known, mask, k):
+            looked.append(mask.mean())
+            return candidates(packed, users, known, mask, k)
+
+        monkeypatch.setattr(exact, "_candidates", counting)
+        for screen in SCREENS:
+            list(best_blocks(vectors, factors, 5, allowed=np.ones(40_000, dtype=bool), screen=screen))
+        assert max(looked) < 0.03
+
+    def test_users_whose_items_all_tie_are_scored_in_full(self, crowd):
+        vectors, factors = world("plain", users=64)
+        vectors[:, 0] = 0
+        vectors[5] = 0  # all items are alike to this user
+        rows, _ = found(vectors, factors, 7, allowed=np.ones(5000, dtype=bool))
+        np.testing.assert_array_equal(rows[5], np.arange(7))
+        np.testing.assert_array_equal(rows, plain(vectors, factors, 7, np.ones(5000, dtype=bool)))
+        assert crowd == [1]
+
+    def test_a_user_who_has_seen_nearly_everything_gets_what_is_left(self):
+        vectors, factors = world("plain", users=64)
+        seen = [np.arange(4) for _ in vectors]
+        seen[3] = np.delete(np.arange(5000), [17, 4000])
+        seen[4] = np.arange(5000)
+        rows, scores = found(vectors, factors, 5, allowed=np.ones(5000, dtype=bool), seen=seen)
+        assert sorted(rows[3, :2]) == [17, 4000]
+        assert rows[3, 2:].tolist() == [-1] * 3
+        assert rows[4].tolist() == [-1] * 5
+        assert np.isneginf(scores[4]).all()
+        items = list(best_items(vectors, factors, 5, allowed=np.ones(5000, dtype=bool), seen=seen))
+        assert [len(rows) for rows, _ in items] == [5, 5, 5, 2, 0] + [5] * 59
+
+    def test_one_user_gets_the_list_that_he_gets_among_all(self):
+        vectors, factors = world("close")
+        together, scores = found(vectors, factors, 9, allowed=np.ones(5000, dtype=bool))
+        for user in (0, 123, 299):
+            rows, alone = found(vectors[user : user + 1], factors, 9, allowed=np.ones(5000, dtype=bool))
+            np.testing.assert_array_equal(rows[0], together[user])
+            np.testing.assert_array_equal(alone[0], scores[user])
+
+    def test_pieces_and_threads_change_nothing(self, monkeypatch):
+        vectors, factors = world("popular", users=700)
+        allowed = np.ones(5000, dtype=bool)
+        whole = found(vectors, factors, 10, allowed=allowed, threads=1)
+        for name, value in {"_PIECE": 7, "_SLICE": 50, "_BLOCK_USERS": 90, "_DENSE_VALUES": 10_000}.items():
+            monkeypatch.setattr(exact, name, value)
+        parts = found(vectors, factors, 10, allowed=allowed, threads=3)
+        np.testing.assert_array_equal(parts[0], whole[0])
+        np.testing.assert_array_equal(parts[1], whole[1])
+
+    def test_an_answer_that_is_not_taken_to_its_end_leaves_the_threads_as_they_were(self):
+        vectors, factors = world("plain", users=2000)
+        torch.set_num_threads(2)
+        try:
+            blocks = best_blocks(vectors, factors, 3, allowed=np.ones(5000, dtype=bool))
+            assert next(blocks).start == 0
+            blocks.close()
+            assert torch.get_num_threads() == 2
+        finally:
+            torch.set_num_threads(1)
+
+    def test_nothing_allowed_and_a_senseless_k(self):
+        vectors, factors = world("plain", users=50)
+        rows, _ = found(vectors, factors, 3, allowed=np.zeros(5000, dtype=bool))
+        assert (rows == -1).all()
+        with pytest.raises(SettingsError, match="k=0"):
+            next(best_blocks(vectors, factors, 0, allowed=np.ones(5000, dtype=bool)))
