@@ -18,9 +18,9 @@ from recgan.errors import DataError, SettingsError
 from recgan.progress import Progress
 from recgan.recommenders.data import TrainingData
 from recgan.recommenders.end_to_end import EndToEndTrainer, see_all
-from recgan.recommenders.fold_in import fold_in_bpr
+from recgan.recommenders.factors import BiasedModel
 from recgan.recommenders.popularity import log_popularity
-from recgan.recommenders.validation import Validation, best_cold_bias
+from recgan.recommenders.validation import Validation
 from recgan.recommenders.visual import VisualRecommender
 from recgan.recommenders.whitening import Whitening
 
@@ -30,7 +30,7 @@ _CNN_F_SIZE = 224
 _NETWORK = "network."
 
 
-class DVBPR(VisualRecommender):
+class DVBPR(BiasedModel, VisualRecommender):
     """score(u, i) = t_u . Phi(image of i), and with ``item_bias`` + b_i; Phi is learned with the users.
 
     Phi is the paper's CNN-F from scratch (``backbone="cnn_f"``), or a pretrained encoder that is tuned on, with a
@@ -63,14 +63,8 @@ class DVBPR(VisualRecommender):
         trainer = EndToEndTrainer(data, images, encoder, prior[:-1], s, seed, target)
         validation = Validation(data, s.criterion)
         self.user_factors, self.item_factors, self.metrics = trainer.run(validation, progress)
-        unseen = np.bincount(data.train.users, minlength=data.n_users) == 0
-        self.user_factors[unseen] = self.user_factors[~unseen].mean(axis=0)
-        self._warm = data.item_counts > 0
-        if s.item_bias:
-            found = best_cold_bias(validation, self.user_factors, self.item_factors, ~self._warm, self._cold_bias)
-            if found is not None:
-                self._cold_bias, self.metrics[validation.metric] = found
-        self._keep(encoder.body.cpu())
+        self._complete(data, validation, choose=s.item_bias)
+        self._keep(encoder)
         self.item_features = self.item_factors[:, 1:].astype(np.float16)
         # Phi needs no whitening; a control's pictures are not its items'.
         self.whitening = _identity(encoder.dim) if s.features == "real" else None
@@ -82,17 +76,9 @@ class DVBPR(VisualRecommender):
             "features": s.features,
         }
 
-    def _keep(self, body: nn.Module) -> None:
-        """Freeze Phi as the model's encoder."""
-        frame = _network(self.settings, None)
-        self._encoder = Encoder(
-            f"dvbpr:{self.settings.backbone}",
-            body,
-            dim=frame.dim,
-            input_size=frame.input_size,
-            mean=((frame.mean + 1) / 2).flatten().tolist(),
-            std=(frame.std / 2).flatten().tolist(),
-        )
+    def _keep(self, encoder: Encoder) -> None:
+        """Take Phi, whose weights are now what they will be, as the model's encoder."""
+        self._encoder = _prepared_like(encoder, encoder.body.cpu(), encoder.dim)
 
     def load_encoder(self, device: str = "auto") -> Encoder:
         """Return Phi, which the model holds itself."""
@@ -102,17 +88,8 @@ class DVBPR(VisualRecommender):
         """Return [b_cold, Phi] for each row Phi."""
         return torch.cat([torch.full_like(features[:, :1], self._cold_bias), features], dim=1)
 
-    def _fold_in(self, liked: np.ndarray, disliked: np.ndarray, seen: np.ndarray) -> np.ndarray:
-        warm = np.zeros(len(self.item_factors), dtype=bool)
-        warm[: len(self._warm)] = self._warm
-        return fold_in_bpr(
-            self.item_factors,
-            liked,
-            disliked,
-            np.union1d(seen, np.flatnonzero(~warm)),
-            regularisation=np.append(np.inf, np.full(self._encoder.dim, self.settings.user_regularisation)),
-            start=self.user_factors.mean(axis=0),
-        )
+    def _penalties(self) -> np.ndarray:
+        return np.append(np.inf, np.full(self._encoder.dim, self.settings.user_regularisation))
 
     def factor_parts(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """The bias is popularity, the rest is visual."""
@@ -123,15 +100,15 @@ class DVBPR(VisualRecommender):
     def tensors(self) -> dict[str, np.ndarray]:
         """Return the arrays that the artifact holds."""
         network = {_NETWORK + key: value.numpy() for key, value in self._encoder.body.state_dict().items()}
-        return {**super().tensors(), **network, "warm": self._warm, "cold_bias": np.array([self._cold_bias])}
+        return {**super().tensors(), **network}
 
     def restore(self, user_ids: np.ndarray, items: pd.DataFrame, tensors: Mapping[str, np.ndarray]) -> None:
         """Take over what an artifact holds."""
-        body = _network(self.settings, None).body
-        state = {key: torch.from_numpy(tensors[_NETWORK + key]) for key in body.state_dict()}
-        body.load_state_dict(state)
-        self._keep(body)
-        self._cold_bias, self._warm = float(tensors["cold_bias"][0]), tensors["warm"]
+        encoder = _network(self.settings, None)
+        encoder.body.load_state_dict(
+            {key: torch.from_numpy(tensors[_NETWORK + key]) for key in encoder.body.state_dict()}
+        )
+        self._keep(encoder)
         super().restore(user_ids, items, tensors)
 
 
@@ -144,13 +121,21 @@ def _network(settings: DVBPRSettings, generator: torch.Generator | None) -> Enco
             network.initialise(generator)
         return Encoder("dvbpr:cnn_f", network, dim=settings.dim, input_size=size, mean=(0.5,) * 3, std=(0.5,) * 3)
     base = load_encoder(settings.backbone, "cpu")
+    body = nn.Sequential(base.body, nn.Linear(base.dim, settings.dim))
+    return _prepared_like(base, body, settings.dim, f"dvbpr:{settings.backbone}", settings.input_size)
+
+
+def _prepared_like(
+    frame: Encoder, body: nn.Module, dim: int, name: str | None = None, input_size: int | None = None
+) -> Encoder:
+    """Return ``body`` as an encoder that prepares its pictures as ``frame`` does."""
     return Encoder(
-        f"dvbpr:{settings.backbone}",
-        nn.Sequential(base.body, nn.Linear(base.dim, settings.dim)),
-        dim=settings.dim,
-        input_size=settings.input_size or base.input_size,
-        mean=((base.mean + 1) / 2).flatten().tolist(),
-        std=(base.std / 2).flatten().tolist(),
+        name or frame.name,
+        body,
+        dim=dim,
+        input_size=input_size or frame.input_size,
+        mean=((frame.mean + 1) / 2).flatten().tolist(),
+        std=(frame.std / 2).flatten().tolist(),
     )
 
 
@@ -159,14 +144,7 @@ def _headless(encoder: Encoder) -> Encoder:
     assert isinstance(encoder.body, nn.Sequential)
     body, head = encoder.body
     assert isinstance(head, nn.Linear)
-    return Encoder(
-        encoder.name,
-        body,
-        dim=head.in_features,
-        input_size=encoder.input_size,
-        mean=((encoder.mean + 1) / 2).flatten().tolist(),
-        std=(encoder.std / 2).flatten().tolist(),
-    ).to(next(encoder.buffers()).device)
+    return _prepared_like(encoder, body, head.in_features).to(encoder.mean.device)
 
 
 def _start_whitened(encoder: Encoder, features: np.ndarray, has_image: np.ndarray) -> None:

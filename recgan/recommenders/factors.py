@@ -1,7 +1,8 @@
-"""What `bpr_mf`, `vbpr` and `vbpr_ssm` share: biases and latent factors, learned by the one trainer."""
+"""What models with an item bias share, and what `bpr_mf`, `vbpr` and `vbpr_ssm` do: they have one trainer."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -17,10 +18,55 @@ from recgan.recommenders.popularity import log_popularity
 from recgan.recommenders.trainer import Learned, Loss, Trainer, VisualPart
 from recgan.recommenders.validation import Validation, best_cold_bias
 
-__all__ = ["FactorModel"]
+__all__ = ["BiasedModel", "FactorModel"]
 
 
-class FactorModel(Recommender):
+class BiasedModel(Recommender):
+    """The user's vector is [1, …], the item's [b_i, …]; items without a training interaction share one bias."""
+
+    _warm: np.ndarray
+    """bool: the items that somebody took in training."""
+    _cold_bias: float
+
+    @abstractmethod
+    def _penalties(self) -> np.ndarray:
+        """Return the L2 of each value of a user's vector, float [D]; infinite for the constant 1."""
+
+    def _complete(self, data: TrainingData, validation: Validation, *, choose: bool) -> None:
+        """Give users without training the average vector and, with ``choose``, cold items their bias by validation."""
+        unseen = np.bincount(data.train.users, minlength=data.n_users) == 0
+        self.user_factors[unseen] = self.user_factors[~unseen].mean(axis=0)
+        self._warm = data.item_counts > 0
+        if choose:
+            found = best_cold_bias(validation, self.user_factors, self.item_factors, ~self._warm, self._cold_bias)
+            if found is not None:
+                self._cold_bias, self.metrics[validation.metric] = found
+                self.metrics["cold_bias"] = self._cold_bias
+
+    def _fold_in(self, liked: np.ndarray, disliked: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        # As in training, only items that somebody took can stand against what the user took.
+        warm = np.zeros(len(self.item_factors), dtype=bool)
+        warm[: len(self._warm)] = self._warm
+        return fold_in_bpr(
+            self.item_factors,
+            liked,
+            disliked,
+            np.union1d(seen, np.flatnonzero(~warm)),
+            regularisation=self._penalties(),
+            start=self.user_factors.mean(axis=0),
+        )
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Return the arrays that the artifact holds."""
+        return {**super().tensors(), "warm": self._warm, "cold_bias": np.array([self._cold_bias])}
+
+    def restore(self, user_ids: np.ndarray, items: pd.DataFrame, tensors: Mapping[str, np.ndarray]) -> None:
+        """Take over what an artifact holds."""
+        self._cold_bias, self._warm = float(tensors["cold_bias"][0]), tensors["warm"]
+        super().restore(user_ids, items, tensors)
+
+
+class FactorModel(BiasedModel):
     """score(u, i) = b_i + g_u . g_i and, for models that see, more: the user's vector is [1, g_u, …].
 
     b_i starts at the log of the item's popularity (`log_popularity`) and is regularised towards it. An item without an
@@ -46,15 +92,7 @@ class FactorModel(Recommender):
         learned, self.metrics = trainer.run(validation, progress)
         self._take(learned)
         self.user_factors, self.item_factors = learned.users, learned.items(visual.features if visual else None)
-        unseen = np.bincount(data.train.users, minlength=data.n_users) == 0
-        # Nothing is known of them: the average user.
-        self.user_factors[unseen] = self.user_factors[~unseen].mean(axis=0)
-        self._warm = data.item_counts > 0
-        if settings.cold_bias is None:
-            found = best_cold_bias(validation, self.user_factors, self.item_factors, ~self._warm, self._cold_bias)
-            if found is not None:
-                self._cold_bias, self.metrics[validation.metric] = found
-                self.metrics["cold_bias"] = self._cold_bias
+        self._complete(data, validation, choose=settings.cold_bias is None)
 
     def _visual_part(self, data: TrainingData, seed: int) -> VisualPart | None:
         """Return what the trainer sees; None: nothing."""
@@ -64,21 +102,7 @@ class FactorModel(Recommender):
         """Keep what scores pictures that are not in the catalogue."""
 
     def _penalties(self) -> np.ndarray:
-        """Return the L2 of each value of a user's vector, float [D]; infinite for the constant 1."""
         return np.repeat((np.inf, self.settings.latent_regularisation), (1, self.settings.latent_dim))
-
-    def _fold_in(self, liked: np.ndarray, disliked: np.ndarray, seen: np.ndarray) -> np.ndarray:
-        # As in training, only items that somebody took can stand against what the user took.
-        warm = np.zeros(len(self.item_factors), dtype=bool)
-        warm[: len(self._warm)] = self._warm
-        return fold_in_bpr(
-            self.item_factors,
-            liked,
-            disliked,
-            np.union1d(seen, np.flatnonzero(~warm)),
-            regularisation=self._penalties(),
-            start=self.user_factors.mean(axis=0),
-        )
 
     def factor_parts(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """The bias is popularity, the rest is latent."""
@@ -86,12 +110,3 @@ class FactorModel(Recommender):
         factors = self.item_factors[rows].astype(np.float64)
         latent = (column > 0) & (column <= self.settings.latent_dim)
         return {"popularity": factors * (column == 0), "latent": factors * latent}
-
-    def tensors(self) -> dict[str, np.ndarray]:
-        """Return the arrays that the artifact holds."""
-        return {**super().tensors(), "warm": self._warm, "cold_bias": np.array([self._cold_bias])}
-
-    def restore(self, user_ids: np.ndarray, items: pd.DataFrame, tensors: Mapping[str, np.ndarray]) -> None:
-        """Take over what an artifact holds."""
-        self._cold_bias, self._warm = float(tensors["cold_bias"][0]), tensors["warm"]
-        super().restore(user_ids, items, tensors)
