@@ -1,0 +1,55 @@
+"""The settings of every stage, with their defaults, in one place.
+
+Each class is frozen and refuses unknown names. ``overridden(settings, ["name=value"])`` is what the command line's
+``--set`` does. The GAN's recipes are named instances of `Recipe`, in `recgan.gan.recipes`; the designer's presets are
+named instances of `DesignSettings`, in `recgan.design.presets`.
+"""
+
+from recgan.config.base import Settings, complaint, overridden
+from recgan.config.data import EmbedSettings, ImportOptions, SimulateSettings, SplitSettings
+from recgan.config.demo import DemoSettings
+from recgan.config.design import MAX_DESIGNS, MAX_SEED, DesignSettings
+from recgan.config.gan import Recipe
+from recgan.config.recommenders import (
+    ALSSettings,
+    BPRMFSettings,
+    BPRSettings,
+    CategorySettings,
+    DVBPRSettings,
+    FactorSettings,
+    FeatureKind,
+    IdealPointSettings,
+    IndexSettings,
+    PopularitySettings,
+    VBPRSettings,
+    VBPRSSMSettings,
+    VisualKNNSettings,
+)
+
+__all__ = [
+    "MAX_DESIGNS",
+    "MAX_SEED",
+    "ALSSettings",
+    "BPRMFSettings",
+    "BPRSettings",
+    "CategorySettings",
+    "DVBPRSettings",
+    "DemoSettings",
+    "DesignSettings",
+    "EmbedSettings",
+    "FactorSettings",
+    "FeatureKind",
+    "IdealPointSettings",
+    "ImportOptions",
+    "IndexSettings",
+    "PopularitySettings",
+    "Recipe",
+    "Settings",
+    "SimulateSettings",
+    "SplitSettings",
+    "VBPRSSMSettings",
+    "VBPRSettings",
+    "VisualKNNSettings",
+    "complaint",
+    "overridden",
+]
