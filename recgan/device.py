@@ -49,11 +49,15 @@ def available_cores() -> int:
 
 @contextmanager
 def torch_threads(count: int | None = None) -> Iterator[int]:
-    """Run the block with ``count`` native torch threads (default: the machine's cores), then restore the old number."""
+    """Run the block with ``count`` native torch threads, then restore the old number.
+
+    None: as many as the environment variable OMP_NUM_THREADS says, or else the machine's cores.
+    """
     import torch
 
     before = torch.get_num_threads()
-    wanted = count or available_cores()
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    wanted = count or (int(told) if told.isdecimal() else 0) or available_cores()
     torch.set_num_threads(wanted)
     try:
         yield wanted
