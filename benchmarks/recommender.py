@@ -7,12 +7,20 @@
     blocked ``torch.topk``. The rivals are timed on a share of the users, in turn with ours, so that a load on the
     machine hits all alike.
 ``bpr_vs_implicit``
-    Image-free BPR (``bpr_mf``) against implicit's, on interactions drawn here: exact AUC and seconds.
+    Image-free BPR (``bpr_mf``) against implicit's. Triples a second at the shape of ``topk_vs_implicit`` and equal
+    factors, with one thread each and with all, by turns; and the exact test AUC of each one's best of six choices of
+    learning rate and regularisation, chosen by validation.
 ``vbpr_vs_cornac``
-    VBPR, 32 + 32 factors, features of 512, against cornac's: the exact test AUC of cornac's best epoch, and after how
-    many seconds of training each reaches it. cornac is only needed here: ``pip install 'recgan[bench]'``.
+    VBPR, 32 + 32 factors, features of 512, against cornac's, one thread each: the exact test AUC of cornac's best
+    epoch, with the batch size and the learning rate of nine choices that validation prefers; and after how many seconds
+    ours, as it is, whitening and validation included, first has at least cornac's AUC on both parts. cornac is only
+    needed here: ``pip install 'recgan[bench]'``.
+``shop_scale``
+    Two epochs of ``vbpr`` on drawn interactions of a large shop, its features a half-precision memory map: seconds an
+    epoch and the peak memory of the process, and the same for a tenth of it.
 
-Timings mean something on a machine that does nothing else; the load average is in the result.
+Timings mean something on a machine that does nothing else; the load average is in the result. Seconds of the processor
+(``cpu_…``) suffer less from other work on the machine than those of the wall.
 """
 
 from __future__ import annotations
@@ -25,6 +33,7 @@ import os
 import resource
 import statistics
 import sys
+import tempfile
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -32,6 +41,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -45,8 +55,12 @@ from recgan.device import available_cores, torch_threads
 from recgan.encoders import Features
 from recgan.metrics.ranking import auc, rank_counts
 from recgan.recommenders import TrainingData, create_recommender
+from recgan.recommenders import factors as factor_models
 from recgan.recommenders.data import UserRows, concatenated
-from recgan.recommenders.exact import Screen, best_blocks, fastest_screen
+from recgan.recommenders.exact import best_blocks
+from recgan.recommenders.screen import Screen, fastest_screen
+from recgan.recommenders.trainer import Trainer
+from recgan.recommenders.validation import Validation
 
 K = 20
 FACTORS = 64
@@ -55,12 +69,25 @@ SIZES = {"tiny": (600, 6_000, 300), "small": (8_192, 60_000, 1_024), "full": (64
 ROUNDS = 3
 WORLDS = {"tiny": (150, 200, 12, 32), "small": (1_000, 1_500, 17, 512), "full": (10_000, 8_000, 32, 512)}
 """Users, items, interactions of each user, width of the features."""
-EPOCHS = {"tiny": 3, "small": 15, "full": 60}
+EPOCHS = {"tiny": 3, "small": 60, "full": 60}
 """At most, of each side."""
-PATIENCE = 3
+PATIENCE = 5
 HIDDEN = 8
-CORNAC = {"batch_size": 4096, "learning_rate": 0.01, "lambda_w": 0.01}
-"""The batch size at which cornac makes the most triples a second."""
+CORNAC = [(batch, rate) for batch in (256, 1024, 4096) for rate in (0.001, 0.003, 0.01)]
+"""Batch sizes and learning rates tried for cornac. Its loss (3.0.1) adds a column [B, 1] to a row [B], so that it costs
+B^2: larger batches are no faster."""
+OURS_BPR = [(rate, pull) for rate in (0.05, 0.2) for pull in (0.03, 0.3, 3.0)]
+IMPLICIT_BPR = [(rate, pull) for rate in (0.02, 0.05, 0.1) for pull in (0.01, 0.1)]
+"""Learning rates and regularisations tried, as many for each side."""
+IMPLICIT_JUDGED_EVERY = 5
+"""An epoch of implicit's learns less than one of ours: it has so many for each of ours."""
+SHOPS = {
+    "tiny": (2_000, 500, 40_000, 64),
+    "small": (100_000, 25_000, 2_500_000, 512),
+    "full": (2_000_000, 500_000, 50_000_000, 512),
+}
+"""Users, items, events, width of the features."""
+SHOP_EPOCHS = 2
 
 
 def topk_vs_implicit(scale: str) -> dict[str, Any]:
@@ -226,90 +253,220 @@ def world(scale: str) -> World:
     return World(data, test, features)
 
 
-class _Chooser:
-    """Stops a rival as ours stops: after some epochs without a better validation AUC; the best epoch is kept.
+class _Clock:
+    """Seconds that count, by the wall and of this process's processor; it can stand still."""
 
-    The clock stands still while it judges.
+    def __init__(self) -> None:
+        self._spent = np.zeros(2)
+        self.start()
+
+    def start(self) -> None:
+        self._since = np.array([time.perf_counter(), time.process_time()])
+
+    def stop(self) -> np.ndarray:
+        self._spent += np.array([time.perf_counter(), time.process_time()]) - self._since
+        return self._spent.copy()
+
+
+class _Chooser:
+    """Stops a rival as ours stops: after some judgements without a better validation AUC; the best one is kept.
+
+    It judges by the same users and pairs, while the clock stands still.
     """
 
-    def __init__(self, drawn: World, epochs: int) -> None:
-        self.drawn, self.left = drawn, epochs
-        self.best, self.epoch, self.best_epoch, self.seconds, self.best_seconds = -np.inf, 0, 0, 0.0, 0.0
+    def __init__(self, drawn: World, most: int) -> None:
+        self.drawn, self.left, self.validation = drawn, most, Validation(drawn.data)
+        self.best, self.epoch, self.best_epoch = -np.inf, 0, 0
+        self.seconds = self.best_seconds = np.zeros(2)
         self.factors: tuple[np.ndarray, np.ndarray] | None = None
-        self.started = time.perf_counter()
+        self.clock = _Clock()
 
     def judge(self, user_factors: np.ndarray, item_factors: np.ndarray) -> None:
         """Take note of one more epoch's factors; raises StopIteration when it is time to stop."""
-        self.seconds += time.perf_counter() - self.started
+        self.seconds = self.clock.stop()
         self.epoch += 1
-        value = self.drawn.auc(user_factors, item_factors, self.drawn.data.validation)
+        value = self.validation(user_factors, item_factors)
         if value > self.best:
             self.best, self.best_epoch, self.best_seconds = value, self.epoch, self.seconds
             self.factors = (user_factors.copy(), item_factors.copy())
         if self.epoch == self.left or self.epoch - self.best_epoch >= PATIENCE:
             raise StopIteration
-        self.started = time.perf_counter()
+        self.clock.start()
 
     def result(self, name: str) -> dict[str, Any]:
-        """Return the best epoch's test AUC and the seconds of training up to it."""
+        """Return the best epoch's AUC and the seconds of training up to it."""
         assert self.factors is not None
         return {
             f"auc_{name}": self.drawn.auc(*self.factors, self.drawn.test),
-            f"seconds_{name}": self.best_seconds,
+            f"validation_auc_{name}": self.best,
+            f"seconds_{name}": float(self.best_seconds[0]),
+            f"cpu_seconds_{name}": float(self.best_seconds[1]),
             f"best_epoch_{name}": self.best_epoch,
-            f"triples_per_second_{name}": len(self.drawn.data.train) * self.epoch / self.seconds,
         }
 
 
-def _trained(drawn: World, name: str, settings: Settings) -> dict[str, Any]:
-    """Train ours: the seconds are those of the whole call, whitening and validation included."""
-    create_recommender(name, settings).fit(world("tiny").data, seed=0, device="cpu")  # loads what is loaded once
-    start = time.perf_counter()
-    model = create_recommender(name, settings).fit(drawn.data, seed=0, device="cpu")
-    seconds = time.perf_counter() - start
-    return {
+@dataclass(frozen=True)
+class _Epoch:
+    """What is known of an epoch of ours."""
+
+    seconds: np.ndarray
+    """By the wall and of the processor, whitening and validations included."""
+    validation: float
+    factors: tuple[np.ndarray, np.ndarray]
+
+
+def _trained(drawn: World, name: str, settings: Settings, seed: int = 0) -> tuple[dict[str, Any], list[_Epoch]]:
+    """Train ours on one thread: the seconds are those of the whole call. Return its figures, and its epochs."""
+    epochs: list[_Epoch] = []
+
+    class Watched(Validation):
+        def __call__(self, user_factors: np.ndarray, item_factors: np.ndarray) -> float:
+            value = super().__call__(user_factors, item_factors)
+            seconds = clock.stop()
+            epochs.append(_Epoch(seconds, value, (user_factors.copy(), item_factors.copy())))
+            clock.start()
+            return value
+
+    with threadpool_limits(1), torch_threads(1):
+        create_recommender(name, settings).fit(world("tiny").data, seed=0, device="cpu")  # loads what is loaded once
+        with mock.patch.object(factor_models, "Validation", Watched):
+            clock = _Clock()
+            model = create_recommender(name, settings).fit(drawn.data, seed=seed, device="cpu")
+            seconds = clock.stop()
+    figures = {
         "auc_ours": drawn.auc(model.user_factors, model.item_factors, drawn.test),
-        "seconds_ours": seconds,
+        "validation_auc_ours": model.metrics["validation_auc"],
+        "seconds_ours": float(seconds[0]),
+        "cpu_seconds_ours": float(seconds[1]),
         "best_epoch_ours": model.metrics["best_epoch"],
-        "triples_per_second_ours": model.metrics["triples_per_second"],
     }
+    return figures, epochs
 
 
 def bpr_vs_implicit(scale: str) -> dict[str, Any]:
-    """Train image-free BPR, 64 factors, by implicit (all cores) and by ours."""
-    from implicit.cpu.bpr import BayesianPersonalizedRanking
+    """Compare image-free BPR, 64 factors, with implicit's: triples a second, and the AUC of the best of six choices."""
+    drawn = world(scale)
+    ours = []
+    for rate, pull in OURS_BPR if scale != "tiny" else OURS_BPR[:1]:
+        settings = BPRMFSettings(
+            latent_dim=FACTORS,
+            learning_rate=rate,
+            latent_regularisation=pull,
+            epochs=EPOCHS[scale],
+            patience=PATIENCE,
+        )
+        ours.append(_trained(drawn, "bpr_mf", settings)[0] | {"choice_ours": [rate, pull]})
+    theirs = [
+        _implicit_bpr(drawn, scale, *choice) for choice in (IMPLICIT_BPR if scale != "tiny" else IMPLICIT_BPR[:1])
+    ]
+    best = max(ours, key=lambda one: one["validation_auc_ours"])
+    rival = max(theirs, key=lambda one: one["validation_auc_implicit"])
+    rates: dict[str, Any] = {}
+    for threads in sorted({1, available_cores()}):
+        rates |= _triples_per_second(scale, threads)
+    return best | rival | rates
+
+
+def _matrix(users: np.ndarray, items: np.ndarray, n_users: int, n_items: int) -> Any:
     from scipy.sparse import csr_matrix
 
-    drawn = world(scale)
+    return csr_matrix((np.ones(len(users), np.float32), (users, items)), (n_users, n_items))
+
+
+def _implicit_bpr(drawn: World, scale: str, rate: float, pull: float) -> dict[str, Any]:
+    from implicit.cpu.bpr import BayesianPersonalizedRanking
+
     train = drawn.data.train
-    matrix = csr_matrix(
-        (np.ones(len(train), np.float32), (train.users, train.items)), (drawn.data.n_users, drawn.data.n_items)
-    )
+    matrix = _matrix(train.users, train.items, drawn.data.n_users, drawn.data.n_items)
     model = BayesianPersonalizedRanking(
-        factors=FACTORS, learning_rate=0.05, regularization=0.02, iterations=EPOCHS[scale], random_state=0
+        factors=FACTORS,
+        learning_rate=rate,
+        regularization=pull,
+        iterations=EPOCHS[scale] * IMPLICIT_JUDGED_EVERY,
+        num_threads=1,
+        random_state=0,
     )
     chooser = _Chooser(drawn, EPOCHS[scale])
+
+    def judge(epoch: int, *_: Any) -> None:
+        if epoch % IMPLICIT_JUDGED_EVERY == IMPLICIT_JUDGED_EVERY - 1:
+            chooser.judge(model.user_factors, model.item_factors)
+
     with contextlib.suppress(StopIteration), threadpool_limits(1, "blas"):
-        model.fit(
-            matrix, show_progress=False, callback=lambda *_: chooser.judge(model.user_factors, model.item_factors)
-        )
-    settings = BPRMFSettings(latent_dim=FACTORS, epochs=EPOCHS[scale], patience=PATIENCE)
-    return _trained(drawn, "bpr_mf", settings) | chooser.result("implicit")
+        model.fit(matrix, show_progress=False, callback=judge)
+    return chooser.result("implicit") | {"choice_implicit": [rate, pull]}
+
+
+def _triples_per_second(scale: str, threads: int) -> dict[str, float]:
+    """Time epochs of both by turns: triples a second by the wall and a second of the processor, the medians."""
+    from implicit.cpu.bpr import BayesianPersonalizedRanking
+
+    data = _shop(*SIZES[scale][:2], 8 * SIZES[scale][0], np.zeros((0, 0)))
+    users, items = data.train.users, data.train.items
+    settings, prior = BPRMFSettings(latent_dim=FACTORS), np.zeros(data.n_items, np.float32)
+    trainer = Trainer("bpr_mf", data, prior, settings, loss="bpr", visual=None, seed=0, device="cpu")
+    model = BayesianPersonalizedRanking(factors=FACTORS, iterations=1, num_threads=threads, random_state=0)
+    matrix = _matrix(users, items, data.n_users, data.n_items)
+
+    def ours() -> np.ndarray:
+        clock = _Clock()
+        with torch_threads(threads):
+            trainer._epoch()
+        return clock.stop()
+
+    def theirs(epochs: int = 3) -> np.ndarray:
+        marks: list[np.ndarray] = []
+        clock, model.iterations = _Clock(), epochs + 1
+
+        def mark(*_: Any) -> None:  # after each epoch: what comes before the first is not counted
+            marks.append(clock.stop())
+            clock.start()
+
+        model.fit(matrix, show_progress=False, callback=mark)
+        return (marks[-1] - marks[0]) / epochs
+
+    found: dict[str, list[np.ndarray]] = {"ours": [], "implicit": []}
+    for turn in range(ROUNDS + 1):  # the first warms up
+        for name, run in (("ours", ours), ("implicit", theirs)):
+            seconds = run()
+            if turn:
+                found[name].append(len(users) / seconds)
+    medians = {name: np.median(values, axis=0) for name, values in found.items()}
+    ratio = medians["implicit"] / medians["ours"]
+    where = f"{threads}_thread{'s' * (threads > 1)}"
+    rates = {f"triples_per_second_{name}_{where}": float(value[0]) for name, value in medians.items()}
+    rates |= {f"triples_per_cpu_second_{name}_{where}": float(value[1]) for name, value in medians.items()}
+    return rates | {f"implicit_over_ours_{where}": float(ratio[0]), f"implicit_over_ours_cpu_{where}": float(ratio[1])}
 
 
 def vbpr_vs_cornac(scale: str) -> dict[str, Any]:
-    """Train VBPR, 32 latent and 32 visual factors, by cornac at its best batch size and by ours."""
+    """Train VBPR, 32 latent and 32 visual factors, by cornac and by ours."""
     drawn = world(scale)
     settings = VBPRSettings(latent_dim=32, visual_dim=32, epochs=EPOCHS[scale], patience=PATIENCE)
-    ours = _trained(drawn, "vbpr", settings)
+    ours, epochs = _trained(drawn, "vbpr", settings)
     try:
-        theirs = _cornac(drawn, EPOCHS[scale])
+        tried = [_cornac(drawn, EPOCHS[scale], *choice) for choice in (CORNAC if scale != "tiny" else CORNAC[:1])]
     except ModuleNotFoundError as error:
         return ours | {"skipped": f"cornac is not installed ({error}); pip install 'recgan[bench]'"}
-    return ours | theirs | {"cornac_over_ours_seconds": theirs["seconds_cornac"] / ours["seconds_ours"]}
+    theirs = max(tried, key=lambda one: one["validation_auc_cornac"])
+    result = ours | theirs | {"tried_cornac": tried}
+    for number, epoch in enumerate(epochs, start=1):
+        if epoch.validation >= theirs["validation_auc_cornac"]:
+            reached = drawn.auc(*epoch.factors, drawn.test)
+            if reached >= theirs["auc_cornac"]:
+                wall, cpu = epoch.seconds.tolist()
+                return result | {
+                    "reached_in_epoch": number,
+                    "reached_auc": reached,
+                    "reached_seconds": wall,
+                    "reached_cpu_seconds": cpu,
+                    "cornac_over_ours_seconds": theirs["seconds_cornac"] / wall,
+                    "cornac_over_ours_cpu_seconds": theirs["cpu_seconds_cornac"] / cpu,
+                }
+    return result | {"reached_in_epoch": None}
 
 
-def _cornac(drawn: World, epochs: int) -> dict[str, Any]:
+def _cornac(drawn: World, epochs: int, batch_size: int, learning_rate: float) -> dict[str, Any]:
     from cornac.data import Dataset, ImageModality
     from cornac.models import VBPR
 
@@ -337,19 +494,103 @@ def _cornac(drawn: World, epochs: int) -> dict[str, Any]:
     train_set.uij_iter = judged
     hook = register_optimizer_step_post_hook(stepped)
     try:
-        model = VBPR(k=32, k2=32, n_epochs=epochs + 1, verbose=False, seed=0, **CORNAC)
-        chooser.started = time.perf_counter()
-        with contextlib.suppress(StopIteration), torch_threads():
+        model = VBPR(
+            k=32,
+            k2=32,
+            n_epochs=epochs + 1,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            verbose=False,
+            seed=0,
+        )
+        chooser.clock = _Clock()
+        with contextlib.suppress(StopIteration), torch_threads(1), threadpool_limits(1):
             model.fit(train_set)
     finally:
         hook.remove()
-    return chooser.result("cornac")
+    rate = len(data.train) * chooser.epoch / chooser.seconds[1]
+    found = {"batch_size_cornac": batch_size, "learning_rate_cornac": learning_rate}
+    return found | chooser.result("cornac") | {"triples_per_cpu_second_cornac": float(rate)}
+
+
+# ---- a shop's size
+
+
+def _shop(n_users: int, n_items: int, events: int, features: np.ndarray, validation: int = 0) -> TrainingData:
+    """Draw interactions, a few items taking most of them."""
+    rng = np.random.default_rng(0)
+    keys = rng.integers(0, n_users, events)
+    keys *= n_items
+    keys += (n_items * rng.random(events, dtype=np.float32) ** 3).astype(np.int64).clip(max=n_items - 1)
+    keys.sort()
+    keys = keys[np.append(True, keys[1:] != keys[:-1])]
+    held_out = np.zeros(len(keys), dtype=bool)
+    held_out[rng.choice(len(keys), validation, replace=False)] = True
+    train, judged = (Pairs(*np.divmod(keys[mask], n_items)) for mask in (~held_out, held_out))
+    return TrainingData(
+        user_ids=np.arange(n_users).astype(str).astype(object),
+        items=pd.DataFrame({"item_id": np.arange(n_items).astype(str), "category": "all", "available": True}),
+        category_names=("all",),
+        category_index=np.zeros(n_items, dtype=np.int64),
+        candidates=np.ones(n_items, dtype=bool),
+        train=train,
+        validation=judged,
+        withheld=Pairs(train.users[:0], train.items[:0]),
+        features=Features(features, np.ones(n_items, dtype=bool), "drawn", "", 0, "", ""),
+        images=None,
+        catalogue_digest="",
+        split_digest="",
+        split_settings={},
+    )
+
+
+def shop_scale(scale: str) -> dict[str, Any]:
+    """Train on a shop and on a tenth of it, each in a process of its own."""
+    *shape, width = SHOPS[scale]
+    result = {}
+    for name, part in (("tenth_", 10), ("", 1)):
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            result |= {
+                f"{name}{k}": v for k, v in pool.apply(_train_shop, (*(n // part for n in shape), width)).items()
+            }
+    return result | {"cpu_seconds_over_tenth": result["fit_cpu_seconds"] / result["tenth_fit_cpu_seconds"]}
+
+
+def _train_shop(n_users: int, n_items: int, events: int, width: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        rng = np.random.default_rng(1)
+        features = np.memmap(Path(folder) / "features", dtype=np.float16, mode="w+", shape=(n_items, width))
+        looks = rng.standard_normal((HIDDEN, width), dtype=np.float32)
+        for start in range(0, n_items, 8192):
+            count = min(8192, n_items - start)
+            drawn = rng.standard_normal((count, HIDDEN), dtype=np.float32) @ looks
+            features[start : start + count] = drawn + rng.standard_normal((count, width), dtype=np.float32)
+        clock = _Clock()
+        data = _shop(n_users, n_items, events, features, validation=min(20_000, events // 10))
+        drawn_in, clock = clock.stop(), _Clock()
+        settings = VBPRSettings(latent_dim=32, visual_dim=32, epochs=SHOP_EPOCHS)
+        model = create_recommender("vbpr", settings).fit(data, seed=0, device="cpu")
+        trained_in = clock.stop()
+    return {
+        "users": n_users,
+        "items": n_items,
+        "events": len(data.train),
+        "drawing_seconds": drawn_in[0],
+        "fit_seconds": trained_in[0],
+        "fit_cpu_seconds": trained_in[1],
+        "epochs": SHOP_EPOCHS,
+        "epoch_seconds": len(data.train) / model.metrics["triples_per_second"],
+        "triples_per_second": model.metrics["triples_per_second"],
+        "validation_auc": model.metrics["validation_auc"],
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
 
 
 BENCHMARKS: dict[str, Callable[[str], dict[str, Any]]] = {
     "vbpr_vs_cornac": vbpr_vs_cornac,
     "bpr_vs_implicit": bpr_vs_implicit,
     "topk_vs_implicit": topk_vs_implicit,
+    "shop_scale": shop_scale,
 }
 
 

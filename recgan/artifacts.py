@@ -1,9 +1,10 @@
 """Artifacts: versioned, checksummed folders that are either whole or not there.
 
 An artifact is a folder with ``manifest.json`` (kind, format version, configuration, metrics, parents' digests,
-library versions, the sha256 of each file) beside ``*.safetensors``, ``*.parquet`` and ``*.json`` parts. There is no
-pickle anywhere. Locally it is written to a temporary sibling, fsynced and renamed (`recgan.atomic`); on an object store
-(any fsspec URL) the parts go first and the manifest last, so that a reader never sees half of one.
+library versions, the sha256 of each file and of all this) beside ``*.safetensors``, ``*.parquet`` and ``*.json``
+parts. There is no pickle anywhere. Locally it is written to a temporary sibling, fsynced and renamed
+(`recgan.atomic`); on an object store (any fsspec URL) the parts go first and the manifest last, so that a reader never
+sees half of one.
 """
 
 from __future__ import annotations
@@ -58,6 +59,13 @@ class Manifest(BaseModel):
     facts: dict[str, Any]
     libraries: dict[str, str]
     files: dict[str, str]
+    digest: str = ""
+    """Of all the rest (`contents_digest`); empty in a manifest written before there was one."""
+
+    def contents_digest(self) -> str:
+        """Return the sha256 of what the manifest says, which covers every file of the artifact."""
+        # As it will be read: what JSON does not tell apart counts alike.
+        return json_digest(json.loads(self.model_dump_json(exclude={"digest"})))
 
     @field_validator("files")
     @classmethod
@@ -152,6 +160,7 @@ def write_artifact(
             libraries=_library_versions(),
             files=files,
         )
+        manifest.digest = manifest.contents_digest()
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
         if remote:
             upload(folder, url, list(files), MANIFEST)
@@ -191,8 +200,8 @@ class Artifact:
 
     @property
     def digest(self) -> str:
-        """The artifact's identity: the sha256 of its manifest's contents, which cover every file."""
-        return json_digest(self.manifest.model_dump(mode="json"))
+        """The artifact's identity: `Manifest.contents_digest`."""
+        return self.manifest.contents_digest()
 
     def tensors(self, part: str) -> dict[str, np.ndarray]:
         """Return the arrays of ``<part>.safetensors``."""
@@ -266,10 +275,14 @@ def open_artifact(source: str | Path, kind: str, *, format_version: int, verify:
 
 
 def _read_manifest(folder: Path, source: str) -> Manifest:
+    damaged = f"'{source}': {MANIFEST} is damaged; copy the artifact again or make it anew"
     try:
-        return Manifest.model_validate_json((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = Manifest.model_validate_json((folder / MANIFEST).read_text(encoding="utf-8"))
     except (ValidationError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"'{source}': {MANIFEST} is damaged; copy the artifact again or make it anew") from error
+        raise ArtifactError(damaged) from error
+    if manifest.digest and manifest.digest != manifest.contents_digest():
+        raise ArtifactError(damaged)
+    return manifest
 
 
 def _fetch(url: str) -> Path:

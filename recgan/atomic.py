@@ -24,14 +24,21 @@ _UMASK = os.umask(0o022)  # it can only be read by setting it
 os.umask(_UMASK)
 
 
-def check_place(target: str | Path, *, overwrite: bool = False) -> None:
+def check_place(target: str | Path, *, overwrite: bool = False, file: bool = False) -> None:
     """Refuse, before the work, a local place that cannot be written after it; its parent folder is made.
 
+    Args:
+        target: the place.
+        overwrite: whether it may exist.
+        file: whether it will be a file, which replaces no folder.
+
     Raises:
-        ArtifactError: ``target`` exists already and ``overwrite`` is false.
+        ArtifactError: ``target`` exists already and ``overwrite`` is false, or is a folder where a file is to be.
         StorageError: the place cannot be written.
     """
     target = Path(target)
+    if file and target.is_dir():
+        raise ArtifactError(f"'{target}' is a folder; give the name of a file with --out")
     with _writing(target), _beside(target, os.mkdir, overwrite=overwrite):
         pass
 

@@ -196,7 +196,16 @@ def _recommender(place: Path, bundle: Bundle, embed: EmbedSettings, seed: int, d
             raise _refuse(place, "other data or settings")
         stages.reuse("recommender", place)
         return
-    train_recommender(bundle, _MODEL, out=place, embed=embed, seed=seed, device=device, progress=stages.progress)
+    train_recommender(
+        bundle,
+        _MODEL,
+        out=place,
+        embed=embed,
+        resume=run_folder(place).is_dir(),
+        seed=seed,
+        device=device,
+        progress=stages.progress,
+    )
     stages.done("recommender")
 
 

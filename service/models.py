@@ -74,9 +74,11 @@ def load_models(settings: ServiceSettings, progress: Progress = quiet) -> Models
         MismatchError: they are not of one catalogue, categories and pixels.
         SettingsError: there is a GAN, and the recommender sees no pictures, so it cannot lead a design.
     """
+    from recgan.config import index_settings
     from recgan.dataset.bundle import Bundle
     from recgan.design import load_designer
     from recgan.recommenders import load_recommender
+    from recgan.recommenders.ann import ApproximateIndex
 
     progress("loading the catalogue", 0, 3)
     bundle = Bundle.open(settings.data, verify=True)
@@ -95,6 +97,12 @@ def load_models(settings: ServiceSettings, progress: Progress = quiet) -> Models
     if recommender.similarity_space != "none":
         progress("building the index", 2, 3)
         recommender.similar(catalogue.item_id(0), 1)
+    index = index_settings(settings.index)
+    if index.kind != "flat":
+        progress("building the index", 2, 3)
+        approximate = ApproximateIndex.build(recommender.item_factors, recommender.user_factors, index)
+        recommender.use_index(approximate)
+        logger.info("recommendations are searched by %s", approximate)
     return Models(
         catalogue=catalogue,
         recommender=recommender,

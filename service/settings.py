@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from recgan.config import index_settings
 from recgan.errors import SettingsError, nearest_name
 
 __all__ = ["ServiceSettings", "service_settings"]
@@ -27,6 +28,8 @@ class ServiceSettings(BaseSettings):
     """Folder of the trained recommender."""
     gan: Path | None = None
     """Folder of the trained GAN; without one the service recommends but takes no design requests."""
+    index: str = "flat"
+    """How items are searched: ``flat`` exactly; ``ivf`` or ``hnsw`` approximately, as in ``hnsw,search_width=256``."""
     device: str = "auto"
     """Where torch computes: ``auto``, ``cpu``, ``cuda``, ``mps``."""
     host: str = "127.0.0.1"
@@ -50,6 +53,15 @@ class ServiceSettings(BaseSettings):
     shutdown_seconds: float = Field(10, gt=0)
     """How long open requests and the running design may take to end when the service stops."""
 
+    @field_validator("index")
+    @classmethod
+    def _index_is_one(cls, index: str) -> str:
+        try:
+            index_settings(index)
+        except SettingsError as error:
+            raise ValueError(str(error)) from error
+        return index
+
 
 def service_settings(**given: Any) -> ServiceSettings:
     """Return the settings from ``given`` values, then the environment, then the defaults; None counts as not given.
@@ -71,4 +83,5 @@ def service_settings(**given: Any) -> ServiceSettings:
             raise SettingsError(f"{name} is not given; pass --{name} or set {PREFIX}{name.upper()}") from error
         if first["type"] == "extra_forbidden":
             raise SettingsError(f"there is no service setting '{name}'{nearest_name(name, known)}") from error
-        raise SettingsError(f"{name}={first.get('input')!r}: {first['msg']}") from error
+        told = first["msg"].removeprefix("Value error, ")
+        raise SettingsError(f"{name}={first.get('input')!r}: {told}") from error

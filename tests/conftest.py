@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -71,6 +75,20 @@ def write_bundle(out: Path, *, items: int = 24, users: int = 16, seed: int = 0, 
         writer.set_items(pd.DataFrame({"item_id": item_ids, "category": categories}))
         writer.set_interactions(pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"]))
     return Bundle.open(out)
+
+
+@contextmanager
+def loaded_benchmark(name: str) -> Iterator[ModuleType]:
+    """Yield a script of ``benchmarks/``, which is no package, as a module."""
+    path = Path(__file__).parents[1] / "benchmarks" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"{name}_benchmark", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[spec.name]
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.pixels import decode_image, pixel_digest
 from recgan.design.results import Design
 from recgan.progress import Progress, quiet
-from recgan.recommenders.base import Recommendation, UserVector
+from recgan.recommenders import Recommendation, UserVector
 from service.app import create_app
 from service.catalogue import Catalogue
 from service.context import Service

@@ -183,6 +183,28 @@ def test_every_flipped_byte_is_found(tmp_path):
     assert_whole(open_toy(tmp_path / "a"))
 
 
+def test_every_flipped_byte_of_the_manifest_is_found(tmp_path):
+    write(tmp_path / "a")
+    path = tmp_path / "a" / MANIFEST
+    data = path.read_bytes()
+    whole = json.loads(data)
+    for place in range(len(data)):
+        changed = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+        path.write_bytes(changed)
+        try:
+            same = json.loads(changed) == whole  # a blank more or less between two values
+        except ValueError:
+            same = False
+        if same:
+            assert_whole(open_toy(tmp_path / "a"))
+        else:
+            with pytest.raises(ArtifactError):
+                open_toy(tmp_path / "a")
+    del whole["digest"]  # written before a manifest had one
+    path.write_text(json.dumps(whole))
+    assert_whole(open_toy(tmp_path / "a"))
+
+
 def test_damage_that_was_not_looked_for_is_told_when_read(tmp_path):
     write(tmp_path / "a")
     (tmp_path / "a" / "weights.safetensors").write_bytes(b"\xff" * 100)

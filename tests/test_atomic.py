@@ -128,6 +128,9 @@ def test_a_place_is_checked_without_leaving_anything(tmp_path):
     with pytest.raises(ArtifactError, match="exists already"):
         check_place(tmp_path / "file")
     check_place(tmp_path / "file", overwrite=True)
+    check_place(tmp_path / "deep", overwrite=True)
+    with pytest.raises(ArtifactError, match="is a folder; give the name of a file with --out"):
+        check_place(tmp_path / "deep", overwrite=True, file=True)
 
 
 def test_a_file_in_the_way_is_replaced_when_asked(tmp_path):

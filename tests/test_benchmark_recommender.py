@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
+import itertools
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.conftest import loaded_benchmark
+
 
 @pytest.fixture(scope="module")
 def benchmark():
-    path = Path(__file__).parents[1] / "benchmarks" / "recommender.py"
-    spec = importlib.util.spec_from_file_location("recommender_benchmark", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+    with loaded_benchmark("recommender") as module:
+        yield module
 
 
 def test_training_is_compared_on_the_same_data(benchmark, tmp_path):
@@ -27,11 +22,14 @@ def test_training_is_compared_on_the_same_data(benchmark, tmp_path):
     benchmark.main(["--scale", "tiny", "--only", "bpr_vs_implicit", "--only", "vbpr_vs_cornac", "--json", str(out)])
     result = json.loads(out.read_text())
     assert {"scale", "cores", "load_before", "load_after", "bpr_vs_implicit", "vbpr_vs_cornac"} == set(result)
-    assert {"auc_ours", "auc_implicit", "seconds_ours", "seconds_implicit"} <= set(result["bpr_vs_implicit"])
+    image_free = result["bpr_vs_implicit"]
+    assert {"auc_ours", "auc_implicit", "seconds_ours", "seconds_implicit", "choice_ours"} <= set(image_free)
+    for clock in ("triples_per_second", "triples_per_cpu_second"):
+        assert all(image_free[f"{clock}_{name}_1_thread"] > 0 for name in ("ours", "implicit"))
     visual = result["vbpr_vs_cornac"]
     assert {"auc_ours", "seconds_ours"} <= set(visual)
     if "skipped" not in visual:
-        assert {"auc_cornac", "seconds_cornac"} <= set(visual)
+        assert {"auc_cornac", "seconds_cornac", "cpu_seconds_cornac", "reached_in_epoch"} <= set(visual)
     assert visual["auc_ours"] > 0.65  # there is something to learn, and to see
 
 
@@ -57,6 +55,8 @@ def test_the_best_epoch_counts_and_a_rival_stops_as_ours_does(benchmark):
     taken = np.zeros((150, 200))
     taken[drawn.data.validation.users, drawn.data.validation.items] = 1
     chooser = benchmark._Chooser(drawn, 20)
+    chooser.judge(np.zeros_like(users), items)  # knows nothing: half
+    assert chooser.best == 0.5
     chooser.judge(users, items)
     chooser.judge(np.eye(150), taken.T.copy())  # knows every validation pair
     assert chooser.best == 1
@@ -64,5 +64,40 @@ def test_the_best_epoch_counts_and_a_rival_stops_as_ours_does(benchmark):
         chooser.judge(users, items)
     with pytest.raises(StopIteration):
         chooser.judge(users, items)
-    assert (chooser.best_epoch, chooser.epoch) == (2, 2 + benchmark.PATIENCE)
-    assert 0 < chooser.best_seconds < chooser.seconds
+    assert (chooser.best_epoch, chooser.epoch) == (3, 3 + benchmark.PATIENCE)
+    assert 0 < chooser.best_seconds[0] < chooser.seconds[0]
+
+
+def test_a_clock_stands_still_while_it_is_stopped(benchmark, monkeypatch):
+    now = iter([10.0, 12.0, 50.0, 51.0])
+    monkeypatch.setattr(benchmark.time, "perf_counter", lambda: next(now))
+    monkeypatch.setattr(benchmark.time, "process_time", lambda: 0.0)
+    clock = benchmark._Clock()
+    assert clock.stop().tolist() == [2, 0]
+    clock.start()
+    assert clock.stop().tolist() == [3, 0]
+
+
+def test_ours_is_timed_epoch_by_epoch_and_judged_as_it_chose(benchmark):
+    drawn = benchmark.world("tiny")
+    settings = benchmark.VBPRSettings(latent_dim=4, visual_dim=4, epochs=3, patience=3)
+    found, epochs = benchmark._trained(drawn, "vbpr", settings)
+    assert len(epochs) >= 3
+    assert found["validation_auc_ours"] in [epoch.validation for epoch in epochs]
+    assert all(np.all(a.seconds < b.seconds) for a, b in itertools.pairwise(epochs))
+    assert epochs[-1].seconds[0] < found["seconds_ours"]
+    best = epochs[found["best_epoch_ours"] - 1]
+    assert drawn.auc(*best.factors, drawn.test) == pytest.approx(found["auc_ours"], abs=0.02)
+
+
+def test_a_shop_is_drawn_without_doubles_and_trained(benchmark):
+    shop = benchmark._shop(300, 80, 4_000, np.zeros((80, 2)), validation=100)
+    keys = np.concatenate([part.users * 80 + part.items for part in (shop.train, shop.validation)])
+    assert len(np.unique(keys)) == len(keys) > 2_000
+    assert len(shop.validation) == 100
+    counts = np.sort(shop.item_counts)
+    assert counts[-8:].sum() > 3 * counts[:8].sum()  # a few items take most
+    found = benchmark._train_shop(300, 80, 4_000, 16)
+    assert found["epoch_seconds"] > 0
+    assert found["peak_memory_mb"] > 0
+    assert found["validation_auc"] > 0.55

@@ -10,8 +10,10 @@ from PIL import Image
 
 from recgan import cli
 from recgan.cli.app import table
+from recgan.cli.use import _explain as explained_rows
 from recgan.console import answer, fail, remark, shown_progress
 from recgan.dataset.bundle_writer import BundleWriter
+from recgan.recommenders.explain import Explanation
 
 
 @pytest.fixture
@@ -240,6 +242,32 @@ def test_nothing_left_to_recommend_is_said_with_the_reason(run, tmp_path):
     code, out, err = run("recommend", model, "--user", "ann", "--include-seen")
     assert "nothing is left" not in err
     assert "hat" in out
+
+
+def test_options_of_recommend_that_do_not_go_together_are_refused_with_the_mend(line, run, tmp_path):
+    folder, _ = line
+    user = ("--user", "user-00001")
+    for options, told in (
+        (("--all",), "--all writes a file; give --out FILE.parquet"),
+        (("--all", "--out", tmp_path, "--overwrite"), f"'{tmp_path}' is a folder; give the name of a file with --out"),
+        (("--all", "--out", tmp_path / "x", "--index", "hnsw"), "--all gives the exact lists alone"),
+        ((*user, "--data", folder / "users"), "--data is for maps; give --explain, and --out FOLDER for them"),
+        ((*user, "--out", tmp_path / "x"), "--out is for --all (the file), and for --explain with --data"),
+        ((*user, "--index", "hnsw,probes=3"), "index 'hnsw' has no setting 'probes'; it takes links"),
+        ((*user, "--category", "zzz"), "there is no category 'zzz'; the categories are: "),
+    ):
+        code, out, err = run("recommend", folder / "recommender", *options)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert told in err
+
+
+def test_an_explanation_names_the_liked_items_that_raise_the_score():
+    liked = [("x", -0.9), ("z", 0.51), ("y", 0.2), ("w", 0.0)]
+    rows = [{"item_id": "a", "score": 1.5}]
+    flat, added = explained_rows(rows, [Explanation("a", 1.5, {"latent": 1.5}, liked)])
+    assert added == ["latent", "because of"]
+    assert flat == [{"item_id": "a", "score": 1.5, "latent": 1.5, "because of": "z +0.51\ny +0.20"}]
+    assert [(one["item_id"], one["influence"]) for one in rows[0]["because"]] == liked  # the JSON answer has all
 
 
 def test_import_of_a_shops_own_export_has_its_promised_shape(run, tmp_path):

@@ -85,7 +85,7 @@ class Palette(VisualRecommender):
     def _fold_in(self, liked, disliked, seen):
         return liked.mean(axis=0)
 
-    def factors_from(self, features):
+    def factors_from(self, features, categories=None):
         return features
 
     def load_encoder(self, device="auto"):

@@ -160,6 +160,26 @@ def test_tuning_moves_the_network_and_ends_no_worse_than_it_began(data, tuned):
     assert tuned.metrics["images_per_second"] > 0
 
 
+def test_while_the_network_stands_still_its_head_and_the_visual_bias_learn(data):
+    frozen = fitted(data, TUNED, epochs=2)
+    trunk, head = frozen.load_encoder("cpu").body
+    for own, published in zip(trunk[0].parameters(), coarse_encoder().body.parameters()):
+        torch.testing.assert_close(own, published, rtol=0, atol=0)
+    assert not torch.equal(head.weight, torch.eye(16))
+    assert np.abs(frozen._visual_bias).max() > 0
+    rows = np.arange(4)
+    parts = frozen.factor_parts(rows)
+    assert set(parts) == {"popularity", "visual bias", "visual"}
+    np.testing.assert_allclose(sum(parts.values()), frozen.item_factors[rows], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        parts["visual bias"][:, 0], frozen.item_factors[rows, 1:] @ frozen._visual_bias, rtol=1e-4, atol=1e-6
+    )
+
+
+def test_the_papers_items_have_no_bias_at_all(scratch):
+    assert not scratch.item_factors[:, 0].any()
+
+
 def test_the_validation_figure_is_that_of_the_kept_epoch(data, scratch):
     assert Validation(data)(scratch.user_factors, scratch.item_factors) == pytest.approx(
         scratch.metrics["validation_auc"], abs=1e-6
@@ -186,6 +206,9 @@ def test_a_saved_model_sees_by_itself(name, request, data, bundle, tmp_path):
     pixels = data.images.of(rows)
     loaded.add_items([f"new-{row}" for row in rows], pixels, ["new"] * 6)
     np.testing.assert_allclose(loaded.item_factors[-6:, 1:], model.item_factors[rows, 1:], atol=2e-3)
+    cold = np.flatnonzero(data.item_counts == 0)
+    loaded.add_items([f"cold-{row}" for row in cold], data.images.of(cold), ["new"] * len(cold))
+    np.testing.assert_allclose(loaded.item_factors[-len(cold) :], model.item_factors[cold], atol=2e-3)
     vector = loaded.user_vector("user-003")
     encoder = loaded.load_encoder("cpu")
     image = torch.rand(2, 3, 64, 64, requires_grad=True)

@@ -281,8 +281,8 @@ class TestRefusals:
             (["popularty"], "did you mean 'popularity'"),
             (["vbpr:permutted"], "did you mean 'permuted'"),
             (["popularity:noise"], "does not look at pictures"),
-            (["dvbpr:noise"], "'dvbpr' has no control 'noise'; use permuted"),
-            (["popularity", "popularity"], "each once"),
+            (["dvbpr:noise"], "'dvbpr' has no control 'noise'; its controls are: permuted"),
+            (["popularity", "vbpr", "popularity"], "'popularity' is given twice"),
             ([], "at least one"),
         ],
     )
@@ -295,5 +295,7 @@ class TestRefusals:
             evaluate_ranking(tiny_bundle, ["popularity"], part="train")
         with pytest.raises(SettingsError, match="takes VBPRSettings"):
             evaluate_ranking(tiny_bundle, ["vbpr"], settings={"vbpr": VisualKNNSettings()}, embed=EMBED, device="cpu")
+        with pytest.raises(SettingsError, match="settings of 'visual_knn', which is not trained here"):
+            evaluate_ranking(tiny_bundle, ["popularity"], settings={"visual_knn": VisualKNNSettings()})
         with pytest.raises(DataError, match="holds out nothing"):
             evaluate_ranking(tiny_bundle, ["popularity"], split=SplitSettings(protocol="all"))

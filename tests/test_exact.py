@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from recgan.errors import SettingsError
 from recgan.recommenders import exact
+from recgan.recommenders import screen as screening
 from recgan.recommenders.exact import best_blocks, best_items
 
 SCREENS = ("int8", "float32")
@@ -113,13 +114,13 @@ class TestExact:
     def test_the_screen_bounds_the_scores(self, screen):
         for kind in ("plain", "popular", "sizes", "close"):
             vectors, factors = world(kind, users=40)
-            packed = exact._Packed(factors, np.arange(len(factors)), vectors, screen)
-            bounds = packed.screened(packed.balanced(vectors))
+            packed = screening.Packed(factors, np.arange(len(factors)), vectors, screen)
+            bounds = packed.bounds(packed.balanced(vectors))
             true = vectors.astype(np.float64) @ factors.astype(np.float64).T
             largest = true[:, packed.rows].reshape(len(vectors), packed.chunks, -1).max(axis=2).T
             unit = bounds.unit.numpy().astype(np.float64)
             lower = bounds.lower[: packed.chunks].numpy() * unit
-            width = 2 * np.repeat(bounds.error.numpy(), exact._TILE_CHUNKS, axis=0)[: packed.chunks] * unit
+            width = 2 * np.repeat(bounds.error.numpy(), screening._TILE_CHUNKS, axis=0)[: packed.chunks] * unit
             assert (lower <= largest).all()
             assert (largest <= lower + width).all()
 
@@ -127,13 +128,13 @@ class TestExact:
         """What makes it fast: the screen turns away nearly everything."""
         vectors, factors = world("plain", items=40_000)
         looked = []
-        candidates = exact._candidates
+        reaching = screening.Packed._reaching
 
         def counting(packed, users, known, mask, k):
             looked.append(mask.mean())
-            return candidates(packed, users, known, mask, k)
+            return reaching(packed, users, known, mask, k)
 
-        monkeypatch.setattr(exact, "_candidates", counting)
+        monkeypatch.setattr(screening.Packed, "_reaching", counting)
         for screen in SCREENS:
             list(best_blocks(vectors, factors, 5, allowed=np.ones(40_000, dtype=bool), screen=screen))
         assert max(looked) < 0.03
@@ -172,8 +173,12 @@ class TestExact:
         vectors, factors = world("popular", users=700)
         allowed = np.ones(5000, dtype=bool)
         whole = found(vectors, factors, 10, allowed=allowed, threads=1)
-        for name, value in {"_PIECE": 7, "_SLICE": 50, "_BLOCK_USERS": 90, "_DENSE_VALUES": 10_000}.items():
-            monkeypatch.setattr(exact, name, value)
+        for module, sizes in (
+            (exact, {"_PAIRS": 50, "_BLOCK_USERS": 90, "_DENSE_VALUES": 10_000}),
+            (screening, {"_PIECE": 7, "_SLICE": 50}),
+        ):
+            for name, value in sizes.items():
+                monkeypatch.setattr(module, name, value)
         parts = found(vectors, factors, 10, allowed=allowed, threads=3)
         np.testing.assert_array_equal(parts[0], whole[0])
         np.testing.assert_array_equal(parts[1], whole[1])
@@ -189,9 +194,11 @@ class TestExact:
         finally:
             torch.set_num_threads(1)
 
-    def test_nothing_allowed_and_a_senseless_k(self):
+    def test_nothing_allowed_and_senseless_k(self):
         vectors, factors = world("plain", users=50)
         rows, _ = found(vectors, factors, 3, allowed=np.zeros(5000, dtype=bool))
-        assert (rows == -1).all()
+        assert rows.shape == (50, 0)
+        rows, _ = found(vectors, factors, 10**15, allowed=np.arange(5000) < 4)
+        np.testing.assert_array_equal(rows, plain(vectors, factors, 4, np.arange(5000) < 4))
         with pytest.raises(SettingsError, match="k=0"):
             next(best_blocks(vectors, factors, 0, allowed=np.ones(5000, dtype=bool)))

@@ -13,7 +13,8 @@ NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.py"))
 def test_the_notebook_runs_and_shows_pictures(path, tmp_path):
     notebook = jupytext.read(path)
     client = NotebookClient(notebook, timeout=3000, kernel_name="python3", resources={"metadata": {"path": tmp_path}})
-    client.execute(env={**os.environ, "OMP_NUM_THREADS": "1"})  # where cores are shared, more threads wait for each other
+    # One thread: where cores are shared, more of them wait for each other.
+    client.execute(env={**os.environ, "OMP_NUM_THREADS": "1"})
     nbformat.validate(notebook)
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert not [o for o in outputs if o.output_type == "error"]

@@ -15,9 +15,10 @@ from recgan.recommenders.data import UserRows
 from recgan.recommenders.fold_in import fold_in_bpr
 from recgan.recommenders.ideal_points import IdealPoints
 from recgan.recommenders.index import FlatIndex, top_k
-from recgan.recommenders.losses import pairwise_loss, sampled_softmax_loss
+from recgan.recommenders.losses import pairwise_loss, ranked_hinge_loss, sampled_softmax_loss
 from recgan.recommenders.popularity import log_popularity
 from recgan.recommenders.sampler import InBatchNegatives, NegativeSampler, popularity_weights
+from recgan.recommenders.smoothing import SmoothedWhitening
 from recgan.recommenders.whitening import Whitening
 
 
@@ -98,6 +99,36 @@ class TestWhitening:
         features[123, 4] = np.inf
         with pytest.raises(DataError, match=r"item 123 .*not finite"):
             Whitening.fit(features, 4)
+
+
+class TestSmoothing:
+    def smoothed(self, anchors, **options):
+        width = anchors.shape[1]
+        plain = Whitening(np.zeros(width, np.float32), 2 * np.eye(width, dtype=np.float32))
+        return SmoothedWhitening(plain.mean, plain.matrix, anchors=anchors.astype(np.float16), **options)
+
+    def test_a_picture_moves_towards_the_items_nearest_to_it(self):
+        anchors = np.array([[4, 0], [2, 1], [0, 3], [-8, 0]])
+        features = np.array([[1, 0.1], [0, 2]], dtype=np.float32)  # whitened: doubled
+        found = self.smoothed(anchors, neighbours=2, weight=0.25).apply(features)
+        first = 0.75 * np.array([2, 0.2]) + 0.25 * np.array([3, 0.5])  # by the angle the first two are the nearest
+        second = 0.75 * np.array([0, 4]) + 0.25 * np.array([1, 2])
+        np.testing.assert_allclose(found, [first, second], rtol=1e-6)
+
+    def test_tensors_and_arrays_agree_and_chunks_do_not_matter(self, monkeypatch):
+        rng = np.random.default_rng(0)
+        smooth = self.smoothed(rng.normal(size=(30, 4)), neighbours=5)
+        features = rng.normal(size=(20, 4)).astype(np.float32)
+        whole = smooth.apply(features)
+        np.testing.assert_allclose(smooth(torch.from_numpy(features)).numpy(), whole, rtol=1e-6)
+        monkeypatch.setattr("recgan.recommenders.smoothing._CHUNK", 3)
+        np.testing.assert_allclose(smooth.apply(features, out=np.empty((20, 4), np.float16)), whole, atol=4e-3)
+
+    def test_gradients_are_those_of_the_picture_s_own_share(self):
+        smooth = self.smoothed(np.eye(3), neighbours=99, weight=0.4)
+        features = torch.rand(2, 3, requires_grad=True)
+        (gradient,) = torch.autograd.grad(smooth(features).sum(), features)
+        torch.testing.assert_close(gradient, torch.full((2, 3), 0.6 * 2))
 
 
 class TestSampler:
@@ -229,6 +260,22 @@ class TestLosses:
         torch.testing.assert_close(to_users, users.grad)
         torch.testing.assert_close(to_differences, differences.grad)
 
+    def test_warp_weighs_the_hinge_by_the_rank_that_the_trials_tell(self, normal):
+        users, differences = normal(4, 3).requires_grad_(), normal(4, 3).requires_grad_()
+        with torch.no_grad():
+            differences[0] = 2 * users[0] / users[0].square().sum()  # 2 apart: beyond the margin
+        trials, free = torch.tensor([1, 1, 3, 10]), torch.tensor([101, 101, 101, 5])
+        losses, to_users, to_differences = ranked_hinge_loss(users, differences, trials, free)
+        ranks = [100, 100, 33, 0]  # (n - 1) / t
+        for place, rank in enumerate(ranks):
+            hinge = max(0.0, 1 - (users[place] @ differences[place]).item())
+            assert losses[place].item() == pytest.approx(np.log(1 + rank) * hinge, rel=1e-5)
+        assert losses[0] == 0
+        assert losses[1] > 0
+        losses.sum().backward()
+        torch.testing.assert_close(to_users, users.grad)
+        torch.testing.assert_close(to_differences, differences.grad)
+
     def test_the_sampled_softmax_by_a_loop_over_the_pairs(self, normal):
         users, items, weights = normal(3, 4).requires_grad_(), normal(6, 4).requires_grad_(), normal(6)
         taken = (torch.tensor([0, 0, 1, 2, 2]), torch.tensor([0, 5, 2, 0, 3]))
@@ -303,13 +350,18 @@ class TestIdealPoints:
         truth = (features - features.mean(axis=0)) @ np.linalg.inv(mix)
         assert np.abs([np.corrcoef(z[:, d], truth[:, d])[0, 1] for d in range(3)]).min() > 0.95
 
-    def test_users_who_cannot_be_told_apart_are_refused(self):
+    def test_users_who_cannot_be_told_apart_have_no_directions(self):
+        features = np.random.default_rng(0).normal(size=(30, 3))
+        alike = np.concatenate([features[:15], -features[:15]])
+        for looks in (alike, np.zeros((30, 3))):
+            found = IdealPoints.fit(looks, np.tile(np.arange(15), 2), np.arange(30), 2)
+            assert found.dim == 0
+            assert found.users(np.zeros((4, 0)), np.ones(4)).shape == (4, 0)
+
+    def test_users_with_one_item_each_are_refused(self):
         features = np.random.default_rng(0).normal(size=(30, 3))
         with pytest.raises(DataError, match="at least two items"):
             IdealPoints.fit(features, np.arange(30), np.arange(30), 2)
-        alike = np.concatenate([features[:15], -features[:15]])
-        with pytest.raises(DataError, match="do not differ"):
-            IdealPoints.fit(alike, np.tile(np.arange(15), 2), np.arange(30), 2)
 
 
 class TestFoldIn:

@@ -19,6 +19,7 @@ from torch import nn
 
 from recgan.config import (
     ALSSettings,
+    BlendSettings,
     BPRMFSettings,
     BPRSettings,
     CategorySettings,
@@ -28,6 +29,7 @@ from recgan.config import (
     SplitSettings,
     VBPRSettings,
     VBPRSSMSettings,
+    WARPSettings,
 )
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.bundle_writer import BundleWriter
@@ -47,6 +49,7 @@ from recgan.errors import (
 from recgan.metrics.ranking import auc, rank_counts
 from recgan.recommenders import (
     CONTROLS,
+    UserVector,
     create_recommender,
     load_recommender,
     recommender_names,
@@ -99,10 +102,18 @@ def settings_of(name):
             batch_size=32,
             learning_rate=1e-3,
             factor_learning_rate=0.05,
+            head_learning_rate=3e-4,
             user_regularisation=0.03,
         )
     if name == "bpr_mf":
         return BPRMFSettings(latent_dim=4, epochs=60, batch_size=32)
+    if name == "warp":
+        return WARPSettings(latent_dim=4, epochs=60, batch_size=32, learning_rate=0.05, latent_regularisation=0.03)
+    if name == "blend":
+        parts = {"vbpr_ssm": settings_of("vbpr_ssm"), "als": settings_of("als")}
+        options = {part: settings.model_dump(exclude_unset=True) for part, settings in parts.items()}
+        del options["vbpr_ssm"]["width"]
+        return BlendSettings(options=options, width=16, cold_bias=0)
     if name == "bpr":
         return BPRSettings(factors=8, learning_rate=0.1, epochs=300)
     if name == "als":
@@ -493,6 +504,31 @@ class TestUsers:
         with pytest.raises(MismatchError, match="does not fit"):
             model.recommend([other.user_vector("user-00")])
 
+    def test_ids_that_are_no_strings_and_vectors_that_are_no_numbers_are_refused(self, data):
+        model = create_recommender("vbpr", settings_of("vbpr")).fit(data, seed=0, device="cpu")
+        before = model.user_ids.tolist(), model.item_ids.tolist()
+        picture = np.zeros((1, 8, 8, 3), dtype=np.uint8)
+        for call in (
+            lambda: model.partial_fit([17], ["001"]),
+            lambda: model.partial_fit([None], ["001"]),
+            lambda: model.partial_fit("ab", ["001", "002"]),
+            lambda: model.add_items([17], picture, [model.category_names[0]]),
+            lambda: model.add_items("x", picture, [model.category_names[0]]),
+        ):
+            with pytest.raises(SettingsError, match=r"(ids are strings, and .* is|not the single string)"):
+                call()
+        assert (model.user_ids.tolist(), model.item_ids.tolist()) == before
+        nowhere = UserVector(np.full(model.user_factors.shape[1], np.nan, dtype=np.float32))
+        with pytest.raises(DataError, match="not finite; fold the user in again"):
+            model.recommend([nowhere])
+
+    @pytest.mark.parametrize("k", [0, -3, 1.5, "3", None])
+    def test_a_number_of_items_that_is_none_is_refused(self, trained, k):
+        model = trained("popularity")
+        for ask in (lambda: model.recommend([str(model.user_ids[0])], k), lambda: trained("vbpr").similar("001", k)):
+            with pytest.raises(SettingsError, match=f"k={k}: ask for a whole number of items, at least one"):
+                ask()
+
 
 class TestSimilar:
     def test_the_most_alike_by_cosine(self, learning_model):
@@ -502,7 +538,7 @@ class TestSimilar:
             vectors = model.item_features.astype(np.float64)
         else:
             assert model.similarity_space == "factors"
-            bias = {"bpr": -1, "bpr_mf": 0}.get(model.name)
+            bias = {"bpr": -1, "bpr_mf": 0, "warp": 0}.get(model.name)
             vectors = model.item_factors.astype(np.float64)
             vectors = vectors if bias is None else np.delete(vectors, bias, axis=1)
         unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
@@ -606,9 +642,12 @@ class TestPictures:
         cold = np.flatnonzero(split.cold)
         vector = visual_model.user_vector("user-04")
         features = visual_model.load_encoder("cpu")(to_float(data.images.of(cold)))
-        liking = visual_model.preference(vector, features)
         scores = visual_model.score(["user-04"], [str(one) for one in visual_model.item_ids[cold]])[0]
-        np.testing.assert_allclose(liking.numpy(), scores, atol=2e-3)  # saved features are rounded to 16 bits
+        for place, category in enumerate(visual_model.items["category"].iloc[cold]):
+            liking = visual_model.preference(vector, features[place : place + 1], category).item()
+            assert liking == pytest.approx(scores[place], abs=2e-3)  # saved features are rounded to 16 bits
+        with pytest.raises(NotFoundError, match="did you mean 'new'"):
+            visual_model.preference(vector, features, "news")
 
     def test_preference_has_gradients_to_the_pixels(self, visual_model):
         images = (torch.rand(2, 3, 32, 32) * 2 - 1).requires_grad_()
@@ -629,14 +668,33 @@ class TestPictures:
         model = load_recommender(tmp_path / "model")
         picture = bundle.image_bytes([int(bundle.primary_images[cold])])[0]
         pixels = np.asarray(decode_image(picture))
-        model.add_items(["bytes", "array"], [picture, pixels], ["new", "old"])
-        model.add_items(["tensor"], to_float(pixels[None]), ["old"])
-        scores = model.score(["user-04"], [str(model.item_ids[cold]), "bytes", "array", "tensor"])[0]
+        own = model.items["category"].iloc[cold]
+        other = {"new": "old", "old": "new"}[own]
+        model.add_items(["bytes", "elsewhere"], [picture, pixels], [own, other])
+        model.add_items(["tensor"], to_float(pixels[None]), [own])
+        scores = model.score(["user-04"], [str(model.item_ids[cold]), "bytes", "tensor"])[0]
         np.testing.assert_allclose(scores[1:], scores[0], atol=2e-3)
-        best = ids(model.recommend(["user-04"], 3, candidates=["bytes", "array", "000"], categories=["old"])[0])
-        assert best == ["array"]
-        assert ids(model.similar("array", 2))[0] in ("bytes", "tensor", str(model.item_ids[cold]))
+        best = model.recommend(["user-04"], 3, candidates=["bytes", "elsewhere", "000"], categories=[other])[0]
+        assert "elsewhere" in ids(best)
+        assert "bytes" not in ids(best)
+        assert ids(model.similar("elsewhere", 2))[0] in ("bytes", "tensor", str(model.item_ids[cold]))
         assert len(model.recommend(["user-00"], 1000, exclude_seen=False)[0]) == TASTES * PER_TASTE - 1 + 3
+
+    @pytest.mark.parametrize("name", [name for name in VISUAL if not recommender_type(name).end_to_end])
+    def test_smoothed_features_are_those_of_new_pictures_too(self, name, data, trained, bundle, tmp_path):
+        plain = trained(name)
+        settings = plain.settings.model_copy(update={"smoothing_neighbours": 4, "smoothing_weight": 0.3})
+        model = create_recommender(name, settings).fit(data, seed=0, device="cpu")
+        own = plain.item_features.astype(np.float32)
+        unit = own / np.linalg.norm(own, axis=1, keepdims=True)
+        nearest = np.argsort(-(unit[9] @ unit.T))[:4]
+        expected = 0.7 * own[9] + 0.3 * own[nearest].mean(axis=0)
+        np.testing.assert_allclose(model.item_features[9], expected, atol=2e-3)
+        model.save(tmp_path / "model")
+        loaded = load_recommender(tmp_path / "model")
+        picture = bundle.image_bytes([int(bundle.primary_images[9])])
+        loaded.add_items(["again"], picture, [str(model.items["category"].iloc[9])])
+        np.testing.assert_allclose(loaded.item_features[-1], model.item_features[9], atol=2e-3)
 
     def test_photos_fold_in_like_the_items_they_show(self, visual_model, bundle, split):
         # Cold items are scored from their picture alone, so a photo of one says what the item says.
@@ -733,6 +791,7 @@ class TestTraining:
         manifest = tmp_path / "model" / "manifest.json"
         content = json.loads(manifest.read_text())
         content["config"]["decay_rate"] = 0.5
+        del content["digest"]
         manifest.write_text(json.dumps(content))
         with pytest.raises(ArtifactError, match=r"another version of recgan \(decay_rate=0.5: Extra inputs.*train it"):
             load_recommender(tmp_path / "model")
@@ -747,6 +806,10 @@ class TestTraining:
         with pytest.raises(DataError, match=told):
             train_recommender(
                 Bundle.open(tmp_path / "b"), "vbpr", split=SplitSettings(protocol="all"), embed=EMBED, device="cpu"
+            )
+        with pytest.raises(DataError, match=told):
+            train_recommender(
+                Bundle.open(tmp_path / "b"), "dvbpr", split=SplitSettings(protocol="all"), embed=EMBED, device="cpu"
             )
 
     def test_unknown_models_and_settings_of_another_are_refused(self):

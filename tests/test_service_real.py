@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import re
 import signal
@@ -98,6 +99,21 @@ def test_the_service_recommends_as_the_model_does(client, made):
     expected = model.similar("0005", 4)
     assert pairs(client.get("/v1/items/0005/similar?k=4")) == [(one.item_id, one.score) for one in expected]
     assert client.get("/v1/users?limit=500").json()["users"] == model.user_ids.tolist()
+
+
+def test_the_service_searches_by_the_index_that_is_asked_for(made, caplog):
+    coarse = made.settings(gan=None, index="hnsw,links=2,build_width=1,search_width=1")
+    with caplog.at_level(logging.INFO, logger="recgan.service"):
+        models = load_models(coarse)
+    told = re.search(r"searched by hnsw: finds ([\d.]+)% of the exact 20 best", caplog.text)
+    assert told
+    assert 0 < float(told[1]) < 100
+    users = [str(user) for user in models.recommender.user_ids]
+    exact = load_recommender(made.recommender).recommend(users, 2, exclude_seen=False)
+    near = models.recommender.recommend(users, 2, exclude_seen=False)
+    assert [len(one) for one in near] == [2] * len(users)
+    assert near != exact
+    assert load_models(made.settings(gan=None)).recommender.recommend(users, 2, exclude_seen=False) == exact
 
 
 def test_the_service_designs_as_the_designer_does(client, made, monkeypatch):

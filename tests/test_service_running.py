@@ -160,6 +160,9 @@ def test_a_variable_of_the_environment_is_a_setting_and_a_wrong_one_is_refused(m
         SettingsError, match="recommender is not given; pass --recommender or set RECGAN_SERVICE_RECOMM"
     ):
         service_settings(data=tmp_path)
+    assert service_settings(data=tmp_path, recommender=tmp_path, index="hnsw,search_width=64").index.startswith("hnsw")
+    with pytest.raises(SettingsError, match=r"^index='hsnw': there is no index 'hsnw'; did you mean 'hnsw'\?$"):
+        service_settings(data=tmp_path, recommender=tmp_path, index="hsnw")
     with pytest.raises(SettingsError, match=r"no service setting 'prot'; did you mean 'port'\?"):
         service_settings(data=tmp_path, recommender=tmp_path, prot=1)
     monkeypatch.setenv("RECGAN_SERVICE_PORT", "99999")

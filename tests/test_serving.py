@@ -177,6 +177,30 @@ class TestApproximate:
         finally:
             wide.use_index(None)
 
+    def test_a_search_is_exact_again_when_items_change(self, trained, data):
+        def indexed(model):
+            settings = IndexSettings(kind="hnsw", links=2, build_width=1, search_width=1)
+            model.use_index(ApproximateIndex.build(model.item_factors, model.user_factors, settings))
+            return model
+
+        counted = indexed(create_recommender("popularity").fit(data))
+        last = str(counted.item_ids[-1])
+        new = [f"new-{number}" for number in range(40)]
+        counted.partial_fit(new, [last] * 40)
+        assert counted.recommend(["user-00"], 1, exclude_seen=False)[0][0].item_id == last
+        seeing = indexed(create_recommender("vbpr", SMALL["vbpr"]).fit(data, device="cpu"))
+        seeing.add_items(["new"], np.full((1, 40, 40, 3), 120, dtype=np.uint8), ["bags"])
+        best = seeing.recommend(["user-00"], 61, exclude_seen=False)[0]
+        assert "new" in {one.item_id for one in best}
+        scores = seeing.score(["user-00"])[0]
+        assert [one.item_id for one in best] == list(seeing.item_ids[np.argsort(-scores, kind="stable")])
+
+    @pytest.mark.parametrize("kind", ["ivf", "hnsw"])
+    def test_more_items_than_there_are(self, wide, kind):
+        index = ApproximateIndex.build(wide.item_factors, wide.user_factors, IndexSettings(kind=kind))
+        rows, _ = index.search(wide.user_factors[0], 10**15, np.ones(3000, dtype=bool))
+        assert sorted(rows) == list(range(3000))
+
     def test_an_index_of_other_items_is_refused(self, wide, trained, tmp_path):
         index = ApproximateIndex.build(wide.item_factors, wide.user_factors, IndexSettings(kind="ivf", lists=9))
         index.save(tmp_path / "index")
@@ -337,8 +361,8 @@ class TestCommand:
             (["--all"], "--out"),
             (["--all", "--out", "x", "--explain"], "--all gives"),
             (["--user", "user-01", "--out", "x"], "--out is for"),
-            (["--user", "user-01", "--data", "x", "--out", "y"], "--out is for"),
-            (["--user", "user-01", "--index", "tree"], "kind='tree'"),
+            (["--user", "user-01", "--data", "x", "--out", "y"], "--data is for"),
+            (["--user", "user-01", "--index", "tree"], "no index 'tree'"),
         ],
     )
     def test_what_makes_no_sense_is_refused(self, folder, options, words, capsys):

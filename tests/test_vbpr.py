@@ -5,11 +5,12 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from recgan.config import EmbedSettings, SplitSettings, VBPRSettings, VBPRSSMSettings
+from recgan.config import EmbedSettings, SplitSettings, VBPRSettings, VBPRSSMSettings, WARPSettings
 from recgan.dataset.split import make_split
 from recgan.encoders import embed_items
 from recgan.recommenders import create_recommender
 from recgan.recommenders.data import training_data
+from recgan.recommenders.trainer import Trainer
 from recgan.recommenders.validation import Validation
 from tests.conftest import write_bundle
 
@@ -89,6 +90,25 @@ def test_popular_negatives_push_popular_items_down(data):
     assert lead(popular) < lead(even)
 
 
-def test_the_softmax_takes_no_weighted_negatives():
+@pytest.mark.parametrize("settings", [VBPRSSMSettings, WARPSettings])
+def test_a_loss_that_takes_no_weighted_negatives_says_so(settings):
     with pytest.raises(ValidationError, match="leave it out"):
-        VBPRSSMSettings(negative_power=0.5)
+        settings(negative_power=0.5)
+
+
+def test_warp_takes_the_first_item_that_comes_too_near(data, monkeypatch):
+    settings = WARPSettings(latent_dim=4, latent_std=1.0)
+    trainer = Trainer("warp", data, np.zeros(60, np.float32), settings, loss="warp", visual=None, seed=0, device="cpu")
+    draw, drawn = trainer.negatives.draw, []
+    monkeypatch.setattr(trainer.negatives, "draw", lambda *given: drawn.append(draw(*given)) or drawn[-1])
+    worse, trials = trainer._too_near(trainer.users, trainer.items)
+    scores = (trainer.tables["user"] @ trainer.tables["item"].T).numpy()
+    found_none = 0
+    for place, (user, better) in enumerate(zip(trainer.users, trainer.items)):
+        own = drawn[0].view(-1, 10)[place].numpy()
+        near = np.flatnonzero(scores[user, own] > scores[user, better] - 1)
+        found_none += not len(near)
+        first = near[0] if len(near) else 0
+        assert (int(worse[place]), int(trials[place])) == (own[first], first + 1)
+    assert 0 < found_none < len(worse) / 2
+    assert (trials > 1).any()

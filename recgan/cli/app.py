@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +12,7 @@ import recgan
 from recgan.errors import SettingsError
 
 if TYPE_CHECKING:
-    from recgan.config import Settings
+    from recgan.config import EmbedSettings, Settings
 
 __all__ = [
     "Assignments",
@@ -19,6 +20,7 @@ __all__ = [
     "Device",
     "EncoderName",
     "ImageSize",
+    "Index",
     "Json",
     "LocalOut",
     "ModelAssignments",
@@ -27,6 +29,7 @@ __all__ = [
     "Seed",
     "SplitAssignments",
     "app",
+    "embed_settings",
     "evaluate_app",
     "local_path",
     "model_names",
@@ -68,6 +71,14 @@ Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, 
 Assignments = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Override a setting.")]
 EncoderName = Annotated[str, typer.Option("--encoder", help="The eye that recommenders look through.")]
 ImageSize = Annotated[int, typer.Option("--size", help="Side of the pixels the encoder is shown.")]
+Index = Annotated[
+    str | None,
+    typer.Option(
+        "--index",
+        metavar="KIND[,NAME=VALUE…]",
+        help="flat (default): exact; ivf or hnsw: approximate, its recall told; such as hnsw,search_width=256.",
+    ),
+]
 ModelAssignments = Annotated[
     list[str] | None, typer.Option("--set", metavar="MODEL.NAME=VALUE", help="Override a setting of a model.")
 ]
@@ -114,6 +125,13 @@ def model_names(models: str) -> list[str]:
     return names
 
 
+def embed_settings(encoder: str, size: int, assignments: Sequence[str] = ()) -> EmbedSettings:
+    """Return how the catalogue is looked at, from ``--encoder``, ``--size`` and ``NAME=VALUE`` assignments."""
+    from recgan.config import EmbedSettings, overridden
+
+    return overridden(EmbedSettings(), [f"encoder={encoder}", f"size={size}", *assignments])
+
+
 def settings_by_model(assignments: list[str]) -> dict[str, Settings]:
     """Return the settings of each model from ``MODEL.NAME=VALUE`` assignments."""
     from recgan.config import overridden
@@ -125,7 +143,11 @@ def settings_by_model(assignments: list[str]) -> dict[str, Settings]:
         if not dot or "=" in model:
             raise SettingsError(f"--set {assignment}: write it as MODEL.NAME=VALUE, such as vbpr.epochs=10")
         by_model.setdefault(model, []).append(rest)
-    return {
-        model: overridden(recommender_type(model.partition(":")[0]).settings_type(), given)
-        for model, given in by_model.items()
-    }
+    found = {}
+    for model, given in by_model.items():
+        settings = recommender_type(model.partition(":")[0]).settings_type()
+        try:
+            found[model] = overridden(settings, given)
+        except SettingsError as error:
+            raise SettingsError(f"{model}: {error}") from error
+    return found

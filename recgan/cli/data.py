@@ -18,6 +18,7 @@ from recgan.cli.app import (
     Overwrite,
     Seed,
     app,
+    embed_settings,
     local_path,
 )
 from recgan.console import answer, remark, shown_progress
@@ -108,11 +109,10 @@ def embed(
     as_json: Json = False,
 ) -> None:
     """Turn the catalogue's images into features, cached beside the bundle."""
-    from recgan.config import EmbedSettings, overridden
     from recgan.dataset.bundle import Bundle
     from recgan.encoders import embed_items
 
-    chosen = overridden(EmbedSettings(), [f"encoder={encoder}", f"size={size}", *(settings or [])])
+    chosen = embed_settings(encoder, size, settings or [])
     with shown_progress() as progress:
         features = embed_items(Bundle.open(bundle), chosen, device=device, progress=progress)
     items, width = features.values.shape

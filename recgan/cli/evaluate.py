@@ -18,6 +18,7 @@ from recgan.cli.app import (
     Overwrite,
     Seed,
     SplitAssignments,
+    embed_settings,
     evaluate_app,
     local_path,
     model_names,
@@ -56,21 +57,20 @@ def evaluate_ranking_(
 
     With --out, a run that was stopped goes on where it stopped.
     """
-    from recgan.config import EmbedSettings, SplitSettings, overridden
+    from recgan.config import SplitSettings, overridden
     from recgan.dataset.bundle import Bundle
     from recgan.evaluation.contenders import with_controls
     from recgan.evaluation.ranking import evaluate_ranking
 
     names = model_names(models)
     split_settings = overridden(SplitSettings(), split or [], "--split")
-    embed_settings = overridden(EmbedSettings(), [f"encoder={encoder}", f"size={size}"])
     by_model = settings_by_model(settings or [])
     with shown_progress() as progress:
         report = evaluate_ranking(
             Bundle.open(bundle),
             with_controls(names) if controls else names,
             split=split_settings,
-            embed=embed_settings,
+            embed=embed_settings(encoder, size),
             settings=by_model,
             seed=seed,
             part=part,

@@ -19,8 +19,10 @@ from recgan.cli.app import (
     Seed,
     SplitAssignments,
     app,
+    embed_settings,
     local_path,
     model_names,
+    names_of,
     settings_by_model,
 )
 from recgan.console import answer, remark, shown_progress
@@ -68,7 +70,7 @@ def backtest(
     An export is imported into OUT-bundle first. With --out, a run that was stopped goes on where it stopped.
     """
     from recgan.cli.tables import backtest_table
-    from recgan.config import EmbedSettings, SplitSettings, overridden
+    from recgan.config import SplitSettings, overridden
     from recgan.evaluation.backtest import backtest as run_backtest
 
     names = model_names(models)
@@ -81,7 +83,7 @@ def backtest(
         *(import_settings or []),
     ]
     positives = overridden(SplitSettings(), split or [], "--split")
-    embed = overridden(EmbedSettings(), [f"encoder={encoder}", f"size={size}"])
+    embed = embed_settings(encoder, size)
     by_model = settings_by_model(settings or [])
     with shown_progress() as progress:
         report = run_backtest(
@@ -126,7 +128,7 @@ def tune(
 
     What is given with --set is not searched. With --out, a search that was stopped goes on where it stopped.
     """
-    from recgan.config import EmbedSettings, SplitSettings, overridden
+    from recgan.config import SplitSettings, overridden
     from recgan.dataset.bundle import Bundle
     from recgan.evaluation.tune import tune as run_tune
     from recgan.recommenders import recommender_type
@@ -141,7 +143,7 @@ def tune(
             metric=metric,
             settings={name: getattr(fixed, name) for name in names},
             split=overridden(SplitSettings(), split or [], "--split"),
-            embed=overridden(EmbedSettings(), [f"encoder={encoder}", f"size={size}"]),
+            embed=embed_settings(encoder, size),
             seed=seed,
             device=device,
             out=out,
@@ -168,6 +170,9 @@ def reproduce_kang2017_(
     compare_with: Annotated[
         str | None, typer.Option("--compare-with", help="Whose published figures: fashion, women, men, tradesy.")
     ] = None,
+    rungs: Annotated[
+        str, typer.Option("--rungs", help="Which of its models, with commas; DVBPR takes hours without a GPU.")
+    ] = "PopRank,WARP,BPR-MF,VisRank,VBPR,DVBPR",
     encoder: EncoderName = "efficientnet_lite0",
     size: ImageSize = 224,
     settings: ModelAssignments = None,
@@ -182,15 +187,15 @@ def reproduce_kang2017_(
     With --out, a run that was stopped goes on where it stopped.
     """
     from recgan.cli.tables import ladder_table
-    from recgan.config import EmbedSettings, overridden
     from recgan.evaluation.reproduce import reproduce_kang2017
 
-    embed = overridden(EmbedSettings(), [f"encoder={encoder}", f"size={size}"])
+    embed = embed_settings(encoder, size)
     by_model = settings_by_model(settings or [])
     with shown_progress() as progress:
         report = reproduce_kang2017(
             _bundle_of(dataset, "dvbpr-npy", [], out, progress),
             compare_with=compare_with,
+            rungs=names_of(rungs),
             embed=embed,
             settings=by_model,
             seed=seed,
@@ -214,7 +219,9 @@ def _bundle_of(path: Path, source: str, given: list[str], out: Path | None, prog
 
     if (path / "dataset.json").is_file():
         if given:
-            raise SettingsError(f"'{path}' is a bundle already; leave out {given[0].partition('=')[0]}=…")
+            raise SettingsError(
+                f"'{path}' is a bundle already; leave out --items, --interactions, --images and --import"
+            )
         return Bundle.open(path)
     options = overridden(ImportOptions(), given, "--import")
     if not path.exists():

@@ -46,11 +46,11 @@ def ladder_table(report: Kang2017Report) -> Table:
             table.add_column(f"{published}, {group}", justify="right")
         table.add_column(f"measured\n{group}", justify="right", no_wrap=True)
     for rung in report.rungs:
-        cells: list[str | Text] = [rung.name, rung.model or "left out: no such model"]
+        cells: list[str | Text] = [rung.name, rung.model]
         for group in ("all", "cold"):
             if published:
                 cells.append(f"{rung.published[group]:.3f}")
-            cells.append(_cell(rung.measured[group]) if rung.measured else "-")
+            cells.append(_cell(rung.measured[group]))
         table.add_row(*cells)
     return table
 

@@ -17,6 +17,7 @@ from recgan.cli.app import (
     Overwrite,
     Seed,
     SplitAssignments,
+    embed_settings,
     train_app,
 )
 from recgan.console import answer, remark, shown_progress
@@ -38,11 +39,12 @@ def train_recommender_(
     split: SplitAssignments = None,
     seed: Seed = 0,
     device: Device = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")] = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Train a recommender on a bundle's train split."""
-    from recgan.config import EmbedSettings, SplitSettings, overridden
+    from recgan.config import SplitSettings, overridden
     from recgan.dataset.bundle import Bundle
     from recgan.recommenders import recommender_type, train_recommender
 
@@ -55,14 +57,16 @@ def train_recommender_(
             out=out,
             settings=chosen,
             split=split_settings,
-            embed=overridden(EmbedSettings(), [f"encoder={encoder}", f"size={size}"]),
+            embed=embed_settings(encoder, size),
             seed=seed,
             device=device,
+            resume=resume,
             overwrite=overwrite,
             progress=progress,
         )
     metrics = trained.metrics
-    shown = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items() if isinstance(value, int | float))
+    numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
+    shown = ", ".join(f"{name} {value:{',.0f' if value >= 1000 else '.4g'}}" for name, value in numbers.items())
     answer({"model": model, "out": str(out), "metrics": metrics}, f"{model}: {shown or 'trained'}", as_json=as_json)
     remark(
         f"wrote {out}\nnext: recgan recommend {out} --user ID    or: recgan evaluate ranking {bundle} --models {out}"

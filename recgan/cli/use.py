@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recgan.cli.app import Assignments, Device, Json, LocalOut, Overwrite, Seed, app, local_path, table
+from recgan.cli.app import Assignments, Device, Index, Json, LocalOut, Overwrite, Seed, app, local_path, table
 from recgan.console import answer, remark, shown_progress
 from recgan.errors import SettingsError
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from recgan.recommenders.explain import Explanation
 
 _CARRIERS = 3
-"""Liked items told beside a recommendation."""
+"""Liked items that raise a score the most, told beside it."""
 
 
 @app.command()
@@ -34,9 +34,7 @@ def recommend(
     include_seen: Annotated[
         bool, typer.Option("--include-seen", help="Also items the user has already taken.")
     ] = False,
-    index: Annotated[
-        str, typer.Option("--index", help="flat: exact; ivf or hnsw: built, its recall told, and searched.")
-    ] = "flat",
+    index: Index = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Say of what each score is made, and which liked items carry it.")
     ] = False,
@@ -53,27 +51,31 @@ def recommend(
     as_json: Json = False,
 ) -> None:
     """Recommend items to a user, to anybody who likes some items, or to all users."""
-    from recgan.config import IndexSettings, overridden
+    from recgan.config import index_settings
     from recgan.dataset.bundle import Bundle
     from recgan.recommenders import load_recommender
 
     if (user is not None) + bool(liked) + everybody != 1:
         raise SettingsError("say for whom: --user ID, or --liked ITEM (once or more), or --all; one of them")
-    if everybody and (explain or data or index != "flat"):
+    settings = index_settings("flat" if index is None else index)
+    if everybody and (explain or data or settings.kind != "flat"):
         raise SettingsError("--all gives the exact lists alone; leave out --explain, --data and --index")
-    if (out is not None) != (everybody or data is not None) or (data is not None and not explain):
+    if everybody and out is None:
+        raise SettingsError("--all writes a file; give --out FILE.parquet")
+    if data is not None and (out is None or not explain):
+        raise SettingsError("--data is for maps; give --explain, and --out FOLDER for them")
+    if out is not None and not (everybody or data):
         raise SettingsError("--out is for --all (the file), and for --explain with --data (a folder for the maps)")
-    settings = overridden(IndexSettings(), [f"kind={index}"], "--index")
     model = load_recommender(recommender)
-    if everybody:
+    if everybody and out is not None:
         _recommend_all(model, out, k, not include_seen, category or None, overwrite, as_json)
         return
     if settings.kind != "flat":
-        from recgan.recommenders.ann import RECALL_AT, ApproximateIndex
+        from recgan.recommenders.ann import ApproximateIndex
 
         built = ApproximateIndex.build(model.item_factors, model.user_factors, settings)
         model.use_index(built)
-        remark(f"{index}: finds {built.recall:.1%} of the exact {RECALL_AT} best (measured on users of this model)")
+        remark(built)
     someone = user if user is not None else model.fold_in(liked or [])
     found = model.recommend([someone], k, exclude_seen=not include_seen, categories=category or None)[0]
     rows = [{"item_id": r.item_id, "score": r.score, "category": r.category} for r in found]
@@ -106,7 +108,7 @@ def recommend(
 
 def _recommend_all(
     model: Recommender,
-    out: Path | None,
+    out: Path,
     k: int,
     exclude_seen: bool,
     categories: list[str] | None,
@@ -115,8 +117,6 @@ def _recommend_all(
 ) -> None:
     from recgan.recommenders.batch import recommend_all
 
-    if out is None:
-        raise SettingsError("--all writes a file; give --out FILE.parquet")
     with shown_progress() as progress:
         rows = recommend_all(
             model, out, k, exclude_seen=exclude_seen, categories=categories, overwrite=overwrite, progress=progress
@@ -130,7 +130,8 @@ def _explain(rows: list[dict[str, Any]], shown: list[Explanation]) -> tuple[list
     """Add to ``rows`` why they are there; return the table of it, and its columns."""
     flat = []
     for row, one in zip(rows, shown):
-        told = "\n".join(f"{item_id} {influence:+.2f}" for item_id, influence in one.liked[:_CARRIERS])
+        raising = sorted((pair for pair in one.liked if pair[1] > 0), key=lambda pair: -pair[1])
+        told = "\n".join(f"{item_id} {influence:+.2f}" for item_id, influence in raising[:_CARRIERS])
         flat.append({**row, **one.parts, "because of": told})
         row["parts"] = one.parts
         row["because"] = [{"item_id": item_id, "influence": influence} for item_id, influence in one.liked]
@@ -185,10 +186,12 @@ def serve(
     gan: Annotated[Path | None, typer.Option(help="Without one, the service recommends but does not design.")] = None,
     host: Annotated[str | None, typer.Option("--host", help="Address to listen on (default: 127.0.0.1).")] = None,
     port: Annotated[int | None, typer.Option("--port", min=0, max=65535, help="(default: 8000).")] = None,
+    index: Index = None,
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")] = None,
 ) -> None:
     """Serve recommendations and designs over HTTP, with a page at /."""
     from service.run import serve as run_service
     from service.settings import service_settings
 
-    run_service(service_settings(data=data, recommender=recommender, gan=gan, host=host, port=port, device=device))
+    given = {"data": data, "recommender": recommender, "gan": gan, "host": host, "port": port}
+    run_service(service_settings(**given, index=index, device=device))

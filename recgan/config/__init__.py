@@ -12,6 +12,7 @@ from recgan.config.design import MAX_DESIGNS, MAX_SEED, DesignSettings
 from recgan.config.gan import Recipe
 from recgan.config.recommenders import (
     ALSSettings,
+    BlendSettings,
     BPRMFSettings,
     BPRSettings,
     CategorySettings,
@@ -20,10 +21,13 @@ from recgan.config.recommenders import (
     FeatureKind,
     IdealPointSettings,
     IndexSettings,
+    LookSettings,
     PopularitySettings,
     VBPRSettings,
     VBPRSSMSettings,
     VisualKNNSettings,
+    WARPSettings,
+    index_settings,
 )
 
 __all__ = [
@@ -32,6 +36,7 @@ __all__ = [
     "ALSSettings",
     "BPRMFSettings",
     "BPRSettings",
+    "BlendSettings",
     "CategorySettings",
     "DVBPRSettings",
     "DemoSettings",
@@ -42,6 +47,7 @@ __all__ = [
     "IdealPointSettings",
     "ImportOptions",
     "IndexSettings",
+    "LookSettings",
     "PopularitySettings",
     "Recipe",
     "Settings",
@@ -50,6 +56,8 @@ __all__ = [
     "VBPRSSMSettings",
     "VBPRSettings",
     "VisualKNNSettings",
+    "WARPSettings",
     "complaint",
+    "index_settings",
     "overridden",
 ]

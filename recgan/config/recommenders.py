@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from recgan.config.base import Settings
+from recgan.config.base import Settings, overridden
+from recgan.errors import SettingsError, nearest_name
 
 __all__ = [
     "ALSSettings",
     "BPRMFSettings",
     "BPRSettings",
+    "BlendSettings",
     "CategorySettings",
     "DVBPRSettings",
     "FactorSettings",
     "FeatureKind",
     "IdealPointSettings",
     "IndexSettings",
+    "LookSettings",
     "PopularitySettings",
     "VBPRSSMSettings",
     "VBPRSettings",
     "VisualKNNSettings",
+    "WARPSettings",
+    "index_settings",
 ]
 
 FeatureKind: TypeAlias = Literal["real", "permuted", "noise", "category"]
@@ -46,14 +51,23 @@ class CategorySettings(Settings):
     """How a category's share is divided among its items: evenly, or by how many users took them."""
 
 
-class VisualKNNSettings(Settings):
-    """`visual_knn` (VisRank): similarity of an item to the user's history in whitened feature space."""
+class LookSettings(Settings):
+    """What models that look through an encoder have in common: how they see its features."""
 
     width: int = Field(128, ge=2)
-    """Number of whitened feature dimensions."""
+    """The features are whitened once to this many dimensions."""
     whitening: float = Field(0.5, ge=0, le=1)
     """1: all dimensions get equal variance; 0: they keep theirs."""
+    smoothing_neighbours: int = Field(0, ge=0)
+    """Whitened features are mixed with the mean of those of so many nearest items, itself among them; 0: they are not.
+    Every item is compared with every other, once."""
+    smoothing_weight: float = Field(0.5, gt=0, le=1)
+    """Of that mean."""
     features: FeatureKind = "real"
+
+
+class VisualKNNSettings(LookSettings):
+    """`visual_knn` (VisRank): similarity of an item to the user's history in whitened feature space."""
 
 
 class BPRSettings(Settings):
@@ -79,22 +93,21 @@ class ALSSettings(Settings):
     """0: all cores."""
 
 
-class IdealPointSettings(Settings):
-    """`ideal_point`: score = popularity + how much likelier the picture is given what the user took; closed form."""
+class IdealPointSettings(LookSettings):
+    """`ideal_point`: score = popularity + how much likelier the look and the category are given what the user took."""
 
-    width: int = Field(128, ge=2)
-    """The features are whitened once to this many dimensions."""
-    whitening: float = Field(0.5, ge=0, le=1)
-    """1: all dimensions get equal variance; 0: they keep theirs."""
     dim: int = Field(32, ge=1)
     """Directions in which users differ, the strongest first; fewer where they do not differ in so many."""
+    category_smoothing: float = Field(5.0, gt=0)
+    """Everybody's shares of the categories count as much as so many items of the user's own."""
     visual_weight: float | None = Field(None, ge=0)
     """Of the picture, 1 being what the model of users and items says; None: what is best in validation, or 1."""
+    category_weight: float | None = Field(None, ge=0)
+    """The same, of the category."""
     cold_bias: float | None = None
     """As in `vbpr`."""
     criterion: Literal["auc", "ndcg"] = "auc"
-    """Of the validation part, by which the weight and the bias of cold items are chosen."""
-    features: FeatureKind = "real"
+    """Of the validation part, by which the weights and the bias of cold items are chosen."""
 
 
 class FactorSettings(Settings):
@@ -137,7 +150,25 @@ class BPRMFSettings(FactorSettings):
     """L2 on the latent factors of the users and items of each step."""
 
 
-class VBPRSettings(FactorSettings):
+class WARPSettings(BPRMFSettings):
+    """`warp`: the scores of `bpr_mf`, trained with the WARP loss (Weston et al. 2011); image-free."""
+
+    learning_rate: float = Field(0.1, gt=0)
+    """Adagrad's, of the latent factors and the item bias."""
+    latent_regularisation: float = Field(1.0, ge=0)
+    """L2 on the latent factors of the users and items of each step."""
+    bias_regularisation: float = Field(0.1, ge=0)
+    """L2 on how far the biases of the items of each step are from the log of their popularity."""
+
+    @field_validator("negative_power")
+    @classmethod
+    def _negatives_are_drawn_evenly(cls, power: float) -> float:
+        if power:
+            raise ValueError("warp estimates ranks from even draws; leave it out")
+        return power
+
+
+class VBPRSettings(FactorSettings, LookSettings):
     """`vbpr`: He & McAuley 2016, x_ui = b_i + g_u.g_i + t_u.(E f_i) + b'.f_i, trained with the BPR loss."""
 
     latent_dim: int = Field(32, ge=0)
@@ -150,10 +181,6 @@ class VBPRSettings(FactorSettings):
     """L2 on the latent factors of the users and items of each step."""
     visual_dim: int = Field(64, ge=1)
     """Length of t."""
-    width: int = Field(128, ge=2)
-    """The features are whitened once to this many dimensions."""
-    whitening: float = Field(0.5, ge=0, le=1)
-    """1: all dimensions get equal variance; 0: they keep theirs."""
     visual_learning_rate: float = Field(0.05, gt=0)
     """Adagrad's, of the users' visual factors, E and b'."""
     visual_std: float = Field(0.1, gt=0)
@@ -162,7 +189,6 @@ class VBPRSettings(FactorSettings):
     """L2 on the visual factors of the users of each step."""
     projection_regularisation: float = Field(0.0, ge=0)
     """L2 on E and b'."""
-    features: FeatureKind = "real"
 
 
 class VBPRSSMSettings(VBPRSettings):
@@ -189,6 +215,38 @@ class VBPRSSMSettings(VBPRSettings):
         return power
 
 
+class BlendSettings(LookSettings):
+    """`blend`: several models' scores, added up by weights that validation chooses."""
+
+    parts: tuple[Literal["ideal_point", "visual_knn", "vbpr", "vbpr_ssm", "als", "bpr", "bpr_mf", "warp"], ...] = Field(
+        ("ideal_point", "vbpr_ssm", "als"), min_length=1
+    )
+    """The models. The first is one that sees; the others are weighted against it."""
+    options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Settings of the parts, by name; what is left out is as the part has it by itself."""
+    weights: tuple[float, ...] | None = None
+    """One a part, each in the unit that makes all parts' scores vary alike; 0 leaves a part out. None: what is best in
+    validation; without a validation part, 1 each."""
+    cold_bias: float | None = None
+    """Added to the scores of items without an interaction; None: what is best in validation, or 0."""
+    criterion: Literal["auc", "ndcg", "both"] = "both"
+    """Of the validation part, by which the weights are chosen: the AUC, the NDCG@20, or their sum."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> BlendSettings:
+        if len(set(self.parts)) < len(self.parts):
+            raise ValueError("parts: name each model once")
+        if self.parts[0] not in ("ideal_point", "visual_knn", "vbpr", "vbpr_ssm"):
+            raise ValueError("parts: the first must be a model that sees, such as ideal_point")
+        if unknown := sorted(self.options.keys() - set(self.parts)):
+            raise ValueError(f"options: '{unknown[0]}' is none of the parts")
+        if self.weights is not None and (
+            len(self.weights) != len(self.parts) or min(self.weights) < 0 or self.weights[0] == 0
+        ):
+            raise ValueError("weights: give one for each part, none below 0, and the first above")
+        return self
+
+
 class DVBPRSettings(Settings):
     """`dvbpr`: Kang et al. 2017, x_ui = t_u . Phi(image of i), Phi learned with the users.
 
@@ -211,10 +269,12 @@ class DVBPRSettings(Settings):
     epochs: int = Field(20, ge=1)
     """At most; where there is no validation part, exactly."""
     frozen_epochs: int = Field(10, ge=0)
-    """Epochs before the network moves, in which items are looked at once: users first learn what they like."""
+    """Epochs in which a pretrained network stands still: users, and the head, first learn from what it sees."""
     batch_size: int = Field(128, ge=1)
     learning_rate: float = Field(1e-4, gt=0)
     """Adam's, of the network."""
+    head_learning_rate: float = Field(1e-3, gt=0)
+    """Adam's, of a pretrained network's head and of the visual bias."""
     factor_learning_rate: float = Field(0.01, gt=0)
     """Adam's, of the users' factors and the items' biases."""
     network_regularisation: float = Field(0.001, ge=0)
@@ -235,13 +295,34 @@ class IndexSettings(Settings):
 
     kind: Literal["flat", "ivf", "hnsw"] = "flat"
     """``flat``: exact; ``ivf``: lists of items around centres; ``hnsw``: a graph of near items."""
-    lists: int | None = Field(None, ge=1)
+    lists: int | None = Field(None, ge=1, le=1 << 20)
     """``ivf``: number of lists; None: four times the square root of the number of items."""
-    probes: int = Field(32, ge=1)
+    probes: int = Field(32, ge=1, le=1 << 20)
     """``ivf``: lists searched for a query; more find more, and take longer."""
-    links: int = Field(32, ge=2)
+    links: int = Field(32, ge=2, le=256)
     """``hnsw``: links of an item."""
-    build_width: int = Field(80, ge=1)
+    build_width: int = Field(80, ge=1, le=1 << 16)
     """``hnsw``: candidates kept while the graph is built."""
-    search_width: int = Field(128, ge=1)
+    search_width: int = Field(128, ge=1, le=1 << 20)
     """``hnsw``: candidates kept while searching; more find more, and take longer."""
+
+
+_OF_KIND = {"flat": (), "ivf": ("lists", "probes"), "hnsw": ("links", "build_width", "search_width")}
+
+
+def index_settings(text: str) -> IndexSettings:
+    """Return the settings that ``--index`` names: a kind, and behind commas its own: ``hnsw,search_width=256``.
+
+    Raises:
+        SettingsError: an unknown kind, a setting that it has not, or a bad value.
+    """
+    kind, *own = (part.strip() for part in text.split(","))
+    if kind not in _OF_KIND:
+        hint = nearest_name(kind, _OF_KIND) or f"; use {', '.join(_OF_KIND)}"
+        raise SettingsError(f"there is no index '{kind}'{hint}")
+    known = _OF_KIND[kind]
+    for name in (assignment.partition("=")[0].strip() for assignment in own):
+        if name not in known:
+            hint = nearest_name(name, known) or f"; it takes {', '.join(known) or 'none'}"
+            raise SettingsError(f"index '{kind}' has no setting '{name}'{hint}")
+    return overridden(IndexSettings(), [f"kind={kind}", *own], "--index")

@@ -129,7 +129,9 @@ class Designer:
                 "choose another category"
             )
         rows, features = in_category[left], features[left]
-        return RealItems(rows, self.recommender.item_ids[rows], self._scores(vector, features), unit_rows(features))
+        return RealItems(
+            rows, self.recommender.item_ids[rows], self._scores(vector, features, category), unit_rows(features)
+        )
 
     def design(
         self,
@@ -175,7 +177,7 @@ class Designer:
         z = torch.stack([latents(design_seeds(one, settings.samples), prior) for one in seeds])
         found = search(
             Space(self.gan.generator, self._encoder),
-            self._objective(vector, real, settings, std),
+            self._objective(vector, category, real, settings, std),
             z.to(self.device),
             self.gan.class_index(category),
             settings,
@@ -186,7 +188,7 @@ class Designer:
             # One at a time: the last bits of a matrix product depend on the number of its rows.
             row = slice(place, place + 1)
             whitened = self._see(found.features[row])
-            score = float(self._scores(vector, whitened)[0])
+            score = float(self._scores(vector, whitened, category)[0])
             designs.append(
                 Design(
                     image=found.pixels[place],
@@ -204,14 +206,16 @@ class Designer:
 
     # ---- parts
 
-    def _objective(self, vector: UserVector, real: RealItems, settings: DesignSettings, std: float) -> Objective:
+    def _objective(
+        self, vector: UserVector, category: str, real: RealItems, settings: DesignSettings, std: float
+    ) -> Objective:
         def preference(features: Tensor) -> Tensor:
-            return self.recommender.preference(vector, features)
+            return self.recommender.preference(vector, features, category)
 
         if settings.preference == "raw":
             liking: Term = preference_term(preference)
         else:
-            mean, spread = self._unit(vector, real)
+            mean, spread = self._unit(vector, category, real)
             liking = preference_term(preference, mean=mean, std=spread)
         if settings.realism == "least_squares":
             realism = least_squares_realism(self.gan.discriminator)
@@ -221,12 +225,12 @@ class Designer:
             [(1.0, liking), (settings.realism_weight, realism), (settings.prior_weight, latent_shell(std))]
         )
 
-    def _unit(self, vector: UserVector, real: RealItems) -> tuple[float, float]:
+    def _unit(self, vector: UserVector, category: str, real: RealItems) -> tuple[float, float]:
         """Return mean and standard deviation of the user's preference over the category's real items."""
         spread = _spread(real.scores)
         if spread == 0:  # one item, or all alike: the unit is taken from the whole catalogue
             features = self._features(np.arange(self._comparable))
-            spread = _spread(self._scores(vector, features[features.any(axis=1)]))
+            spread = _spread(self._scores(vector, features[features.any(axis=1)], category))
         if spread == 0:
             raise SettingsError(
                 f"the {self.recommender.name} likes every picture alike for this user, so there is nothing to climb; "
@@ -266,9 +270,10 @@ class Designer:
         return self._whitening(features).cpu().numpy()
 
     @torch.no_grad()
-    def _scores(self, vector: UserVector, whitened: np.ndarray) -> np.ndarray:
+    def _scores(self, vector: UserVector, whitened: np.ndarray, category: str) -> np.ndarray:
         """Return what `VisualRecommender.preference` gives for features that are whitened already, float32 [N]."""
-        factors = self.recommender.factors_from(torch.from_numpy(whitened))
+        categories = torch.full((len(whitened),), self.gan.class_index(category))
+        factors = self.recommender.factors_from(torch.from_numpy(whitened), categories)
         return (factors @ torch.from_numpy(vector.values)).numpy()
 
     @torch.no_grad()

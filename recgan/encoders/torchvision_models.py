@@ -30,7 +30,8 @@ def load_torchvision_encoder(name: str) -> Encoder:
     model_name = name.partition(":")[2]
     known = torchvision.models.list_models(module=torchvision.models)
     if model_name not in known:
-        raise SettingsError(f"torchvision has no classifier '{model_name}'{nearest_name(model_name, known)}")
+        hint = nearest_name(model_name, known) or "; torchvision.models.list_models() names them"
+        raise SettingsError(f"torchvision has no classifier '{model_name}'{hint}")
     weights = torchvision.models.get_model_weights(model_name).DEFAULT
     network = torchvision.models.get_model(model_name, weights=None)
     try:

@@ -95,8 +95,10 @@ def backtest(
     """
     check_metric(metric)
     if update not in UPDATES:
-        raise SettingsError(f"there is no update '{update}'{nearest_name(update, UPDATES)}; use {', '.join(UPDATES)}")
-    runs = [run for run in contenders(models, settings) if run.name != ALL_TIME]
+        hint = nearest_name(update, UPDATES) or f"; use {', '.join(UPDATES)}"
+        raise SettingsError(f"there is no update '{update}'{hint}")
+    others = {name: given for name, given in (settings or {}).items() if name != ALL_TIME}
+    runs = [run for run in contenders(models, others) if run.name != ALL_TIME]
     if saved := [run.name for run in runs if run.saved]:
         raise SettingsError(f"'{saved[0]}' may have seen the weeks that are judged; give the model's name instead")
     if not runs or ALL_TIME in (settings or {}):
@@ -205,7 +207,9 @@ class _Backtest:
 
         def score(half_life: float) -> float:
             model = self._fit(ALL_TIME, PopularitySettings(half_life_days=half_life), split)
-            values = held_out.judge(inner_products(model), lambda done, total: None).per_user[self.metric]["all"]
+            values = held_out.judge(inner_products(model, self.device), lambda done, total: None).per_user[self.metric][
+                "all"
+            ]
             return float(np.nanmean(values))
 
         chosen[RECENT] = PopularitySettings(half_life_days=max(HALF_LIVES_DAYS, key=score))
@@ -242,7 +246,7 @@ class _Backtest:
     ) -> Part:
         start = time.perf_counter()
         if self.update == "retrain" or run.name in (ALL_TIME, RECENT):
-            scorer = inner_products(self._fit(run.model, settings, split))
+            scorer = inner_products(self._fit(run.model, settings, split), self.device)
         else:
             if run.name not in self.trained:
                 before = week_split(self.bundle, first, self.positives).split

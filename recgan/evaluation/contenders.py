@@ -44,13 +44,21 @@ def contenders(models: Sequence[str | Path], settings: Mapping[str, Settings] | 
     like a model is written ``./vbpr``.
 
     Raises:
-        SettingsError: an unknown model or control, none or one twice, or ``settings`` of an unknown model.
+        SettingsError: an unknown model or control, none or one twice, or ``settings`` of one that is not trained here.
     """
     found = [_contender(model) for model in models]
-    if len({one.name for one in found}) < len(found) or not found:
-        raise SettingsError("give at least one model, and each once")
+    names = [one.name for one in found]
+    if not found:
+        raise SettingsError("give at least one model")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise SettingsError(f"'{twice[0]}' is given twice; give each model once")
+    trained = {name for one in found if not one.saved for name in (one.name, one.model)}
     for name in settings or {}:
         recommender_type(name.partition(":")[0])
+        if name not in trained:
+            raise SettingsError(
+                f"there are settings of '{name}', which is not trained here; add it to the models, or leave them out"
+            )
     return found
 
 
@@ -82,11 +90,12 @@ def _contender(model: str | Path) -> Contender:
         if not control:
             return Contender(text, name)
         if not recommender_type(name).visual:
-            raise SettingsError(f"'{name}' does not look at pictures, so it has no control '{control}'")
-        if control not in (known := _controls(name)):
             raise SettingsError(
-                f"'{name}' has no control '{control}'{nearest_name(control, known)}; use {', '.join(known)}"
+                f"'{name}' does not look at pictures, so it has no control '{control}'; leave ':{control}' out"
             )
+        if control not in (known := _controls(name)):
+            hint = nearest_name(control, known) or f"; its controls are: {', '.join(known)}"
+            raise SettingsError(f"'{name}' has no control '{control}'{hint}")
         return Contender(text, name, control)
     if Path(text).exists():
         return Contender(text, text, saved=True)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from recgan.dataset.split import Split
+from recgan.device import resolve_device
 from recgan.errors import DataError, SettingsError, nearest_name
 from recgan.evaluation.kept import Part
 from recgan.metrics.lists import catalogue_coverage, category_diversity, feature_diversity, gini, mean_novelty
@@ -17,7 +19,17 @@ from recgan.recommenders.base import Recommender
 from recgan.recommenders.data import UserRows, concatenated
 from recgan.recommenders.index import top_k
 
-__all__ = ["CUTOFFS", "GROUPS", "METRICS", "HeldOut", "Judged", "Scorer", "check_metric", "inner_products"]
+__all__ = [
+    "CUTOFFS",
+    "GROUPS",
+    "METRICS",
+    "HeldOut",
+    "Judged",
+    "Scorer",
+    "check_metric",
+    "inner_products",
+    "products_on",
+]
 
 CUTOFFS = (10, 20)
 GROUPS = ("all", "warm", "cold", "under_5")
@@ -32,9 +44,24 @@ Scorer = Callable[[np.ndarray], np.ndarray]
 """From rows of `Split.user_ids` int64 [u] to finite scores float [u, n_items]."""
 
 
-def inner_products(model: Recommender) -> Scorer:
-    """Return a trained model as a scorer of the users it was trained on."""
-    return lambda users: model.user_factors[users] @ model.item_factors.T
+def inner_products(model: Recommender, device: str = "auto") -> Scorer:
+    """Return a trained model as a scorer of the users it was trained on; the products are made on ``device``."""
+    where = resolve_device(device)
+    if where.type == "cpu":
+        return lambda users: model.user_factors[users] @ model.item_factors.T
+    return products_on(model, where)
+
+
+def products_on(model: Recommender, device: torch.device) -> Scorer:
+    """Return the same scorer by torch, the factors lying on ``device``."""
+    user_factors, item_factors = (
+        torch.tensor(table, device=device) for table in (model.user_factors, model.item_factors)
+    )
+
+    def scores(users: np.ndarray) -> np.ndarray:
+        return (user_factors[torch.from_numpy(users).to(device)] @ item_factors.T).cpu().numpy()
+
+    return scores
 
 
 def check_metric(metric: str) -> None:
@@ -44,7 +71,8 @@ def check_metric(metric: str) -> None:
         SettingsError: it is not.
     """
     if metric not in METRICS:
-        raise SettingsError(f"there is no metric '{metric}'{nearest_name(metric, METRICS)}; use {', '.join(METRICS)}")
+        hint = nearest_name(metric, METRICS) or f"; use {', '.join(METRICS)}"
+        raise SettingsError(f"there is no metric '{metric}'{hint}")
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,9 @@ def evaluate_ranking(
             data = data_for(run.model, bundle, parts, embed, device=device, progress=progress)
             model = create_recommender(run.model, chosen).fit(data, seed=seed, device=device, progress=progress)
         about = _about(model, run.saved, time.perf_counter() - start)
-        return held_out.judge(inner_products(model), _step(progress, f"judging {run.name}"), seen).as_part(about)
+        return held_out.judge(inner_products(model, device), _step(progress, f"judging {run.name}"), seen).as_part(
+            about
+        )
 
     judged: dict[str, Judged] = {}
     about: dict[str, dict[str, Any]] = {}

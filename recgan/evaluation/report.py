@@ -58,7 +58,7 @@ def make_report(
         MismatchError: they are not of one catalogue; the recommender was trained on what is judged.
         SettingsError, DataError, TrainingError: as `evaluate_ranking` and `Designer.design`.
     """
-    check_place(out, overwrite=overwrite)
+    check_place(out, overwrite=overwrite, file=True)
     bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
     designer = load_designer(recommender, gan, bundle=bundle, device=device, progress=progress)
     model = designer.recommender
@@ -104,7 +104,7 @@ def write_report(
         StorageError: it cannot be written.
     """
     out = Path(out)
-    check_place(out, overwrite=overwrite)
+    check_place(out, overwrite=overwrite, file=True)
     designer.recommender.check_fits(bundle)
     if len(designer.recommender.items) != len(bundle.items):
         raise MismatchError(f"the recommender has items that bundle '{bundle.path}' has not; train it on this bundle")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,19 +14,18 @@ from recgan.evaluation.plots import Estimate
 from recgan.evaluation.ranking import evaluate_ranking
 from recgan.evaluation.ranking_report import RankingReport, without_nan
 from recgan.progress import Progress, quiet
-from recgan.recommenders.registry import recommender_names
 
 __all__ = ["DATASETS", "LADDER", "Kang2017Report", "Rung", "reproduce_kang2017"]
 
-LADDER: Mapping[str, tuple[str, ...]] = {
-    "PopRank": ("popularity",),
-    "WARP": ("warp",),
-    "BPR-MF": ("bpr_mf", "bpr"),
-    "VisRank": ("visual_knn",),
-    "VBPR": ("vbpr",),
-    "DVBPR": ("dvbpr",),
+LADDER: Mapping[str, str] = {
+    "PopRank": "popularity",
+    "WARP": "warp",
+    "BPR-MF": "bpr_mf",
+    "VisRank": "visual_knn",
+    "VBPR": "vbpr",
+    "DVBPR": "dvbpr",
 }
-"""The paper's models from the bottom up, and which of ours is measured for each: the first that there is."""
+"""The paper's models from the bottom up, and which of ours is measured for each."""
 
 _PUBLISHED: Mapping[str, Mapping[str, tuple[float, float]]] = {
     "fashion": {
@@ -81,13 +80,13 @@ class Rung:
 
     name: str
     """The paper's."""
-    model: str | None
-    """Ours; None: there is none."""
+    model: str
+    """Ours."""
     published: dict[str, float]
     """``all`` and ``cold``; empty where nothing is published for this data."""
     measured: dict[str, Estimate]
-    """The same; empty where there is no such model."""
-    seconds: float | None
+    """The same."""
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -98,15 +97,15 @@ class Kang2017Report:
     """Which of the paper's data sets the published figures are of."""
     protocol: str
     rungs: list[Rung]
-    missing: list[str]
-    """The paper's models that were left out, since there is none of ours."""
+    left_out: list[str]
+    """The paper's models that were not asked for."""
     notes: list[str]
     ranking: RankingReport
     """Everything that was measured."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the whole report as JSON values."""
-        own = {name: getattr(self, name) for name in ("compared_with", "protocol", "missing", "notes")}
+        own = {name: getattr(self, name) for name in ("compared_with", "protocol", "left_out", "notes")}
         return without_nan({**own, "rungs": [asdict(one) for one in self.rungs], "ranking": self.ranking.as_json()})
 
 
@@ -114,6 +113,7 @@ def reproduce_kang2017(
     bundle: Bundle,
     *,
     compare_with: str | None = None,
+    rungs: Sequence[str] = tuple(LADDER),
     embed: EmbedSettings | None = None,
     settings: Mapping[str, Settings] | None = None,
     seed: int = 0,
@@ -131,6 +131,7 @@ def reproduce_kang2017(
     Args:
         bundle: any with interactions.
         compare_with: the paper's data set that it is, one of `DATASETS`; None: nothing published is set beside it.
+        rungs: which models of `LADDER` are run.
         embed: the encoder and the size that visual models look through.
         settings: settings by model name.
         seed: of training and of the bootstrap.
@@ -140,19 +141,24 @@ def reproduce_kang2017(
         progress: told how far it is.
 
     Raises:
-        SettingsError: an unknown data set.
+        SettingsError: an unknown data set or rung.
         DataError, ArtifactError, StorageError: as `evaluate_ranking`.
     """
     if compare_with is not None and compare_with not in DATASETS:
-        hint = nearest_name(compare_with, DATASETS)
-        raise SettingsError(f"nothing is published for '{compare_with}'{hint}; there are: {', '.join(DATASETS)}")
-    known = recommender_names()
-    ours = {name: next((model for model in models if model in known), None) for name, models in LADDER.items()}
+        hint = nearest_name(compare_with, DATASETS) or f"; there are: {', '.join(DATASETS)}"
+        raise SettingsError(f"nothing is published for '{compare_with}'{hint}")
+    for name in rungs:
+        if name not in LADDER:
+            hint = nearest_name(name, LADDER) or f"; they are: {', '.join(LADDER)}"
+            raise SettingsError(f"the ladder has no rung '{name}'{hint}")
+    ours = {name: model for name, model in LADDER.items() if name in rungs}
+    if not ours:
+        raise SettingsError(f"give at least one rung of: {', '.join(LADDER)}")
     given = "split" in bundle.interactions
     split = SplitSettings(protocol="given") if given else SplitSettings(cold_share=0, min_interactions=5)
     ranking = evaluate_ranking(
         bundle,
-        [model for model in ours.values() if model is not None],
+        list(ours.values()),
         split=split,
         embed=embed,
         settings=settings,
@@ -162,24 +168,21 @@ def reproduce_kang2017(
         overwrite=overwrite,
         progress=progress,
     )
-    rungs = []
+    found = []
     for name, model in ours.items():
-        figures = ranking.models[model] if model else None
-        measured = {}
-        if figures:
-            groups = {"all": "all", "cold": "under_5"}
-            measured = {
-                to: Estimate(figures.values["auc"][g], *figures.intervals["auc"][g]) for to, g in groups.items()
-            }
+        figures = ranking.models[model]
+        values, intervals = figures.values["auc"], figures.intervals["auc"]
+        measured = {
+            to: Estimate(values[group], *intervals[group]) for to, group in (("all", "all"), ("cold", "under_5"))
+        }
         published = dict(zip(("all", "cold"), _PUBLISHED[compare_with][name])) if compare_with else {}
-        rungs.append(Rung(name, model, published, measured, figures.about["seconds"] if figures else None))
-    missing = [name for name, model in ours.items() if model is None]
+        found.append(Rung(name, model, published, measured, figures.about["seconds"]))
     return Kang2017Report(
         compared_with=compare_with,
         protocol=_protocol(given),
-        rungs=rungs,
-        missing=missing,
-        notes=_notes(compare_with, missing, ours, ranking),
+        rungs=found,
+        left_out=[name for name in LADDER if name not in ours],
+        notes=_notes(compare_with, ranking),
         ranking=ranking,
     )
 
@@ -189,12 +192,8 @@ def _protocol(given: bool) -> str:
     return f"{split}; exact AUC over all unseen items; cold: fewer than 5 training actions"
 
 
-def _notes(
-    compare_with: str | None, missing: list[str], ours: Mapping[str, str | None], ranking: RankingReport
-) -> list[str]:
-    notes = [f"left out, for want of such a model here: {', '.join(missing)}"] if missing else []
-    if ours["BPR-MF"] == "bpr":
-        notes.append("BPR-MF is measured by 'bpr' (the package implicit)")
+def _notes(compare_with: str | None, ranking: RankingReport) -> list[str]:
+    notes = []
     if compare_with:
         notes.append(_QUOTED)
     if compare_with == "fashion":

@@ -73,7 +73,12 @@ _VISUAL: Mapping[str, Range | Choice] = {
 SPACES: Mapping[str, Mapping[str, Range | Choice]] = {
     "popularity": {"half_life_days": Range(1, 365, log=True)},
     "visual_knn": _WIDTH,
-    "ideal_point": {**_WIDTH, "dim": Choice((8, 16, 32, 64, 128)), "criterion": _CRITERION},
+    "ideal_point": {
+        **_WIDTH,
+        "dim": Choice((8, 16, 32, 64, 128)),
+        "category_smoothing": Range(0.5, 50, log=True),
+        "criterion": _CRITERION,
+    },
     "bpr": {
         "factors": Choice((16, 32, 64, 128)),
         "learning_rate": _RATE,
@@ -87,9 +92,17 @@ SPACES: Mapping[str, Mapping[str, Range | Choice]] = {
         "epochs": Range(5, 40, whole=True),
     },
     "category": {"smoothing": Range(0.1, 100, log=True), "within": Choice(("even", "popularity"))},
-    "bpr_mf": {**_LATENT, "negative_power": Range(0.0, 1.0)},
+    # Beyond 1 the latent factors die out; `bpr` draws its negatives with power 1.
+    "bpr_mf": {
+        **_LATENT,
+        "latent_regularisation": Range(3e-3, 1, log=True),
+        "bias_regularisation": Range(1e-3, 1, log=True),
+        "negative_power": Choice((0.0, 0.5, 1.0)),
+    },
+    "warp": _LATENT,
     "vbpr": {**_LATENT, **_VISUAL, "negative_power": Range(0.0, 1.0)},
     "vbpr_ssm": {**_LATENT, **_VISUAL, "latent_std": Range(0.01, 0.3, log=True)},
+    "blend": {**_WIDTH, "criterion": Choice(("auc", "ndcg", "both"))},
     "dvbpr": {
         "loss": Choice(("bpr", "warp", "ssm")),
         "learning_rate": Range(1e-5, 1e-3, log=True),
@@ -197,7 +210,7 @@ def tune(
     base = kind.settings_type(**(settings or {}))
     space = _space(model, space, settings or {})
     if out is not None:
-        check_place(out, overwrite=overwrite)
+        check_place(out, overwrite=overwrite, file=True)
     parts = make_split(bundle, split)
     held_out = HeldOut(parts, "validation", bundle.category_index)
     data = data_for(model, bundle, parts, embed, device=device, progress=progress)
@@ -217,7 +230,7 @@ def tune(
         except TrainingError as failure:
             error = str(failure)
         else:
-            judged = held_out.judge(inner_products(trained), lambda done, total: None)
+            judged = held_out.judge(inner_products(trained, device), lambda done, total: None)
             value = float(np.nanmean(judged.per_user[metric]["all"]))
         return {"value": np.array([value])}, {"seconds": round(time.perf_counter() - start, 3), "error": error}
 

@@ -75,7 +75,9 @@ def last_weeks(bundle: Bundle, number: int) -> list[Week]:
     if number < 1:
         raise SettingsError(f"weeks={number}: ask for at least one")
     times = bundle.interactions["timestamp"]
-    if not len(times) or times.isna().any():
+    if not len(times):
+        raise DataError(f"bundle '{bundle.path}' has no interactions to judge by; import them with the items")
+    if times.isna().any():
         raise DataError(
             f"bundle '{bundle.path}' has {int(times.isna().sum()):,} interactions without a timestamp of "
             f"{len(times):,}, and a backtest needs the time of each; import them with timestamps"

@@ -19,8 +19,9 @@ from recgan.artifacts import open_artifact, write_artifact
 from recgan.errors import ArtifactError, TrainingError
 from recgan.gan.networks import load_network, network_arrays
 from recgan.gan.steps import TrainingState
+from recgan.resume import differences
 
-__all__ = ["differences", "latest_checkpoint", "load_checkpoint", "save_checkpoint"]
+__all__ = ["latest_checkpoint", "load_checkpoint", "save_checkpoint"]
 
 KIND = "gan-checkpoint"
 FORMAT_VERSION = 1
@@ -94,18 +95,6 @@ def load_checkpoint(path: Path, state: TrainingState, identity: Mapping[str, Any
     state.rng.set_state(torch.from_numpy(checkpoint.tensors("rng")["state"]))
     state.images_seen = checkpoint.manifest.facts["images_seen"]
     state.seconds = checkpoint.manifest.facts["seconds"]
-
-
-def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Return ``"name was x, is now y"`` for every entry in which two nested mappings differ."""
-    found = []
-    for key in sorted(before.keys() | now.keys()):
-        old, new = before.get(key), now.get(key)
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            found += differences(old, new, f"{prefix}{key}.")
-        elif old != new:
-            found.append(f"{prefix}{key} was {old}, is now {new}")
-    return found
 
 
 def _restore_networks(state: TrainingState, tensors: dict[str, np.ndarray]) -> None:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import math
-import signal
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +23,7 @@ from recgan.gan.monitor import Monitor
 from recgan.gan.sampling import sample_sheet
 from recgan.gan.steps import TrainingState, train_step
 from recgan.progress import Progress
+from recgan.resume import interrupts
 
 __all__ = ["TrainingRun"]
 
@@ -89,7 +87,7 @@ class TrainingRun:
         next_sheet = (state.images_seen // every + 1) * every
         saved_at = time.monotonic()
         between_steps = True
-        with Monitor(self.folder, state.images_seen) as monitor, _interrupts() as interrupted:
+        with Monitor(self.folder, state.images_seen) as monitor, interrupts() as interrupted:
             try:
                 while state.images_seen < target:
                     between_steps = False
@@ -205,23 +203,3 @@ class _Window:
         first, images = self._first, self._state.images_seen - self._first
         self._open()
         return first, dict(zip(self.NAMES, figures)) | {"speed/images_per_second": images / max(seconds, 1e-9)}
-
-
-@contextmanager
-def _interrupts() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into a flag, so that a step is never cut in two; a second one interrupts at once."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-
-    def request(signum: int, frame: Any) -> None:
-        if event.is_set():
-            raise KeyboardInterrupt
-        event.set()
-
-    before = signal.signal(signal.SIGINT, request)
-    try:
-        yield event
-    finally:
-        signal.signal(signal.SIGINT, before)

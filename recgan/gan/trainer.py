@@ -17,15 +17,14 @@ import math
 import shutil
 from pathlib import Path
 
-import fsspec
 import torch
 
-from recgan.artifacts import MANIFEST, check_out, write_artifact
+from recgan.artifacts import write_artifact
 from recgan.config import Recipe
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.pixels import TRANSFORM
 from recgan.device import resolve_device
-from recgan.errors import ArtifactError, DataError, SettingsError
+from recgan.errors import DataError, SettingsError
 from recgan.gan.artifact import FORMAT_VERSION, KIND, TrainedGAN, load_gan, write_parts
 from recgan.gan.data import CatalogueImages
 from recgan.gan.networks import build_networks
@@ -35,7 +34,7 @@ from recgan.gan.run import TrainingRun
 from recgan.gan.sampling import sample_sheet
 from recgan.gan.steps import new_state
 from recgan.progress import Progress, quiet
-from recgan.remote import is_remote
+from recgan.resume import check_places, run_folder
 
 __all__ = ["default_length", "run_folder", "train_gan"]
 
@@ -94,7 +93,7 @@ def train_gan(
     rng = torch.Generator().manual_seed(seed)
     networks = build_networks(recipe, len(bundle.category_names), size, rng)
     folder = run_folder(out)
-    _check_places(out, folder, resume=resume, overwrite=overwrite)
+    check_places(out, folder, resume=resume, overwrite=overwrite)
 
     parts = ("train", "validation", "test") if all_images else ("train",)
     images = CatalogueImages.of(bundle, size, parts, where, progress)
@@ -127,39 +126,6 @@ def train_gan(
     judged = images if all_images else CatalogueImages.of(bundle, size, ("validation",), where, progress)
     _write(run, out, bundle, judged if len(judged) else images, overwrite=overwrite or resume)
     return load_gan(out, device)
-
-
-def run_folder(out: str | Path) -> Path:
-    """Return where the working files of a training run for ``out`` lie."""
-    url = str(out).rstrip("/")
-    if is_remote(url):
-        return Path(url.rsplit("/", 1)[1] + ".run")
-    return Path(url.removeprefix("file://") + ".run")
-
-
-def _check_places(out: str | Path, folder: Path, *, resume: bool, overwrite: bool) -> None:
-    """Refuse before the work what would fail after it."""
-    if resume:
-        if not folder.is_dir():
-            raise ArtifactError(f"there is no run to resume at '{folder}'; train without --resume")
-    elif not overwrite:
-        _refuse_taken(out, folder)
-    check_out(out, overwrite=True)
-
-
-def _refuse_taken(out: str | Path, folder: Path) -> None:
-    url = str(out).removeprefix("file://")
-    if is_remote(url):
-        store, root = fsspec.core.url_to_fs(url)
-        taken = url if store.exists(f"{root}/{MANIFEST}") else None
-    else:
-        taken = url if Path(url).exists() else None
-    if taken is None and folder.exists():
-        taken = str(folder)
-    if taken is not None:
-        raise ArtifactError(
-            f"'{taken}' exists already; go on with --resume, begin anew with --overwrite, or choose another --out"
-        )
 
 
 def default_length(recipe: Recipe, training_images: int) -> int:

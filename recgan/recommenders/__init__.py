@@ -8,9 +8,10 @@
     model.save(folder)
 """
 
-from recgan.recommenders.base import Recommendation, Recommender, UserVector
+from recgan.recommenders.base import Recommender
 from recgan.recommenders.data import TrainingData, training_data
 from recgan.recommenders.registry import create_recommender, load_recommender, recommender_names, recommender_type
+from recgan.recommenders.scoring import Recommendation, UserVector
 from recgan.recommenders.train import train_recommender
 from recgan.recommenders.visual import CONTROLS, VisualRecommender
 

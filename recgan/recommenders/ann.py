@@ -20,7 +20,9 @@ import numpy as np
 from recgan.artifacts import open_artifact, write_artifact
 from recgan.config import IndexSettings
 from recgan.errors import ArtifactError, DataError, SettingsError
-from recgan.recommenders.exact import Seen, best_items, column_balance
+from recgan.recommenders.exact import Seen, best_items
+from recgan.recommenders.index import check_k
+from recgan.recommenders.screen import column_balance
 
 __all__ = ["RECALL_AT", "ApproximateIndex"]
 
@@ -93,6 +95,10 @@ class ApproximateIndex:
     def __len__(self) -> int:
         return self._index.ntotal
 
+    def __str__(self) -> str:
+        found = f"finds {self.recall:.1%} of the exact {RECALL_AT} best (measured on users of this model)"
+        return f"{self.settings.kind}: {found}"
+
     def _measured(self, queries: np.ndarray) -> float:
         everything = np.ones(len(self), dtype=bool)
         exact = best_items(queries, self._item_factors, RECALL_AT, allowed=everything)
@@ -128,8 +134,7 @@ class ApproximateIndex:
             m = min(k, number of allowed items), always: where the index finds fewer (a narrow filter), the search is
             exact.
         """
-        if k < 1:
-            raise SettingsError(f"k={k}: ask for at least one item")
+        check_k(k)
         wanted = min(k, int(np.count_nonzero(allowed)))
         found = self._nearest(query, k, allowed)
         if len(found) >= wanted:
@@ -139,7 +144,7 @@ class ApproximateIndex:
 
     def _nearest(self, query: np.ndarray, k: int, allowed: np.ndarray | None) -> np.ndarray:
         faiss = _faiss()
-        settings, options = self.settings, {}
+        settings, options, k = self.settings, {}, min(k, len(self))
         if allowed is not None:
             bits = np.packbits(allowed, bitorder="little")
             options["sel"] = faiss.IDSelectorBitmap(bits)
@@ -149,7 +154,7 @@ class ApproximateIndex:
             parameters = faiss.SearchParametersIVF(nprobe=settings.probes, **options)
         with _one_thread():
             query = np.append(query * self._balance, np.float32(0))[None]
-            _, rows = self._index.search(query, min(k, len(self)), params=parameters)
+            _, rows = self._index.search(query, k, params=parameters)
         return rows[0][rows[0] >= 0]
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:

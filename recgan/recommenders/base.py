@@ -1,15 +1,14 @@
 """The contract of all recommenders.
 
 Every model ends as one inner product, ``score(u, i) = user_factors[u] . item_factors[i]``, with its biases folded in.
-Scoring, filters, top-k, similar items, saving and the index are therefore written once, here; a model's own file says
-how the factors come about, and how the vector of a new user does.
+Scoring, filters, top-k and similar items (`recgan.recommenders.scoring`), saving and new users are therefore written
+once; a model's own file says how the factors come about, and how the vector of a new user does.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -22,59 +21,29 @@ from recgan.dataset.bundle import Bundle
 from recgan.dataset.split import Pairs
 from recgan.errors import DataError, MismatchError, SettingsError, TrainingError
 from recgan.progress import Progress, quiet
-from recgan.recommenders.ann import ApproximateIndex
+from recgan.recommenders.checkpoint import Checkpoints
 from recgan.recommenders.data import TrainingData, UserRows, concatenated
-from recgan.recommenders.exact import best_items
-from recgan.recommenders.filters import Where, admitted, rows_of
-from recgan.recommenders.index import FlatIndex
+from recgan.recommenders.filters import new_ids, rows_of
+from recgan.recommenders.scoring import FactorScorer, UserVector
 
-__all__ = ["FORMAT_VERSION", "KIND", "Recommendation", "Recommender", "UserVector"]
+__all__ = ["FORMAT_VERSION", "KIND", "Recommender"]
 
 KIND = "recommender"
 FORMAT_VERSION = 1
 
 
-@dataclass(frozen=True)
-class Recommendation:
-    """One item of an answer."""
-
-    item_id: str
-    score: float
-    """Larger is better. Scores of one model compare for one user; they are not probabilities."""
-    category: str
-
-
-@dataclass(frozen=True, eq=False)
-class UserVector:
-    """A user as a model sees one: a known one (`Recommender.user_vector`) or a new one (`Recommender.fold_in`)."""
-
-    values: np.ndarray
-    """float32 [D], to be multiplied with the model's item factors."""
-    seen: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
-    """Rows of the items the user has seen, int64 [n], sorted: what ``exclude_seen`` leaves out."""
-
-
-class Recommender(ABC):
+class Recommender(FactorScorer):
     """Base of all models; make one with `create_recommender`, train it with `fit`, or get it by `load_recommender`."""
 
-    name: ClassVar[str]
     settings_type: ClassVar[type[Settings]]
     visual: ClassVar[bool] = False
     """Whether the model looks at pictures: then it is a `recgan.recommenders.visual.VisualRecommender`."""
+    resumable: ClassVar[bool] = False
+    """Whether a training that was stopped can go on."""
     end_to_end: ClassVar[bool] = False
     """Whether it learns to see: then it is trained on pixels and holds its encoder itself."""
 
-    user_ids: np.ndarray
-    """Object array [n_users] of str."""
-    items: pd.DataFrame
-    """The catalogue the model knows: ``item_id``, ``category``, ``available`` and the attributes, one row an item."""
     category_names: tuple[str, ...]
-    seen: UserRows
-    """What each user is known to have taken: in train, or withheld by the split."""
-    user_factors: np.ndarray
-    """float32 [n_users, D]"""
-    item_factors: np.ndarray
-    """float32 [n_items, D]"""
 
     def __init__(self, settings: Settings | None = None) -> None:
         settings = settings if settings is not None else self.settings_type()
@@ -94,8 +63,16 @@ class Recommender(ABC):
 
     # ---- training
 
-    def fit(self, data: TrainingData, *, seed: int = 0, device: str = "auto", progress: Progress = quiet) -> Self:
-        """Learn from ``data.train`` and return self.
+    def fit(
+        self,
+        data: TrainingData,
+        *,
+        seed: int = 0,
+        device: str = "auto",
+        progress: Progress = quiet,
+        checkpoints: Checkpoints | None = None,
+    ) -> Self:
+        """Learn from ``data.train`` and return self; with ``checkpoints`` a `resumable` model can be stopped meanwhile.
 
         On the CPU of one machine the same seed gives the same model to the bit (``bpr`` and ``als``: with their one
         thread). On a GPU it gives the same random draws, but sums are taken in any order, so that the last digits
@@ -113,6 +90,7 @@ class Recommender(ABC):
         self.facts = {"seed": seed, "split": data.split_settings}
         self.metrics = {}
         self._set_items(data.items)
+        self._checkpoints = checkpoints
         self._train(data, seed, device, progress)
         self._check_factors()
         self.fitted = True
@@ -121,35 +99,6 @@ class Recommender(ABC):
     @abstractmethod
     def _train(self, data: TrainingData, seed: int, device: str, progress: Progress) -> None:
         """Set ``user_factors`` and ``item_factors`` (and ``metrics``)."""
-
-    def _set_items(self, items: pd.DataFrame) -> None:
-        self.items = items
-        self._item_index = pd.Index(items["item_id"].to_numpy(dtype=object))
-        self._user_index = pd.Index(self.user_ids)
-        self._similarity: FlatIndex | None = None
-        self._index: ApproximateIndex | None = None
-
-    def use_index(self, index: ApproximateIndex | None) -> None:
-        """Search approximately from now on, until items are added, or with None exactly.
-
-        Raises:
-            MismatchError: the index was built for other item factors.
-        """
-        self._require_fitted()
-        if index is not None and not index.fits(self.item_factors):
-            raise MismatchError(f"the index was built for other items than this {self.name}'s; build it for this one")
-        self._index = index
-
-    def update_items(self, items: pd.DataFrame) -> None:
-        """Take over a newer table of the same items: what is available, and the attributes, change from day to day.
-
-        Raises:
-            MismatchError: the items are not those that the model knows, in its order.
-        """
-        self._require_fitted()
-        if not np.array_equal(self.item_ids, items["item_id"].to_numpy(dtype=object)):
-            raise MismatchError(f"the items are not those that this {self.name} was trained on; train it on them")
-        self.items = items
 
     def _check_factors(self) -> None:
         shapes = (len(self.user_ids), len(self.items))
@@ -172,12 +121,13 @@ class Recommender(ABC):
         Raises:
             DataError: lists of different lengths.
             NotFoundError: an unknown item.
+            SettingsError: ids that are not strings.
         """
         self._require_fitted()
         if len(user_ids) != len(item_ids):
             raise DataError(f"{len(user_ids)} users and {len(item_ids)} items: give one item for each user")
         items = rows_of(self._item_index, item_ids, "item")
-        names = pd.Index(np.asarray(user_ids, dtype=object))
+        names = pd.Index(new_ids(user_ids, "user"), dtype=object)
         added = names[~names.isin(self._user_index)].unique()
         self.user_ids = np.concatenate([self.user_ids, added.to_numpy(dtype=object)])
         self._user_index = pd.Index(self.user_ids)
@@ -188,6 +138,8 @@ class Recommender(ABC):
         self.seen = UserRows.of(Pairs(pairs // n_items, pairs % n_items), len(self.user_ids))
         fresh = np.sort(first[first >= len(known)]) - len(known)
         self._count(items[fresh])
+        if self._index is not None and not self._index.fits(self.item_factors):
+            self._index = None
         # All against the users as they were: a fold-in may start at their mean.
         vectors = {
             row: self._fold_in(self.item_factors[self.seen[row]], self.item_factors[:0], self.seen[row])
@@ -202,132 +154,6 @@ class Recommender(ABC):
     def _count(self, items: np.ndarray) -> None:
         """Learn of new interactions with items (rows, int64 [n]) what does not depend on the user: here, nothing."""
         return
-
-    # ---- asking
-
-    @property
-    def item_ids(self) -> np.ndarray:
-        """Object array [n_items] of str."""
-        return self.items["item_id"].to_numpy(dtype=object)
-
-    def score(self, user_ids: Sequence[str | UserVector], item_ids: Sequence[str] | None = None) -> np.ndarray:
-        """Return the scores float32 [len(user_ids), len(item_ids)]; all items by default.
-
-        Raises:
-            NotFoundError: an unknown id.
-        """
-        self._require_fitted()
-        vectors, _ = self._users(user_ids)
-        factors = (
-            self.item_factors if item_ids is None else self.item_factors[rows_of(self._item_index, item_ids, "item")]
-        )
-        return vectors @ factors.T
-
-    def recommend(
-        self,
-        users: Sequence[str | UserVector],
-        k: int = 10,
-        *,
-        exclude_seen: bool = True,
-        categories: Sequence[str] | None = None,
-        where: Where | None = None,
-        candidates: Sequence[str] | None = None,
-    ) -> list[list[Recommendation]]:
-        """Return for each user the best items, best first; of equal scores the earlier item in the catalogue first.
-
-        A list has exactly min(k, what is left after the filters) items; the filters come before the top-k. An item
-        that is not available is never recommended. The search is exact, unless `use_index` was given an index.
-
-        Args:
-            users: user ids, or vectors from `fold_in` or `user_vector`.
-            k: at least 1.
-            exclude_seen: leave out what the user is known to have taken (or gave to `fold_in`): the training data and
-                what the split withheld from them.
-            categories: only these.
-            where: a condition on the items' attributes, see `recgan.recommenders.filters.Where`.
-            candidates: only these item ids.
-
-        Raises:
-            SettingsError: k < 1, or a filter of a wrong form.
-            NotFoundError: an unknown user, category, attribute or candidate.
-        """
-        allowed = self.admitted(categories=categories, where=where, candidates=candidates)
-        if k < 1:
-            raise SettingsError(f"k={k}: ask for at least one item")
-        vectors, seen = self._users(users)
-        known = seen if exclude_seen else None
-        if self._index is not None:
-            found = self._index.best_items(vectors, k, allowed=allowed, seen=known)
-        else:
-            found = best_items(vectors, self.item_factors, k, allowed=allowed, seen=known)
-        return [self._answer(rows, scores) for rows, scores in found]
-
-    def admitted(
-        self,
-        *,
-        categories: Sequence[str] | None = None,
-        where: Where | None = None,
-        candidates: Sequence[str] | None = None,
-    ) -> np.ndarray:
-        """Return which items are available and pass every filter of `recommend`, bool [n_items].
-
-        Raises:
-            SettingsError: a filter of a wrong form.
-            NotFoundError: an unknown category, attribute or candidate.
-        """
-        self._require_fitted()
-        return admitted(self.items, self._item_index, categories=categories, where=where, candidates=candidates)
-
-    def rows_of_items(self, item_ids: Sequence[str]) -> np.ndarray:
-        """Return the rows of items, int64 [n].
-
-        Raises:
-            NotFoundError: an unknown item.
-        """
-        self._require_fitted()
-        return rows_of(self._item_index, item_ids, "item")
-
-    def _answer(self, rows: np.ndarray, scores: np.ndarray) -> list[Recommendation]:
-        ids = self.items["item_id"].to_numpy()[rows]
-        categories = self.items["category"].to_numpy()[rows]
-        return [Recommendation(str(i), float(s), str(c)) for i, s, c in zip(ids, scores, categories)]
-
-    def similar(
-        self,
-        item_id: str,
-        k: int = 10,
-        *,
-        categories: Sequence[str] | None = None,
-        where: Where | None = None,
-        candidates: Sequence[str] | None = None,
-    ) -> list[Recommendation]:
-        """Return the k items most like one item, itself left out, by cosine in the space that `similarity_space` names.
-
-        The score is the cosine. Filters as in `recommend`.
-
-        Raises:
-            NotFoundError: an unknown item, category, attribute or candidate.
-            SettingsError: k < 1, or the model has no notion of likeness.
-        """
-        self._require_fitted()
-        row = int(rows_of(self._item_index, [item_id], "item")[0])
-        allowed = self.admitted(categories=categories, where=where, candidates=candidates)
-        allowed[row] = False
-        vectors = self._similarity_vectors()
-        if self._similarity is None:
-            norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-            self._similarity = FlatIndex(vectors / np.maximum(norms, 1e-12))
-        query = vectors[row] / max(float(np.linalg.norm(vectors[row])), 1e-12)
-        return self._answer(*self._similarity.search(query[None], k, allowed)[0])
-
-    @property
-    @abstractmethod
-    def similarity_space(self) -> str:
-        """In what space `similar` measures: ``visual``, ``factors`` or ``none``."""
-
-    @abstractmethod
-    def _similarity_vectors(self) -> np.ndarray:
-        """Return the vectors float32 [n_items, d] of that space."""
 
     # ---- keeping
 
@@ -386,21 +212,7 @@ class Recommender(ABC):
                 "(items, categories or images differ); train it on this one"
             )
 
-    def _require_fitted(self) -> None:
-        if not self.fitted:
-            raise SettingsError(f"this {self.name} is not trained yet; call fit first, or load a trained one")
-
     # ---- users
-
-    def user_vector(self, user_id: str) -> UserVector:
-        """Return the vector of a user the model was trained on.
-
-        Raises:
-            NotFoundError: the user is unknown.
-        """
-        self._require_fitted()
-        row = int(rows_of(self._user_index, [user_id], "user")[0])
-        return UserVector(self.user_factors[row], self.seen[row])
 
     def fold_in(self, liked: Sequence[str] = (), disliked: Sequence[str] = (), *, images: Any = None) -> UserVector:
         """Return the vector of a new user, without retraining.
@@ -454,7 +266,8 @@ class Recommender(ABC):
     def factor_parts(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Return the item factors of some rows as a sum of named parts, float64 [n, D] each: what a score is made of.
 
-        The names are ``popularity`` (whatever does not depend on the user), ``latent``, ``visual bias`` and ``visual``.
+        The names are ``popularity`` (whatever does not depend on the user), ``category``, ``latent``, ``visual bias``
+        and ``visual``.
         """
         return {"latent": self.item_factors[rows].astype(np.float64)}
 
@@ -468,25 +281,3 @@ class Recommender(ABC):
     def add_items(self, item_ids: Sequence[str], images: Any, categories: Sequence[str]) -> None:
         """Add new items, scored from their pictures alone (visual models only)."""
         raise SettingsError(f"'{self.name}' cannot score an item from its picture; use a visual model, such as vbpr")
-
-    def _users(self, users: Sequence[str | UserVector]) -> tuple[np.ndarray, list[np.ndarray]]:
-        if isinstance(users, (str, UserVector)):
-            raise SettingsError("give a list of users, not a single one")
-        named = [user for user in users if not isinstance(user, UserVector)]
-        rows = iter(rows_of(self._user_index, named, "user"))
-        vectors = np.empty((len(users), self.item_factors.shape[1]), dtype=np.float32)
-        seen = []
-        for place, user in enumerate(users):
-            if isinstance(user, UserVector):
-                if user.values.shape != vectors.shape[1:]:
-                    raise MismatchError(
-                        f"a user vector of {len(user.values)} values does not fit this {self.name} of "
-                        f"{vectors.shape[1]}; fold the user in with this model"
-                    )
-                vectors[place] = user.values
-                seen.append(user.seen)
-            else:
-                row = next(rows)
-                vectors[place] = self.user_factors[row]
-                seen.append(self.seen[row])
-        return vectors, seen

@@ -58,7 +58,7 @@ def recommend_all(
         StorageError: it cannot be written.
     """
     allowed = model.admitted(categories=categories, where=where, candidates=candidates)
-    check_place(out, overwrite=overwrite)
+    check_place(out, overwrite=overwrite, file=True)
     seen = model.seen if exclude_seen else None
     users, items = pa.array(model.user_ids, pa.string()), pa.array(model.item_ids, pa.string())
     rows, waiting = 0, 0

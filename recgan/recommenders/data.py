@@ -113,7 +113,8 @@ def training_data(
             f"bundle '{bundle.path}' has no training interaction in this split; "
             "use more data or a smaller --split cold_share"
         )
-    if features is not None and (pictured := int(features.has_image.sum())) < 2:
+    pictures = images.rows >= 0 if images is not None else features.has_image if features is not None else None
+    if pictures is not None and (pictured := int(pictures.sum())) < 2:
         raise DataError(
             f"bundle '{bundle.path}' has {pictured} item{'s' * (pictured != 1)} with an image, and visual models "
             "compare at least two; import more, or train --model popularity"
@@ -147,10 +148,14 @@ class UserRows:
     @classmethod
     def of(cls, pairs: Pairs, n_users: int) -> UserRows:
         """Sort pairs into rows."""
-        order = np.lexsort((pairs.items, pairs.users))
         indptr = np.zeros(n_users + 1, dtype=np.int64)
         np.cumsum(np.bincount(pairs.users, minlength=n_users), out=indptr[1:])
-        return cls(indptr, pairs.items[order])
+        # One key a pair: sorted in place, many times as fast as by two columns.
+        width = int(pairs.items.max(initial=0)) + 1
+        keys = pairs.users * width + pairs.items
+        keys.sort()
+        keys %= width
+        return cls(indptr, keys)
 
     def __getitem__(self, user: int) -> np.ndarray:
         """Return one user's items."""

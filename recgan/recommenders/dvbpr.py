@@ -16,7 +16,7 @@ from recgan.encoders import Encoder, load_encoder
 from recgan.encoders.cnn_f import CNNF
 from recgan.errors import DataError, SettingsError
 from recgan.progress import Progress
-from recgan.recommenders.data import TrainingData
+from recgan.recommenders.data import ItemImages, TrainingData
 from recgan.recommenders.end_to_end import EndToEndTrainer, see_all
 from recgan.recommenders.factors import BiasedModel
 from recgan.recommenders.popularity import log_popularity
@@ -31,11 +31,11 @@ _NETWORK = "network."
 
 
 class DVBPR(BiasedModel, VisualRecommender):
-    """score(u, i) = t_u . Phi(image of i), and with ``item_bias`` + b_i; Phi is learned with the users.
+    """score(u, i) = t_u . Phi(image of i), and with ``item_bias`` + b_i + b' . Phi; Phi is learned with the users.
 
-    Phi is the paper's CNN-F from scratch (``backbone="cnn_f"``), or a pretrained encoder that is tuned on, with a
-    linear layer that starts as its whitening. The user's vector is [1, t_u], the item's [b_i, Phi]. Items without a
-    training interaction share one bias, chosen by validation.
+    Phi is the paper's CNN-F from scratch (``backbone="cnn_f"``), or a pretrained encoder that is tuned on: its features
+    whitened, then a linear head that starts as the identity. The user's vector is [1, t_u], the item's
+    [b_i + b' . Phi, Phi]. Items without a training interaction share one b_i, chosen by validation.
     """
 
     name = "dvbpr"
@@ -53,16 +53,16 @@ class DVBPR(BiasedModel, VisualRecommender):
             images = images.permuted(np.random.default_rng([seed, 11]))
         target = resolve_device(device)
         encoder = _network(s, torch.Generator().manual_seed(seed)).to(target).to(memory_format=torch.channels_last)
-        if s.backbone != "cnn_f":
-            _start_whitened(encoder, see_all(_headless(encoder), images, progress), images.rows >= 0)
+        looked = None if s.backbone == "cnn_f" else _start_whitened(encoder, images, progress)
         counts = np.append(data.item_counts, 0)
         prior = np.zeros(len(counts), np.float32)
         if s.item_bias:
             prior = log_popularity(counts, np.append(data.candidates, False))
         self._cold_bias = float(prior[-1])
-        trainer = EndToEndTrainer(data, images, encoder, prior[:-1], s, seed, target)
+        trainer = EndToEndTrainer(data, images, encoder, looked, prior[:-1], s, seed, target)
         validation = Validation(data, s.criterion)
-        self.user_factors, self.item_factors, self.metrics = trainer.run(validation, progress)
+        learned, self.metrics = trainer.run(validation, progress)
+        self.user_factors, self.item_factors, self._visual_bias = learned.users, learned.items, learned.visual_bias
         self._complete(data, validation, choose=s.item_bias)
         self._keep(encoder)
         self.item_features = self.item_factors[:, 1:].astype(np.float16)
@@ -84,23 +84,27 @@ class DVBPR(BiasedModel, VisualRecommender):
         """Return Phi, which the model holds itself."""
         return copy.deepcopy(self._encoder).to(resolve_device(device)).to(memory_format=torch.channels_last)
 
-    def factors_from(self, features: torch.Tensor) -> torch.Tensor:
-        """Return [b_cold, Phi] for each row Phi."""
-        return torch.cat([torch.full_like(features[:, :1], self._cold_bias), features], dim=1)
+    def factors_from(self, features: torch.Tensor, categories: torch.Tensor | None = None) -> torch.Tensor:
+        """Return [b_cold + b' . Phi, Phi] for each row Phi."""
+        visual_bias = torch.as_tensor(self._visual_bias, device=features.device)
+        return torch.cat([(self._cold_bias + features @ visual_bias)[:, None], features], dim=1)
 
     def _penalties(self) -> np.ndarray:
         return np.append(np.inf, np.full(self._encoder.dim, self.settings.user_regularisation))
 
     def factor_parts(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """The bias is popularity, the rest is visual."""
+        """Of the bias, b' . Phi is visual; and so is the rest."""
         factors = self.item_factors[rows].astype(np.float64)
-        first = np.arange(factors.shape[1]) == 0
-        return {"popularity": factors * first, "visual": factors * ~first}
+        bias, visual_bias = np.zeros_like(factors), np.zeros_like(factors)
+        visual_bias[:, 0] = factors[:, 1:] @ self._visual_bias
+        bias[:, 0] = factors[:, 0] - visual_bias[:, 0]
+        factors[:, 0] = 0
+        return {"popularity": bias, "visual bias": visual_bias, "visual": factors}
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Return the arrays that the artifact holds."""
         network = {_NETWORK + key: value.numpy() for key, value in self._encoder.body.state_dict().items()}
-        return {**super().tensors(), **network}
+        return {**super().tensors(), **network, "visual_bias": self._visual_bias}
 
     def restore(self, user_ids: np.ndarray, items: pd.DataFrame, tensors: Mapping[str, np.ndarray]) -> None:
         """Take over what an artifact holds."""
@@ -109,20 +113,26 @@ class DVBPR(BiasedModel, VisualRecommender):
             {key: torch.from_numpy(tensors[_NETWORK + key]) for key in encoder.body.state_dict()}
         )
         self._keep(encoder)
+        self._visual_bias = tensors["visual_bias"]
         super().restore(user_ids, items, tensors)
 
 
 def _network(settings: DVBPRSettings, generator: torch.Generator | None) -> Encoder:
-    """Return Phi as it starts: CNN-F with weights drawn from ``generator``, or a pretrained encoder with a head."""
+    """Return Phi as it starts, a trunk and a head: CNN-F with weights drawn from ``generator`` and a head that does
+    nothing, or a pretrained encoder with its whitening."""
+    dim = settings.dim
     if settings.backbone == "cnn_f":
         size = settings.input_size or _CNN_F_SIZE
-        network = CNNF(settings.dim, size=size, hidden=settings.hidden)
+        network = CNNF(dim, size=size, hidden=settings.hidden)
         if generator is not None:
             network.initialise(generator)
-        return Encoder("dvbpr:cnn_f", network, dim=settings.dim, input_size=size, mean=(0.5,) * 3, std=(0.5,) * 3)
+        body = nn.Sequential(network, nn.Identity())
+        return Encoder("dvbpr:cnn_f", body, dim=dim, input_size=size, mean=(0.5,) * 3, std=(0.5,) * 3)
     base = load_encoder(settings.backbone, "cpu")
-    body = nn.Sequential(base.body, nn.Linear(base.dim, settings.dim))
-    return _prepared_like(base, body, settings.dim, f"dvbpr:{settings.backbone}", settings.input_size)
+    head = nn.Linear(dim, dim, bias=False)
+    nn.init.eye_(head.weight)
+    body = nn.Sequential(nn.Sequential(base.body, nn.Linear(base.dim, dim)), head)
+    return _prepared_like(base, body, dim, f"dvbpr:{settings.backbone}", settings.input_size)
 
 
 def _prepared_like(
@@ -139,25 +149,21 @@ def _prepared_like(
     )
 
 
-def _headless(encoder: Encoder) -> Encoder:
-    """Return the pretrained part of an encoder that `_network` made."""
-    assert isinstance(encoder.body, nn.Sequential)
-    body, head = encoder.body
-    assert isinstance(head, nn.Linear)
-    return _prepared_like(encoder, body, head.in_features).to(encoder.mean.device)
-
-
-def _start_whitened(encoder: Encoder, features: np.ndarray, has_image: np.ndarray) -> None:
-    """Set the head to the whitening of the pretrained features, so that training starts where `vbpr` stands."""
-    assert isinstance(encoder.body, nn.Sequential)
-    head = encoder.body[-1]
-    assert isinstance(head, nn.Linear)
-    whitening = Whitening.fit(features, encoder.dim, has_image, power=0.5)
+def _start_whitened(encoder: Encoder, images: ItemImages, progress: Progress) -> np.ndarray:
+    """Let the trunk that `_network` made end in the whitening of its features; return what it sees of all items,
+    float32 [n_items, dim]."""
+    base, layer = encoder.body[0]  # type: ignore[index]
+    plain = _prepared_like(encoder, base, layer.in_features).to(encoder.mean.device)
+    features = see_all(plain, images, progress)
+    whitening = Whitening.fit(features, encoder.dim, images.rows >= 0, power=0.5)
     with torch.no_grad():
-        head.weight.zero_()
-        head.bias.zero_()
-        head.weight[: whitening.width].copy_(torch.from_numpy(whitening.matrix.T))
-        head.bias[: whitening.width].copy_(torch.from_numpy(-whitening.mean @ whitening.matrix))
+        layer.weight.zero_()
+        layer.bias.zero_()
+        layer.weight[: whitening.width].copy_(torch.from_numpy(whitening.matrix.T))
+        layer.bias[: whitening.width].copy_(torch.from_numpy(-whitening.mean @ whitening.matrix))
+    looked = np.zeros((len(features), encoder.dim), dtype=np.float32)
+    looked[:, : whitening.width] = whitening.apply(features)
+    return looked
 
 
 def _identity(dim: int) -> Whitening:

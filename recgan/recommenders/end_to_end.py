@@ -1,4 +1,9 @@
-"""The trainer of models that learn to see: users' factors on Phi(image), and Phi itself, from pixels."""
+"""The trainer of models that learn to see: users' factors on Phi(image), and Phi itself, from pixels.
+
+Phi is a trunk and a head, which is a linear layer. A pretrained trunk first stands still, while users and head learn
+from what it sees, looked at once; then all move. Moved from the start, it would forget what it knows for the sake of
+users who know nothing yet (Kumar et al., ICLR 2022).
+"""
 
 from __future__ import annotations
 
@@ -23,12 +28,24 @@ from recgan.recommenders.losses import pairwise_loss, sampled_softmax_loss, warp
 from recgan.recommenders.sampler import InBatchNegatives, NegativeSampler, popularity_weights
 from recgan.recommenders.validation import Validation
 
-__all__ = ["EndToEndTrainer", "see_all"]
+__all__ = ["EndToEndTrainer", "LearnedToSee", "see_all"]
 
 _AHEAD = 2
 _BLOCK = 64
 _RESIDENT = 0.25
 """Share of a GPU's free memory that the catalogue's pixels may take."""
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedToSee:
+    """The parameters of the best epoch; the network is in the encoder that was trained."""
+
+    users: np.ndarray
+    """float32 [n_users, 1 + dim]: 1, t_u."""
+    items: np.ndarray
+    """float32 [n_items, 1 + dim]: b_i + b'.Phi, Phi."""
+    visual_bias: np.ndarray
+    """float32 [dim]: b'; zeros where items have no bias."""
 
 
 @dataclass(frozen=True)
@@ -57,16 +74,14 @@ def see_all(encoder: Encoder, images: ItemImages, progress: Progress) -> np.ndar
 
 
 class EndToEndTrainer:
-    """Adam on the network, its lazy sparse kind on users and biases; a step looks at each of its items once.
-
-    With ``frozen_epochs`` the network first stands still, and items are looked at once for all those epochs.
-    """
+    """Adam on the network, its lazy sparse kind on users and biases; a step looks at each of its items once."""
 
     def __init__(
         self,
         data: TrainingData,
         images: ItemImages,
         encoder: Encoder,
+        looked: np.ndarray | None,
         bias: np.ndarray,
         settings: DVBPRSettings,
         seed: int,
@@ -77,7 +92,9 @@ class EndToEndTrainer:
         Args:
             data: what is learned from.
             images: its pictures.
-            encoder: Phi, on ``device``; trained in place.
+            encoder: Phi, on ``device``, its body being trunk and head; trained in place.
+            looked: float32 [n_items, width] what a pretrained trunk sees of all items; None: it starts from nothing,
+                and never stands still.
             bias: float32 [n_items] where the items' biases start; they stay there if the model has none.
             settings: the model's.
             seed: of users' start, order, negatives and dropout.
@@ -108,66 +125,78 @@ class EndToEndTrainer:
         self.prior = self.bias.detach().clone()
         tables = [self.user_table, *([self.bias] if settings.item_bias else [])]
         self.table_optimiser = torch.optim.SparseAdam(tables, lr=settings.factor_learning_rate)
-        self.parameters = list(encoder.body.parameters())
-        self.network_optimiser = torch.optim.Adam(self.parameters, lr=settings.learning_rate)
-        pretrained = settings.backbone != "cnn_f"
-        self.anchors = [parameter.detach().clone() for parameter in self.parameters] if pretrained else None
+        self.visual_bias = torch.zeros(encoder.dim, device=device)
+        trunk, self.head = encoder.body.children()
+        self.parameters = [*trunk.parameters(), *self.head.parameters()]
+        self.anchors = None if looked is None else [parameter.detach().clone() for parameter in self.parameters]
+        self.network_optimiser = torch.optim.Adam(
+            [
+                {"params": list(trunk.parameters()), "lr": settings.learning_rate},
+                {"params": list(self.head.parameters()), "lr": settings.head_learning_rate},
+                {"params": [self.visual_bias], "lr": settings.head_learning_rate},
+            ]
+        )
+        self.frozen_epochs = settings.frozen_epochs if looked is not None else 0
         self.seen: torch.Tensor | None = None
+        """What the trunk sees of all items, while it stands still."""
+        if looked is not None and self.frozen_epochs:
+            self.seen = torch.from_numpy(looked).to(device)
         self.images_seen, self.seconds = 0, 0.0
         self.resident = self._resident()
 
-    def run(self, validation: Validation, progress: Progress) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
+    def run(self, validation: Validation, progress: Progress) -> tuple[LearnedToSee, dict[str, float]]:
         """Train until validation has stopped rising; the encoder is left as it was in the best epoch.
 
         Returns:
-            User factors float32 [n_users, 1 + dim] (1, t_u), item factors float32 [n_items, 1 + dim] (b_i, Phi), and
-            figures of the training.
+            The best epoch's parameters, and figures of the training.
 
         Raises:
             TrainingError: the loss is not finite.
         """
         s = self.settings
-        best_value, best_epoch, kept, network = -np.inf, 0, self._factors(self._look(progress)), self._network()
+        best_value, best_epoch, kept, network = -np.inf, 0, self._learned(progress), self._network()
         for epoch in range(1, s.epochs + 1):
-            frozen = epoch <= s.frozen_epochs
-            if frozen and self.seen is None:
-                self.seen = torch.from_numpy(kept[1][:, 1:].copy()).to(self.device)
-            elif not frozen:
+            if epoch > self.frozen_epochs:
                 self.seen = None
             began = time.perf_counter()
             loss = self._epoch(epoch, progress)
             self.seconds += time.perf_counter() - began
             if not np.isfinite(loss):
                 raise TrainingError(f"dvbpr: the loss is not finite in epoch {epoch}; lower learning_rate")
-            factors = self._factors(kept[1][:, 1:] if frozen else self._look(progress))
-            value = validation(*factors)
+            learned = self._learned(progress)
+            value = validation(learned.users, learned.items)
             progress("training dvbpr", epoch, s.epochs, f"loss {loss:.4f}, validation {validation.title} {value:.4f}")
             if not value <= best_value:  # also without validation pairs, where it is NaN: the last epoch is kept
-                best_value, best_epoch, kept, network = value, epoch, factors, self._network()
-            elif epoch - best_epoch >= s.patience and not frozen:
+                best_value, best_epoch, kept, network = value, epoch, learned, self._network()
+            elif epoch - best_epoch >= s.patience and epoch > self.frozen_epochs:
                 break
         self.encoder.body.load_state_dict(network)
         self.encoder.body.requires_grad_(False).eval()
         metrics = {"best_epoch": best_epoch, "epochs": epoch, "loss": loss}
         metrics["images_per_second"] = self.images_seen / max(self.seconds, 1e-9)
-        return *kept, metrics | ({validation.metric: best_value} if np.isfinite(best_value) else {})
-
-    def _look(self, progress: Progress) -> np.ndarray:
-        return see_all(self.encoder, self.images, progress)
+        return kept, metrics | ({validation.metric: best_value} if np.isfinite(best_value) else {})
 
     def _network(self) -> dict[str, torch.Tensor]:
         return copy.deepcopy(self.encoder.body.state_dict())
 
-    def _factors(self, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _learned(self, progress: Progress) -> LearnedToSee:
+        if self.seen is None:
+            looks = see_all(self.encoder, self.images, progress)
+        else:
+            with torch.inference_mode():
+                looks = self.head(self.seen).cpu().numpy()
+            looks[self.images.rows < 0] = 0
         users, bias = self.user_table.detach().cpu().numpy(), self.bias.detach().cpu().numpy()
-        ones = np.ones((len(users), 1), dtype=np.float32)
-        return np.concatenate([ones, users], axis=1), np.concatenate([bias[:, None], seen], axis=1)
+        visual_bias = self.visual_bias.cpu().numpy().copy()
+        items = np.concatenate([(bias + looks @ visual_bias)[:, None], looks], axis=1)
+        return LearnedToSee(np.concatenate([np.ones_like(users[:, :1]), users], axis=1), items, visual_bias)
 
     # ---- an epoch
 
     def _epoch(self, epoch: int, progress: Progress) -> float:
         frozen = self.seen is not None
         self.encoder.body.requires_grad_(not frozen).train(not frozen)
+        self.head.requires_grad_(True)
         total, done = 0.0, 0
         # Dropout draws from torch's own generator.
         with torch.random.fork_rng(), torch_threads():
@@ -232,30 +261,32 @@ class EndToEndTrainer:
         s = self.settings
         rows, user_rows = step.rows.to(self.device), step.users.to(self.device)
         if self.seen is not None:
-            looks = self.seen[rows]
+            looks = self.head(self.seen[rows])
         else:
             assert pixels is not None
             self.images_seen += len(rows)
             with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
                 looks = self.encoder(to_float(pixels, self.device)).float()
-        users = self.user_table.detach()[user_rows]
+        users, seen = self.user_table.detach()[user_rows], looks.detach()
         with_one = torch.cat([torch.ones_like(users[:, :1]), users], dim=1)
-        items = torch.cat([self.bias.detach()[rows][:, None], looks.detach()], dim=1)
+        bias = self.bias.detach()[rows]
+        items = torch.cat([(bias + seen @ self.visual_bias)[:, None], seen], dim=1)
         losses, to_users, to_items = self._loss(step, with_one, items)
+        to_bias = to_items[:, 0]
         self.table_optimiser.zero_grad()
+        self.network_optimiser.zero_grad()
         self.user_table.grad = _sparse(user_rows, to_users[:, 1:] + s.user_regularisation * users, self.user_table)
         if s.item_bias:
-            pull = s.bias_regularisation * (items[:, 0] - self.prior[rows])
-            self.bias.grad = _sparse(rows, to_items[:, 0] + pull, self.bias)
+            self.bias.grad = _sparse(rows, to_bias + s.bias_regularisation * (bias - self.prior[rows]), self.bias)
+            self.visual_bias.grad = to_bias @ seen
         self.table_optimiser.step()
-        if self.seen is None:
-            self.network_optimiser.zero_grad()
-            looks.backward(to_items[:, 1:])
-            for place, parameter in enumerate(self.parameters):
-                assert parameter.grad is not None
+        if looks.requires_grad:
+            looks.backward(to_items[:, 1:] + torch.outer(to_bias, self.visual_bias))
+        for place, parameter in enumerate(self.parameters):
+            if parameter.grad is not None:
                 away = parameter.detach() - self.anchors[place] if self.anchors else parameter.detach()
                 parameter.grad.add_(away, alpha=s.network_regularisation)
-            self.network_optimiser.step()
+        self.network_optimiser.step()
         return float(losses.sum())
 
     def _loss(

@@ -18,7 +18,8 @@ from recgan.dataset.bundle import Bundle
 from recgan.dataset.pixels import to_float
 from recgan.encoders import Encoder
 from recgan.errors import SettingsError
-from recgan.recommenders.base import Recommender, UserVector
+from recgan.recommenders.base import Recommender
+from recgan.recommenders.scoring import UserVector
 from recgan.recommenders.visual import VisualRecommender, pixels_of
 
 __all__ = ["Explanation", "PixelMap", "explain", "pixel_map", "save_maps"]
@@ -38,8 +39,8 @@ class Explanation:
     score: float
     """What `Recommender.recommend` says, a float32."""
     parts: dict[str, float]
-    """What `Recommender.factor_parts` names (``popularity``, ``latent``, ``visual bias``, ``visual``); they sum to the
-    score, which is their float64 sum rounded to float32."""
+    """What `Recommender.factor_parts` names (``popularity``, ``category``, ``latent``, ``visual bias``, ``visual``);
+    they sum to the score, which is their float64 sum rounded to float32."""
     liked: list[tuple[str, float]]
     """The user's items and by how much each raises the item's score, the most important first: see `explain`."""
 
@@ -136,6 +137,7 @@ def pixel_map(
     vector: UserVector,
     image: Any,
     *,
+    category: str | None = None,
     steps: int = 64,
     encoder: Encoder | None = None,
     device: str = "auto",
@@ -151,6 +153,7 @@ def pixel_map(
         model: a visual model that is no control.
         vector: from `Recommender.user_vector` or `Recommender.fold_in`.
         image: one picture, in a form that `pixels_of` takes in a list.
+        category: of what is pictured; None: unknown.
         steps: points on the line, at least 1.
         encoder: the model's own, if it is loaded already.
         device: where it is loaded otherwise.
@@ -171,10 +174,10 @@ def pixel_map(
     gradient = torch.zeros_like(shown[0])
     for part in way.split(_BATCH):
         between = (blank + part[:, None, None, None] * (shown - blank)).requires_grad_()
-        liking = model.preference(vector, encoder(between)).sum()
+        liking = model.preference(vector, encoder(between), category).sum()
         gradient += torch.autograd.grad(liking, between)[0].sum(0) / steps
     with torch.inference_mode():
-        score, blank_score = model.preference(vector, encoder(torch.cat([shown, blank]))).tolist()
+        score, blank_score = model.preference(vector, encoder(torch.cat([shown, blank])), category).tolist()
     values = (gradient * (shown - blank)[0]).sum(0).cpu().numpy()
     return PixelMap(pixels[0], values.astype(np.float32), score, blank_score)
 
@@ -203,9 +206,11 @@ def save_maps(
     encoder = model.load_encoder()
     names: list[str | None] = []
     with atomic_folder(out, overwrite=overwrite) as folder:
-        for place, row in enumerate(bundle.primary_images[model.rows_of_items(item_ids)]):
+        for place, item in enumerate(model.rows_of_items(item_ids)):
+            row = int(bundle.primary_images[item])
             names.append(f"map-{place:03d}.png" if row >= 0 else None)
             if row >= 0:
-                picture = pixel_map(model, vector, bundle.image_bytes([int(row)])[0], encoder=encoder).drawn()
-                picture.save(folder / f"map-{place:03d}.png")
+                picture, category = bundle.image_bytes([row])[0], str(model.items["category"].iloc[item])
+                carried = pixel_map(model, vector, picture, category=category, encoder=encoder)
+                carried.drawn().save(folder / f"map-{place:03d}.png")
     return names

@@ -69,11 +69,13 @@ class BiasedModel(Recommender):
 class FactorModel(BiasedModel):
     """score(u, i) = b_i + g_u . g_i and, for models that see, more: the user's vector is [1, g_u, …].
 
-    b_i starts at the log of the item's popularity (`log_popularity`) and is regularised towards it. An item without an
-    interaction has no g_i, and one b_i that all such items share, whether it was in the catalogue at training or came
-    later. That constant is chosen by validation (``cold_bias``).
+    b_i starts at the log of the item's popularity (`log_popularity`; less of it, where negatives are drawn by
+    popularity) and is regularised towards it. An item without an interaction has no g_i, and one b_i that all such
+    items share, whether it was in the catalogue at training or came later. That constant is chosen by validation
+    (``cold_bias``).
     """
 
+    resumable = True
     settings: FactorSettings
     loss: ClassVar[Loss] = "bpr"
 
@@ -82,14 +84,15 @@ class FactorModel(BiasedModel):
         visual = self._visual_part(data, seed)
         # One more count of 0, which is no item's: the estimate for items yet to come.
         counts = np.append(data.item_counts, 0)
-        prior = log_popularity(counts, np.append(data.candidates, False))
+        # Against negatives that are drawn by popularity, popularity is no merit.
+        prior = log_popularity(counts, np.append(data.candidates, False)) * np.float32(1 - settings.negative_power)
         self._cold_bias = float(prior[-1]) if settings.cold_bias is None else settings.cold_bias
         prior[counts == 0] = self._cold_bias
         validation = Validation(data, settings.criterion)
         trainer = Trainer(
             self.name, data, prior[:-1], settings, loss=self.loss, visual=visual, seed=seed, device=device
         )
-        learned, self.metrics = trainer.run(validation, progress)
+        learned, self.metrics = trainer.run(validation, progress, self._checkpoints)
         self._take(learned)
         self.user_factors, self.item_factors = learned.users, learned.items(visual.features if visual else None)
         self._complete(data, validation, choose=settings.cold_bias is None)

@@ -10,11 +10,17 @@ import pandas as pd
 
 from recgan.errors import NotFoundError, SettingsError, nearest_name
 
-__all__ = ["Where", "admitted", "rows_of"]
+__all__ = ["Where", "admitted", "new_ids", "rows_of"]
 
 Where: TypeAlias = Mapping[str, Any] | np.ndarray | Callable[[pd.DataFrame], Any]
 """A condition on items: ``{"colour": "Red", "gender": ["Women", "Unisex"]}`` (every attribute has the value, or one of
 the values), a bool mask [n_items], or a function from the items table to such a mask."""
+
+
+_STRANGERS = {
+    "user": "; recommend to somebody new from items that they like (--liked, or fold_in)",
+    "item": "; the model knows the items of the bundle it was trained on",
+}
 
 
 def rows_of(index: pd.Index, ids: Sequence[str], what: str) -> np.ndarray:
@@ -30,9 +36,28 @@ def rows_of(index: pd.Index, ids: Sequence[str], what: str) -> np.ndarray:
     rows = index.get_indexer(pd.Index(wanted))
     if (rows < 0).any():
         missing = wanted[rows < 0][0]
-        hint = "" if isinstance(missing, str) else f"; {what} ids are strings, this is {type(missing).__name__}"
-        raise NotFoundError(f"there is no {what} '{missing}'{hint or nearest_name(missing, index[:20_000])}")
+        if isinstance(missing, str):
+            hint = nearest_name(missing, index[:20_000]) or _STRANGERS[what]
+        else:
+            hint = f"; {what} ids are strings, this is {type(missing).__name__}"
+        raise NotFoundError(f"there is no {what} '{missing}'{hint}")
     return rows.astype(np.int64)
+
+
+def new_ids(ids: Sequence[str], what: str) -> np.ndarray:
+    """Return ids that need not be known, an object array [n] of str.
+
+    Raises:
+        SettingsError: a single string, or an id that is not a string.
+    """
+    if isinstance(ids, str):
+        raise SettingsError(f"give a list of {what} ids, not the single string '{ids}'")
+    found = np.empty(len(ids), dtype=object)
+    found[:] = list(ids)
+    for one in found:
+        if not isinstance(one, str):
+            raise SettingsError(f"{what} ids are strings, and {one!r} is {type(one).__name__}; give str({one!r})")
+    return found
 
 
 def admitted(
@@ -63,7 +88,8 @@ def admitted(
         known = set(items["category"].unique())
         for category in categories:
             if category not in known:
-                raise NotFoundError(f"there is no category '{category}'{nearest_name(category, known)}")
+                hint = nearest_name(category, known) or f"; the categories are: {', '.join(sorted(known)[:20])}"
+                raise NotFoundError(f"there is no category '{category}'{hint}")
         mask &= items["category"].isin(list(categories)).to_numpy()
     if where is not None:
         mask &= _condition(items, where)

@@ -18,16 +18,22 @@ from recgan.recommenders.visual import VisualRecommender
 
 __all__ = ["IdealPoint"]
 
-_LOG_WEIGHTS = (-4.0, 1.0)
-_TOLERANCE = 0.1
+_WEIGHTS = (0.0, 2.0)
+_TOLERANCE = 0.04
+_ROUNDS = 2
 
 
 class IdealPoint(VisualRecommender):
-    """score(u, i) = b_i + w (ln p(f_i | what u took) - ln p(f_i)), by `IdealPoints`; b_i: the log of its popularity.
+    """score(u, i) = b_i + w ln(p(r_i | what u took) / p(r_i)) + a ln(P(c_i | u) / P(c_i)).
 
-    One inner product of [1, …] with [b_i, z_i, z_i^2]. No latent factors and no training steps: nothing is learned of
-    an item but its popularity, so cold items are scored as well as warm ones. The weight of the visual part and the
-    bias of cold items are chosen by validation.
+    r_i is how the picture differs from the average one of its category c_i, so that taste is learned among items that
+    could stand for each other, by `IdealPoints`; the last term is the taste for the category itself. P(c | u) is the
+    category's share of what the user took, smoothed towards its share of what everybody took, and P(c) its share of the
+    catalogue; b_i is the log of the item's popularity. One inner product of [1, …] with [b_i, z_i, z_i^2, c_i one-hot].
+
+    No latent factors and no training steps: nothing is learned of an item but its popularity, so cold items are scored
+    as well as warm ones. The weights w and a and the bias of cold items are chosen by validation. A picture of unknown
+    category is taken for one of the category whose average it is nearest to.
     """
 
     name = "ideal_point"
@@ -36,40 +42,71 @@ class IdealPoint(VisualRecommender):
 
     def _train(self, data: TrainingData, seed: int, device: str, progress: Progress) -> None:
         s = self.settings
-        features = self._look(data, s.width, s.whitening, s.features, seed).astype(np.float32)
-        self._points = IdealPoints.fit(features, data.train.users, data.train.items, s.dim)
+        features = self._look(data, self.settings, seed).astype(np.float32)
+        assert data.features is not None
+        self._centres = _centres(features, data)
+        # An item without a picture looks like the average one of its category.
+        plain = ~data.features.has_image
+        features[plain] = self._centres[data.category_index[plain]]
+        own = features - self._centres[data.category_index]
+        self._points = IdealPoints.fit(own, data.train.users, data.train.items, s.dim)
+        self._set_categories(data)
         counts = np.append(data.item_counts, 0)
         prior = log_popularity(counts, np.append(data.candidates, False))
         self._cold_bias = float(prior[-1]) if s.cold_bias is None else s.cold_bias
         prior[counts == 0] = self._cold_bias
-        self.item_factors = self._factors(features)
+        self.item_factors = self._factors(features, data.category_index)
         self.item_factors[:, 0] = prior[:-1]
-        z = self.item_factors[:, 1 : 1 + self._points.dim]
-        sums = np.zeros((data.n_users, self._points.dim))
-        np.add.at(sums, data.train.users, z[data.train.items])
         taken = np.bincount(data.train.users, minlength=data.n_users)
-        likings = self._points.users(sums, taken)
-        likings[taken == 0] = likings[taken > 0].mean(axis=0)
-        validation = Validation(data, s.criterion)
-        self._choose(likings, data.item_counts == 0, validation)
+        sums = np.zeros((data.n_users, self.item_factors.shape[1]))
+        np.add.at(sums, data.train.users, self.item_factors[data.train.items])
+        tastes = self._tastes(sums, taken)
+        tastes[taken == 0] = tastes[taken > 0].mean(axis=0)
+        self._choose(tastes, data.item_counts == 0, Validation(data, s.criterion))
 
-    def _choose(self, likings: np.ndarray, cold: np.ndarray, validation: Validation) -> None:
-        """Set the users' factors, with the weight and the bias of cold items that are best in validation."""
-        constant = np.ones((len(likings), 1), dtype=np.float32)
+    def _set_categories(self, data: TrainingData) -> None:
+        """Set the categories' shares of the catalogue and of what was taken; none is nought."""
+        n = len(data.category_names)
+        items = np.bincount(data.category_index, weights=data.candidates, minlength=n) + 1
+        self._shares = items / items.sum()
+        taken = np.bincount(data.category_index[data.train.items], minlength=n)
+        self._everybody = (taken + n * self._shares) / (len(data.train) + n)
 
-        def users(weight: float) -> np.ndarray:
-            return np.concatenate([constant, np.float32(weight) * likings], axis=1)
+    def _tastes(self, sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """Return users' vectors [U, D], all weights being 1, from the sums [U, D] over their items and the counts."""
+        visual, category = self._columns()
+        likings = self._points.users(sums[:, visual][:, : self._points.dim], counts)
+        prior = self.settings.category_smoothing * self._everybody
+        smoothed = np.maximum(sums[:, category], 0) + prior
+        odds = np.log(smoothed / smoothed.sum(axis=1, keepdims=True) / self._shares)
+        return np.concatenate([np.ones((len(sums), 1)), likings, odds], axis=1).astype(np.float32)
 
-        weight = self.settings.visual_weight
-        if weight is None:
-            weight = 1.0
-            if len(validation.users):
-                found, _ = best_value(
-                    lambda power: validation(users(2**power), self.item_factors), 0.0, _LOG_WEIGHTS, _TOLERANCE
-                )
-                weight = 2**found
-        self._weight, self.user_factors = weight, users(weight)
-        self.metrics["visual_weight"] = weight
+    def _columns(self) -> tuple[slice, slice]:
+        """Return which columns of the factors are visual and which are the category's."""
+        end = 1 + 2 * self._points.dim
+        return slice(1, end), slice(end, end + len(self._shares))
+
+    def _weighted(self, tastes: np.ndarray) -> np.ndarray:
+        visual, category = self._columns()
+        weights = np.ones(tastes.shape[-1], dtype=np.float32)
+        weights[visual], weights[category] = self._weights
+        return tastes * weights
+
+    def _choose(self, tastes: np.ndarray, cold: np.ndarray, validation: Validation) -> None:
+        """Set the users' factors, with the weights and the bias of cold items that are best in validation."""
+        given = (self.settings.visual_weight, self.settings.category_weight)
+        self._weights = [1.0 if weight is None else weight for weight in given]
+        free = [place for place, weight in enumerate(given) if weight is None]
+        if len(validation.users):
+            for place in free * (_ROUNDS if len(free) > 1 else 1):
+
+                def figure(weight: float, place: int = place) -> float:
+                    self._weights[place] = weight
+                    return validation(self._weighted(tastes), self.item_factors)
+
+                self._weights[place], _ = best_value(figure, self._weights[place], _WEIGHTS, _TOLERANCE)
+        self.user_factors = self._weighted(tastes)
+        self.metrics["visual_weight"], self.metrics["category_weight"] = self._weights
         if len(validation.users):
             self.metrics[validation.metric] = validation(self.user_factors, self.item_factors)
         if self.settings.cold_bias is None:
@@ -78,24 +115,32 @@ class IdealPoint(VisualRecommender):
                 self._cold_bias, self.metrics[validation.metric] = chosen
                 self.metrics["cold_bias"] = self._cold_bias
 
-    def factors_from(self, features: torch.Tensor) -> torch.Tensor:
-        """Return [b_cold, z, z^2] for each row of the whitened features."""
+    def factors_from(self, features: torch.Tensor, categories: torch.Tensor | None = None) -> torch.Tensor:
+        """Return [b_cold, z, z^2, category one-hot] for each row of the whitened features."""
+        centres = torch.as_tensor(self._centres, device=features.device)
+        if categories is None:
+            categories = torch.cdist(features.detach(), centres).argmin(dim=1)
+        categories = categories.to(features.device)
         mean = torch.as_tensor(self._points.mean, device=features.device)
-        z = (features - mean) @ torch.as_tensor(self._points.directions, device=features.device)
-        return torch.cat([features.new_full((len(features), 1), self._cold_bias), z, z * z], dim=1)
+        directions = torch.as_tensor(self._points.directions, device=features.device)
+        z = (features - centres[categories] - mean) @ directions
+        one_hot = torch.nn.functional.one_hot(categories, len(centres)).to(z.dtype)
+        return torch.cat([features.new_full((len(features), 1), self._cold_bias), z, z * z, one_hot], dim=1)
 
     def _fold_in(self, liked: np.ndarray, disliked: np.ndarray, seen: np.ndarray) -> np.ndarray:
         # A disliked item counts as one that was liked on the other side of the average.
-        z = slice(1, 1 + self._points.dim)
-        sums = liked[:, z].sum(axis=0, dtype=np.float64) - disliked[:, z].sum(axis=0, dtype=np.float64)
-        likings = self._points.users(sums[None], np.array([len(liked) + len(disliked)]))[0]
-        return np.concatenate([[1.0], self._weight * likings])
+        sums = liked.sum(axis=0, dtype=np.float64) - disliked.sum(axis=0, dtype=np.float64)
+        return self._weighted(self._tastes(sums[None], np.array([len(liked) + len(disliked)])))[0]
 
     def factor_parts(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """The bias is popularity, the rest is visual."""
+        """The bias is popularity; then come what is visual and the category."""
         factors = self.item_factors[rows].astype(np.float64)
-        first = np.arange(factors.shape[1]) == 0
-        return {"popularity": factors * first, "visual": factors * ~first}
+        columns = zip(("popularity", "visual", "category"), (slice(0, 1), *self._columns()))
+        parts = {}
+        for name, own in columns:
+            parts[name] = np.zeros_like(factors)
+            parts[name][:, own] = factors[:, own]
+        return parts
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Return the arrays that the artifact holds."""
@@ -103,12 +148,28 @@ class IdealPoint(VisualRecommender):
             "points_mean": self._points.mean,
             "points_directions": self._points.directions,
             "points_variances": self._points.variances,
-            "weight_and_cold_bias": np.array([self._weight, self._cold_bias]),
+            "category_centres": self._centres,
+            "category_shares": np.stack([self._shares, self._everybody]),
+            "weights_and_cold_bias": np.array([*self._weights, self._cold_bias]),
         }
         return {**super().tensors(), **own}
 
     def restore(self, user_ids: np.ndarray, items: pd.DataFrame, tensors: Mapping[str, np.ndarray]) -> None:
         """Take over what an artifact holds."""
         self._points = IdealPoints(tensors["points_mean"], tensors["points_directions"], tensors["points_variances"])
-        self._weight, self._cold_bias = (float(value) for value in tensors["weight_and_cold_bias"])
+        self._centres = tensors["category_centres"]
+        self._shares, self._everybody = tensors["category_shares"]
+        *self._weights, self._cold_bias = (float(value) for value in tensors["weights_and_cold_bias"])
         super().restore(user_ids, items, tensors)
+
+
+def _centres(features: np.ndarray, data: TrainingData) -> np.ndarray:
+    """Return the mean features of each category, float32 [n_categories, width]; where none of a category's items has a
+    picture, that of all items."""
+    assert data.features is not None
+    pictured = data.features.has_image
+    overall = features[pictured].mean(axis=0, dtype=np.float64)
+    counts = np.bincount(data.category_index[pictured], minlength=len(data.category_names))
+    sums = np.zeros((len(counts), features.shape[1]))
+    np.add.at(sums, data.category_index[pictured], features[pictured])
+    return np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], overall).astype(np.float32)

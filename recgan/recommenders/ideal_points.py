@@ -42,10 +42,10 @@ class IdealPoints:
         """Estimate from pairs (users[k], items[k]), int64 [n] each, and the items' features [n_items, width].
 
         The ``dim`` directions are those in which users differ most against how much their own items do; fewer, where
-        users do not differ in so many.
+        users do not differ in so many, and none where they do not differ at all.
 
         Raises:
-            DataError: no user has two items, or users do not differ.
+            DataError: no user has two items.
         """
         width = features.shape[1]
         counts = np.bincount(users)
@@ -70,12 +70,13 @@ class IdealPoints:
         # The usual moment estimate of a one-way analysis of variance with unequal groups.
         group = (n - (counts.astype(np.float64) ** 2).sum() / n) / (n_users - 1)
         of_points = (between / (n_users - 1) - within) / group
-        within[np.diag_indices(width)] += _RIDGE * np.trace(within) / width
+        spread = np.trace(within) / width
+        if not spread > 0:
+            return cls(mean.astype(np.float32), np.zeros((width, 0), np.float32), np.zeros(0, np.float32))
+        within[np.diag_indices(width)] += _RIDGE * spread
         variances, directions = eigh(of_points, within)
         order = np.argsort(-variances, kind="stable")[:dim]
         order = order[variances[order] > 0]
-        if not len(order):
-            raise DataError("users do not differ in what their items look like: there is no visual taste to learn")
         directions = directions[:, order]
         largest = np.abs(directions).argmax(axis=0)
         directions = directions * np.sign(directions[largest, np.arange(len(order))])

@@ -8,7 +8,17 @@ import numpy as np
 
 from recgan.errors import DataError, SettingsError
 
-__all__ = ["FlatIndex", "top_k"]
+__all__ = ["FlatIndex", "check_k", "top_k"]
+
+
+def check_k(k: int) -> None:
+    """Refuse a number of items that is none.
+
+    Raises:
+        SettingsError: k < 1, or no whole number.
+    """
+    if not isinstance(k, int | np.integer) or k < 1:
+        raise SettingsError(f"k={k}: ask for a whole number of items, at least one")
 
 
 def top_k(scores: np.ndarray, k: int) -> list[np.ndarray]:
@@ -21,8 +31,7 @@ def top_k(scores: np.ndarray, k: int) -> list[np.ndarray]:
     Returns:
         N int64 arrays, each of length min(k, number of columns in the row that are not -inf).
     """
-    if k < 1:
-        raise SettingsError(f"k={k}: ask for at least one item")
+    check_k(k)
     width = scores.shape[1]
     if width == 0:
         return [np.empty(0, dtype=np.int64)] * len(scores)
@@ -69,8 +78,7 @@ class FlatIndex:
             Q pairs of (rows int64, scores float32), each of length min(k, number of allowed rows). Equal scores come
             in row order.
         """
-        if k < 1:
-            raise SettingsError(f"k={k}: ask for at least one item")
+        check_k(k)
         if allowed is None:
             parameters = None
             k = min(k, len(self))

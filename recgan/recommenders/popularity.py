@@ -48,7 +48,8 @@ class Popularity(Recommender):
         self.item_factors = counts.astype(np.float32)[:, None]
 
     def _count(self, items: np.ndarray) -> None:
-        self.item_factors[:, 0] += np.bincount(items, minlength=len(self.item_factors))
+        counts = np.bincount(items, minlength=len(self.item_factors))
+        self.item_factors = self.item_factors + counts[:, None].astype(np.float32)
 
     def _fold_in(self, liked: np.ndarray, disliked: np.ndarray, seen: np.ndarray) -> np.ndarray:
         return np.ones(1, dtype=np.float32)

@@ -23,8 +23,10 @@ _MODELS: Mapping[str, str] = {
     "bpr": "implicit.ImplicitBPR",
     "als": "implicit.ImplicitALS",
     "bpr_mf": "bpr_mf.BPRMF",
+    "warp": "warp.WARP",
     "vbpr": "vbpr.VBPR",
     "vbpr_ssm": "vbpr_ssm.VBPRSSM",
+    "blend": "blend.Blend",
     "dvbpr": "dvbpr.DVBPR",
 }
 

@@ -9,10 +9,13 @@ from recgan.config import EmbedSettings, Settings, SplitSettings
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.split import Split, make_split
 from recgan.encoders import embed_items
+from recgan.errors import SettingsError
 from recgan.progress import Progress, quiet
 from recgan.recommenders.base import Recommender
+from recgan.recommenders.checkpoint import Checkpoints
 from recgan.recommenders.data import TrainingData, item_images, training_data
 from recgan.recommenders.registry import create_recommender, recommender_type
+from recgan.resume import check_places, run_folder
 
 __all__ = ["data_for", "train_recommender"]
 
@@ -26,8 +29,10 @@ def train_recommender(
     embed: EmbedSettings | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
+    resume: bool = False,
     seed: int = 0,
     device: str = "auto",
+    checkpoint_seconds: float = 300,
     progress: Progress = quiet,
 ) -> Recommender:
     """Train a model on the train part of a bundle's split and, with ``out``, save it.
@@ -40,25 +45,37 @@ def train_recommender(
         embed: the encoder and the size, for visual models.
         out: folder or URL of the artifact.
         overwrite: whether ``out`` may exist.
+        resume: go on with a training for ``out`` that was stopped. On the CPU the result is, to the bit, that of a
+            training that was not. Only for models that learn by the trainer of `vbpr`.
         seed: of everything random in the training (the split has its own).
         device: where features are computed and visual models are trained.
+        checkpoint_seconds: how often such a model is kept in ``<out>.run`` meanwhile; it goes when the training ends.
         progress: told how far it is.
 
     Raises:
-        SettingsError: an unknown model, or settings of another one.
+        SettingsError: an unknown model, settings of another one, or one that cannot be resumed.
         DataError: no interactions, or no images for a visual model.
-        TrainingError: the training diverged.
-        ArtifactError: ``out`` exists and ``overwrite`` is false.
+        TrainingError: the training diverged; a resumed one has other settings or data than before.
+        ArtifactError: ``out`` or its run exists and neither ``resume`` nor ``overwrite`` is given; nothing to resume.
         StorageError: ``out`` cannot be written (told before the training).
+        KeyboardInterrupt: stopped by Ctrl-C; the message says how to go on, where that is possible.
     """
     recommender = create_recommender(model, settings)
-    if out is not None:
-        check_out(out, overwrite=overwrite)  # now, not after the training
+    checkpoints = None
+    if out is not None and recommender.resumable:
+        check_places(out, run_folder(out), resume=resume, overwrite=overwrite)  # now, not after the training
+        checkpoints = Checkpoints(run_folder(out), resume=resume, seconds=checkpoint_seconds)
+    elif resume:
+        raise SettingsError(f"a training of '{model}' is not kept while it runs: train it without --resume")
+    elif out is not None:
+        check_out(out, overwrite=overwrite)
     parts = make_split(bundle, split)
     data = data_for(model, bundle, parts, embed, device=device, progress=progress)
-    recommender.fit(data, seed=seed, device=device, progress=progress)
+    recommender.fit(data, seed=seed, device=device, progress=progress, checkpoints=checkpoints)
     if out is not None:
-        recommender.save(out, overwrite=overwrite)
+        recommender.save(out, overwrite=overwrite or resume)
+    if checkpoints is not None:
+        checkpoints.remove()
     return recommender
 
 

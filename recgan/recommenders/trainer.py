@@ -8,8 +8,10 @@ users' and items' factors, each table is touched once a step, and only in the ro
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -18,20 +20,25 @@ from recgan.config import FactorSettings
 from recgan.device import resolve_device, torch_threads
 from recgan.errors import DataError, TrainingError
 from recgan.progress import Progress
+from recgan.recommenders.checkpoint import Checkpoints
 from recgan.recommenders.data import TrainingData, concatenated
-from recgan.recommenders.losses import pairwise_loss, sampled_softmax_loss
+from recgan.recommenders.losses import pairwise_loss, ranked_hinge_loss, sampled_softmax_loss
 from recgan.recommenders.sampler import InBatchNegatives, NegativeSampler, popularity_weights
 from recgan.recommenders.validation import Validation
+from recgan.resume import interrupts
 
 __all__ = ["Learned", "Loss", "Trainer", "VisualPart"]
 
-Loss: TypeAlias = Literal["bpr", "ssm"]
-"""``bpr``: triples (user, taken, not taken); ``ssm``: sampled softmax, the items of a batch being the negatives."""
+Loss: TypeAlias = Literal["bpr", "warp", "ssm"]
+"""``bpr``: triples (user, taken, not taken); ``warp``: triples with the first of some items not taken that comes too
+near; ``ssm``: sampled softmax, the items of a batch being the negatives."""
 
 _EPSILON = 1e-16
 _DIVERGED = 1e9
 """No factor of use is larger, and products of larger ones would overflow."""
 _CHUNK = 1 << 16
+_TRIALS = 10
+"""Items that WARP draws at most, to find one that comes too near."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,21 @@ class Learned:
         return out
 
 
+@dataclass
+class _Reached:
+    """How far a training is."""
+
+    best: Learned
+    best_value: float = -np.inf
+    best_epoch: int = 0
+    epoch: int = 0
+    seconds: float = 0.0
+    loss: float = np.nan
+
+
+_COUNTERS = [one.name for one in fields(_Reached) if one.name != "best"]
+
+
 class Trainer:
     """Stochastic training with Adagrad, whose state keeps rows that are rarely drawn moving.
 
@@ -110,7 +132,7 @@ class Trainer:
         Raises:
             DataError: no user has an item that could be a negative.
         """
-        self.name, self.data, self.settings, self.visual = name, data, settings, visual
+        self.name, self.data, self.settings, self.visual, self.loss = name, data, settings, visual, loss
         self.device = target = resolve_device(device)
         self.generator = torch.Generator(target).manual_seed(seed)
         # Items without a training interaction are left alone: as negatives they would only be pushed down, though
@@ -119,7 +141,7 @@ class Trainer:
         weights = popularity_weights(data.item_counts, settings.negative_power)
         self.negatives = (
             NegativeSampler(known, data.n_users, weights, target)
-            if loss == "bpr"
+            if loss != "ssm"
             else InBatchNegatives(known, data.n_users, data.item_counts, target)
         )
         users = torch.from_numpy(data.train.users).to(target)
@@ -156,7 +178,7 @@ class Trainer:
             )
         self.tables["user"] = torch.cat(user_table, dim=1)
         self.squares = {name: torch.zeros_like(table) for name, table in self.tables.items()}
-        self.centre = torch.cat([torch.zeros_like(item_latent), bias[:, None]], dim=1)
+        self.prior = bias
 
         def columns(*parts: tuple[float, int]) -> torch.Tensor:
             return torch.tensor([value for value, count in parts for _ in range(count)], device=self.device)
@@ -170,37 +192,94 @@ class Trainer:
             "item": columns((s.latent_regularisation, latent), (s.bias_regularisation, 1)),
         }
 
-    def run(self, validation: Validation, progress: Progress) -> tuple[Learned, dict[str, float]]:
+    def run(
+        self, validation: Validation, progress: Progress, checkpoints: Checkpoints | None = None
+    ) -> tuple[Learned, dict[str, float]]:
         """Train until validation has stopped rising; return the best epoch's parameters and figures of the training.
+
+        With ``checkpoints``, which are under way, it goes on from what they hold, and keeps itself there: from time to
+        time, and on Ctrl-C at the end of the epoch.
 
         Raises:
             TrainingError: the loss is not finite.
+            KeyboardInterrupt: stopped by Ctrl-C; the message says how to go on.
         """
-        best, best_value, best_epoch, seconds = self._learned(), -np.inf, 0, 0.0
-        for epoch in range(1, self.settings.epochs + 1):
-            start = time.perf_counter()
-            # The steps are small: more threads than asked for would slow them, and bits would depend on the number.
-            with torch_threads(1):
-                loss = self._epoch()
-            seconds += time.perf_counter() - start
-            largest = max(float(table.abs().max()) for table in self.tables.values())
-            if not (np.isfinite(loss) and largest < _DIVERGED):
-                raise TrainingError(f"{self.name}: the training diverged in epoch {epoch}; lower the learning rates")
-            learned = self._learned()
-            value = validation(learned.users, learned.items(self.visual.features if self.visual else None))
-            note = f"loss {loss:.4f}, validation {validation.title} {value:.4f}"
-            progress(f"training {self.name}", epoch, self.settings.epochs, note)
-            if not value <= best_value:  # also without validation pairs, where it is NaN: the last epoch is kept
-                best, best_value, best_epoch = learned, value, epoch
-            elif epoch - best_epoch >= self.settings.patience:
-                break
+        most, reached = self.settings.epochs, _Reached(self._learned())
+        if checkpoints is not None and (state := checkpoints.begin(self._identity(validation))) is not None:
+            reached = self._restore(state)
+        with interrupts() if checkpoints else nullcontext() as interrupted:
+            while reached.epoch < most and reached.epoch - reached.best_epoch < self.settings.patience:
+                self._judged_epoch(reached, validation, progress)
+                stopped = interrupted is not None and interrupted.is_set()
+                if checkpoints is not None and (stopped or checkpoints.due):
+                    checkpoints.save(reached.epoch, self._state(reached))
+                    if stopped:
+                        raise KeyboardInterrupt(
+                            f"stopped after epoch {reached.epoch} of at most {most}; go on with --resume "
+                            f"(the training is kept in '{checkpoints.folder}')"
+                        )
         metrics = {
-            "best_epoch": best_epoch,
-            "epochs": epoch,
-            "loss": loss,
-            "triples_per_second": epoch * len(self.users) / seconds,
+            "best_epoch": reached.best_epoch,
+            "epochs": reached.epoch,
+            "loss": reached.loss,
+            "triples_per_second": reached.epoch * len(self.users) / reached.seconds,
         }
-        return best, metrics | ({validation.metric: best_value} if np.isfinite(best_value) else {})
+        found = {validation.metric: reached.best_value} if np.isfinite(reached.best_value) else {}
+        return reached.best, metrics | found
+
+    def _judged_epoch(self, reached: _Reached, validation: Validation, progress: Progress) -> None:
+        start = time.perf_counter()
+        # The steps are small: more threads than asked for would slow them, and bits would depend on the number.
+        with torch_threads(1):
+            reached.loss = self._epoch()
+        reached.seconds += time.perf_counter() - start
+        reached.epoch += 1
+        largest = max(float(table.abs().max()) for table in self.tables.values())
+        if not (np.isfinite(reached.loss) and largest < _DIVERGED):
+            raise TrainingError(
+                f"{self.name}: the training diverged in epoch {reached.epoch}; lower the learning rates"
+            )
+        learned = self._learned()
+        value = validation(learned.users, learned.items(self.visual.features if self.visual else None))
+        note = f"loss {reached.loss:.4f}, validation {validation.title} {value:.4f}"
+        progress(f"training {self.name}", reached.epoch, self.settings.epochs, note)
+        if not value <= reached.best_value:  # also without validation pairs, where it is NaN: the last epoch is kept
+            reached.best, reached.best_value, reached.best_epoch = learned, value, reached.epoch
+
+    def _identity(self, validation: Validation) -> dict[str, Any]:
+        """Return what must be the same for this training to be gone on with, as JSON values."""
+        features = self.data.features
+        seen = {"encoder": features.encoder_digest, "size": features.size} if self.visual and features else None
+        return {
+            "model": self.name,
+            "settings": self.settings.model_dump(mode="json"),
+            "seed": self.generator.initial_seed(),
+            "device": self.device.type,
+            "catalogue": self.data.catalogue_digest,
+            "split": self.data.split_digest,
+            "features": seen,
+        }
+
+    def _state(self, reached: _Reached) -> dict[str, np.ndarray]:
+        """Return all that the next epochs depend on."""
+        counters = [float(getattr(reached, name)) for name in _COUNTERS]
+        return {
+            **{f"table.{name}": table.cpu().numpy() for name, table in self.tables.items()},
+            **{f"squares.{name}": table.cpu().numpy() for name, table in self.squares.items()},
+            **{f"best.{one.name}": getattr(reached.best, one.name) for one in fields(Learned)},
+            "generator": self.generator.get_state().numpy(),
+            "counters": np.array(counters, dtype=np.float64),
+        }
+
+    def _restore(self, state: Mapping[str, np.ndarray]) -> _Reached:
+        for name, table in self.tables.items():
+            table.copy_(torch.from_numpy(state[f"table.{name}"]))
+            self.squares[name].copy_(torch.from_numpy(state[f"squares.{name}"]))
+        self.generator.set_state(torch.from_numpy(state["generator"]))
+        reached = _Reached(Learned(**{one.name: state[f"best.{one.name}"] for one in fields(Learned)}))
+        for name, value in zip(_COUNTERS, state["counters"].tolist()):
+            setattr(reached, name, type(getattr(reached, name))(value))
+        return reached
 
     def _learned(self) -> Learned:
         latent = self.settings.latent_dim
@@ -215,27 +294,49 @@ class Trainer:
     def _epoch(self) -> float:
         order = torch.randperm(len(self.users), generator=self.generator, device=self.device)
         worse = None
-        if isinstance(self.negatives, NegativeSampler):
+        if self.loss == "bpr":
+            assert isinstance(self.negatives, NegativeSampler)
             worse = self.negatives.draw(self.users, self.generator)
         total = 0.0
         for batch in order.split(self.settings.batch_size):
             users, items = self.users.index_select(0, batch), self.items.index_select(0, batch)
-            if worse is None:
-                total += self._softmax_step(users, items)
-            else:
+            if worse is not None:
                 total += self._pairwise_step(users, items, worse.index_select(0, batch))
+            elif self.loss == "warp":
+                total += self._pairwise_step(users, items, *self._too_near(users, items))
+            else:
+                total += self._softmax_step(users, items)
         return total / len(self.users)
 
-    def _pairwise_step(self, users: torch.Tensor, better: torch.Tensor, worse: torch.Tensor) -> float:
+    def _too_near(self, users: torch.Tensor, better: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return for each pair the first of some items not taken that comes within 1 of the one taken (any, if none
+        does), and how many were drawn until then, int64 [B] each."""
+        assert isinstance(self.negatives, NegativeSampler)
+        drawn = self.negatives.draw(users.repeat_interleave(_TRIALS), self.generator).view(-1, _TRIALS)
+        rows = torch.cat([better[:, None], drawn], dim=1)
+        item = self._factors(self._rows_of_items(rows.flatten()), self._features_of(rows.flatten()))
+        user = self.tables["user"].index_select(0, users)
+        scores = (item.view(*rows.shape, -1) @ user[:, :, None])[:, :, 0]
+        first = (scores[:, 1:] > scores[:, :1] - 1).int().argmax(dim=1)
+        return drawn.gather(1, first[:, None])[:, 0], first + 1
+
+    def _pairwise_step(
+        self, users: torch.Tensor, better: torch.Tensor, worse: torch.Tensor, trials: torch.Tensor | None = None
+    ) -> float:
         rows = torch.cat([better, worse])
         user, item, count = self.tables["user"].index_select(0, users), self._rows_of_items(rows), len(users)
         seen = self._features_of(rows)
         if seen is not None:
             seen = seen[:count] - seen[count:]
-        losses, to_user, to_item = pairwise_loss(user, self._factors(item[:count] - item[count:], seen))
+        differences = self._factors(item[:count] - item[count:], seen)
+        if trials is None:
+            losses, to_user, to_item = pairwise_loss(user, differences)
+        else:
+            free = self.negatives.free.index_select(0, users)
+            losses, to_user, to_item = ranked_hinge_loss(user, differences, trials, free)
         own = to_item[:, : item.shape[1]]
         self._step_projection(seen, to_item, count)
-        self._step_rows("item", rows, torch.cat([own, -own]), item - self.centre.index_select(0, rows))
+        self._step_rows("item", rows, torch.cat([own, -own]), self._from_rest(item, rows))
         self._step_rows("user", users, to_user, user)
         return float(losses.sum())
 
@@ -248,13 +349,17 @@ class Trainer:
             user, self._factors(item, seen), batch.taken, batch.known, batch.log_weights
         )
         self._step_projection(seen, to_item, len(users))
-        centre = self.centre.index_select(0, batch.items)
-        self._step_rows("item", batch.items, to_item[:, : item.shape[1]], item - centre)
+        self._step_rows("item", batch.items, to_item[:, : item.shape[1]], self._from_rest(item, batch.items))
         self._step_rows("user", batch.users, to_user, user)
         return float(losses.sum())
 
     def _rows_of_items(self, rows: torch.Tensor) -> torch.Tensor:
         return self.tables["item"].index_select(0, rows)
+
+    def _from_rest(self, item: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Turn rows of the items' table, in place, into how far they are from where regularisation pulls them."""
+        item[:, -1] -= self.prior.index_select(0, rows)
+        return item
 
     def _features_of(self, rows: torch.Tensor) -> torch.Tensor | None:
         if self.features is None:
@@ -279,8 +384,8 @@ class Trainer:
 
     def _step_rows(self, name: str, rows: torch.Tensor, gradient: torch.Tensor, value: torch.Tensor) -> None:
         """Move the rows of a table against the gradient and, by L2, against ``value`` (how far from rest they are)."""
-        gradient = gradient + self.pulls[name] * value
+        gradient = torch.addcmul(gradient, self.pulls[name], value)
         squares = self.squares[name]
         squares.index_add_(0, rows, gradient * gradient)
-        scale = (squares.index_select(0, rows) + _EPSILON).rsqrt_().mul_(self.rates[name])
+        scale = squares.index_select(0, rows).add_(_EPSILON).rsqrt_().mul_(self.rates[name])
         self.tables[name].index_add_(0, rows, gradient.mul_(scale), alpha=-1)

@@ -13,7 +13,8 @@ from recgan.recommenders.data import TrainingData, UserRows, concatenated
 
 __all__ = ["Criterion", "Validation", "best_cold_bias", "best_value"]
 
-Criterion: TypeAlias = Literal["auc", "ndcg"]
+Criterion: TypeAlias = Literal["auc", "ndcg", "both"]
+"""The AUC, the NDCG@20, or the sum of both."""
 
 _CUTOFF = 20
 _USERS = 2000
@@ -26,7 +27,7 @@ _COLD_BIAS_TOLERANCE = 0.05
 
 
 class Validation:
-    """The AUC or the NDCG@20 of a sample of users on their validation pairs, among all candidates."""
+    """The AUC, the NDCG@20 or both added up, of a sample of users on their validation pairs, among all candidates."""
 
     def __init__(self, data: TrainingData, criterion: Criterion = "auc") -> None:
         users = np.unique(data.validation.users)
@@ -36,7 +37,10 @@ class Validation:
         self.users, self.candidates, self.criterion = users, data.candidates, criterion
         """Rows of the judged users int64 [n], none without a validation part; the items ranked, bool [n_items]."""
         self._positives = UserRows.of(data.validation, data.n_users)
-        self._known = UserRows.of(concatenated(data.train, data.withheld, data.validation), data.n_users)
+        judged = np.zeros(data.n_users, dtype=bool)
+        judged[users] = True
+        known = (part.where(judged[part.users]) for part in (data.train, data.withheld, data.validation))
+        self._known = UserRows.of(concatenated(*known), data.n_users)
 
     @property
     def metric(self) -> str:
@@ -46,7 +50,7 @@ class Validation:
     @property
     def title(self) -> str:
         """Name of the figure for people."""
-        return "AUC" if self.criterion == "auc" else f"NDCG@{_CUTOFF}"
+        return {"auc": "AUC", "ndcg": f"NDCG@{_CUTOFF}", "both": f"AUC + NDCG@{_CUTOFF}"}[self.criterion]
 
     def __call__(self, user_factors: np.ndarray, item_factors: np.ndarray) -> float:
         """Return the mean figure of the scores ``user_factors @ item_factors.T``; NaN without a validation part.
@@ -61,10 +65,12 @@ class Validation:
         for users in np.array_split(self.users, max(1, len(self.users) * len(item_factors) // _CHUNK_VALUES)):
             scores = user_factors[users] @ item_factors.T
             counts = rank_counts(scores, *self._positives.pairs(users), *self._known.pairs(users), self.candidates)
-            if self.criterion == "auc":
-                values.append(auc(counts, len(users)))
-            else:
-                values.append(top_k_metrics(counts, len(users), [_CUTOFF])[f"ndcg@{_CUTOFF}"])
+            value = np.zeros(len(users))
+            if self.criterion != "ndcg":
+                value += auc(counts, len(users))
+            if self.criterion != "auc":
+                value += top_k_metrics(counts, len(users), [_CUTOFF])[f"ndcg@{_CUTOFF}"]
+            values.append(value)
         return float(np.nanmean(np.concatenate(values)))
 
 

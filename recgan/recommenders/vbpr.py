@@ -30,7 +30,7 @@ class VBPR(FactorModel, VisualRecommender):
 
     def _visual_part(self, data: TrainingData, seed: int) -> VisualPart:
         s = self.settings
-        self._look(data, s.width, s.whitening, s.features, seed)
+        self._look(data, self.settings, seed)
         return VisualPart(
             features=self.item_features,
             dim=s.visual_dim,
@@ -43,7 +43,7 @@ class VBPR(FactorModel, VisualRecommender):
     def _take(self, learned: Learned) -> None:
         self._projection, self._visual_bias = learned.projection, learned.visual_bias
 
-    def factors_from(self, features: torch.Tensor) -> torch.Tensor:
+    def factors_from(self, features: torch.Tensor, categories: torch.Tensor | None = None) -> torch.Tensor:
         """Return [b_cold + b' . f, 0, E f] for each row f of the whitened features."""
         projection = torch.as_tensor(self._projection, device=features.device)
         visual_bias = torch.as_tensor(self._visual_bias, device=features.device)

@@ -12,11 +12,15 @@ import pandas as pd
 import torch
 from PIL import Image
 
+from recgan.config import LookSettings
 from recgan.dataset.pixels import decode_image, letterbox, to_uint8
 from recgan.encoders import Encoder, embed_pixels, load_encoder
 from recgan.errors import DataError, MismatchError, NotFoundError, SettingsError, nearest_name
-from recgan.recommenders.base import Recommender, UserVector
+from recgan.recommenders.base import Recommender
 from recgan.recommenders.data import TrainingData
+from recgan.recommenders.filters import new_ids
+from recgan.recommenders.scoring import UserVector
+from recgan.recommenders.smoothing import SmoothedWhitening
 from recgan.recommenders.whitening import Whitening
 
 __all__ = ["CONTROLS", "VisualRecommender", "pixels_of"]
@@ -72,6 +76,16 @@ def _roomy(shape: tuple[int, int]) -> np.ndarray:
         return np.memmap(file, dtype=np.float16, mode="w+", shape=shape)
 
 
+def _smoothed(whitening: Whitening, anchors: np.ndarray, settings: LookSettings) -> SmoothedWhitening:
+    return SmoothedWhitening(
+        whitening.mean,
+        whitening.matrix,
+        anchors=anchors,
+        neighbours=settings.smoothing_neighbours,
+        weight=settings.smoothing_weight,
+    )
+
+
 class VisualRecommender(Recommender):
     """Base of the models that look at pictures through an encoder and a whitening."""
 
@@ -105,8 +119,13 @@ class VisualRecommender(Recommender):
     # ---- what a model must say
 
     @abstractmethod
-    def factors_from(self, features: torch.Tensor) -> torch.Tensor:
-        """Return item factors [N, D] from whitened features [N, width] alone, differentiably."""
+    def factors_from(self, features: torch.Tensor, categories: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the factors [N, D] of items that nobody took yet, differentiably.
+
+        Args:
+            features: whitened, float [N, width].
+            categories: class indices int64 [N], for models that look within the category; None: unknown.
+        """
 
     # ---- what follows from it
 
@@ -124,12 +143,13 @@ class VisualRecommender(Recommender):
             )
         return encoder
 
-    def preference(self, vector: UserVector, features: torch.Tensor) -> torch.Tensor:
-        """Return how much a user likes pictures, by the model's visual terms alone, differentiably.
+    def preference(self, vector: UserVector, features: torch.Tensor, category: str | None = None) -> torch.Tensor:
+        """Return how much a user likes pictures, by what can be known of a new item alone, differentiably.
 
         Args:
             vector: from `user_vector` or `fold_in`.
             features: what `load_encoder` makes of the pictures, float [N, d].
+            category: of what is pictured, for models that look within the category; None: unknown.
 
         Returns:
             float32 [N] on the features' device. For one user it orders pictures as `score` orders items that are new;
@@ -137,15 +157,18 @@ class VisualRecommender(Recommender):
 
         Raises:
             SettingsError: the model is a control.
+            NotFoundError: an unknown category.
         """
-        whitening = self._real_whitening()
-        factors = self.factors_from(whitening(features))
+        whitened = self._real_whitening()(features)
+        rows = None if category is None else torch.as_tensor(self._class_indices([category] * len(features)))
+        factors = self.factors_from(whitened, rows)
         return factors @ torch.as_tensor(vector.values, dtype=torch.float32, device=factors.device)
 
     def add_items(self, item_ids: Sequence[str], images: Any, categories: Sequence[str]) -> None:
         """Add new items to the catalogue that the model knows, scored from their pictures alone.
 
-        They come after the items that are there, are available, and have no attributes but their category.
+        They come after the items that are there, are available, and have no attributes but their category. An index in
+        use is of the items before, so it is given up: the search is exact again, until `use_index` is given a new one.
 
         Args:
             item_ids: N new ids.
@@ -155,15 +178,14 @@ class VisualRecommender(Recommender):
         Raises:
             DataError: an id is there already or twice, or the numbers differ.
             NotFoundError: an unknown category.
+            SettingsError: ids that are not strings.
         """
-        item_ids, categories = list(item_ids), list(categories)
+        item_ids, categories = list(new_ids(item_ids, "item")), list(categories)
         if not len(item_ids) == len(images) == len(categories):
             raise DataError(
                 f"{len(item_ids)} items, {len(images)} images and {len(categories)} categories: give one each"
             )
-        for category in categories:
-            if category not in self.category_names:
-                raise NotFoundError(f"there is no category '{category}'{nearest_name(category, self.category_names)}")
+        rows = self._class_indices(categories)
         twice = pd.Index(item_ids).duplicated() | pd.Index(item_ids).isin(self._item_index)
         if twice.any():
             raise DataError(f"item '{item_ids[int(twice.argmax())]}' is there already; new items need new ids")
@@ -171,14 +193,22 @@ class VisualRecommender(Recommender):
         added = pd.DataFrame({"item_id": item_ids, "category": categories, "available": True})
         self._set_items(pd.concat([self.items, added], ignore_index=True))
         self.item_features = np.concatenate([self.item_features, features.astype(np.float16)])
-        self.item_factors = np.concatenate([self.item_factors, self._factors(features)])
+        self.item_factors = np.concatenate([self.item_factors, self._factors(features, rows)])
 
     def _factors_of_images(self, images: Any) -> np.ndarray:
         return self._factors(self._whitened(images))
 
-    def _factors(self, features: np.ndarray) -> np.ndarray:
+    def _factors(self, features: np.ndarray, categories: np.ndarray | None = None) -> np.ndarray:
         with torch.inference_mode():
-            return self.factors_from(torch.from_numpy(features)).numpy()
+            rows = None if categories is None else torch.tensor(categories)
+            return self.factors_from(torch.from_numpy(features), rows).numpy()
+
+    def _class_indices(self, categories: Sequence[str]) -> np.ndarray:
+        """Return the positions of categories in ``category_names``, int64 [N]."""
+        for category in categories:
+            if category not in self.category_names:
+                raise NotFoundError(f"there is no category '{category}'{nearest_name(category, self.category_names)}")
+        return np.array([self.category_names.index(category) for category in categories], dtype=np.int64)
 
     def _whitened(self, images: Any) -> np.ndarray:
         whitening = self._real_whitening()
@@ -193,11 +223,11 @@ class VisualRecommender(Recommender):
             )
         return self.whitening
 
-    def _look(self, data: TrainingData, width: int, power: float, kind: str, seed: int) -> np.ndarray:
+    def _look(self, data: TrainingData, settings: LookSettings, seed: int) -> np.ndarray:
         """Fit the whitening; set and return the whitened features float16 [n_items, width] (real, or a control's)."""
         if data.features is None:
             raise DataError(f"'{self.name}' needs features; embed the bundle and give them to training_data")
-        source = data.features
+        source, kind, width = data.features, settings.features, settings.width
         self.facts |= {
             "encoder": source.encoder,
             "encoder_digest": source.encoder_digest,
@@ -212,7 +242,10 @@ class VisualRecommender(Recommender):
         elif kind == "noise":
             values = rng.normal(scale=width**-0.5, size=(data.n_items, width)).astype(np.float32)
         else:
-            whitening = Whitening.fit(source.values, width, source.has_image, power=power)
+            whitening = Whitening.fit(source.values, width, source.has_image, power=settings.whitening)
+            if settings.smoothing_neighbours:
+                anchors = whitening.apply(source.values).astype(np.float16)[source.has_image]
+                whitening = _smoothed(whitening, anchors, settings)
             # Half precision is what is saved, so that a loaded model is the same model.
             values = whitening.apply(source.values, out=_roomy((data.n_items, whitening.width)))
             values[~source.has_image] = 0  # an item without a picture looks like the average one
@@ -228,6 +261,8 @@ class VisualRecommender(Recommender):
         whitening = {}
         if self.whitening is not None:
             whitening = {"whitening_mean": self.whitening.mean, "whitening_matrix": self.whitening.matrix}
+        if isinstance(self.whitening, SmoothedWhitening):
+            whitening["smoothing_anchors"] = self.whitening.anchors
         return {**super().tensors(), "item_features": self.item_features, **whitening}
 
     def restore(self, user_ids: np.ndarray, items: pd.DataFrame, tensors: Mapping[str, np.ndarray]) -> None:
@@ -236,6 +271,8 @@ class VisualRecommender(Recommender):
         self.whitening = None
         if "whitening_mean" in tensors:
             self.whitening = Whitening(tensors["whitening_mean"], tensors["whitening_matrix"])
+            if isinstance(self.settings, LookSettings) and self.settings.smoothing_neighbours:
+                self.whitening = _smoothed(self.whitening, tensors["smoothing_anchors"], self.settings)
         super().restore(user_ids, items, tensors)
 
     @property

@@ -26,8 +26,7 @@ class VisualKNN(VisualRecommender):
     settings: VisualKNNSettings
 
     def _train(self, data: TrainingData, seed: int, device: str, progress: Progress) -> None:
-        s = self.settings
-        features = self._look(data, s.width, s.whitening, s.features, seed).astype(np.float32)
+        features = self._look(data, self.settings, seed).astype(np.float32)
         self.item_factors = self._factors(features)
         sums = np.zeros((data.n_users, features.shape[1]), dtype=np.float32)
         np.add.at(sums, data.train.users, self.item_factors[data.train.items])
@@ -37,7 +36,7 @@ class VisualKNN(VisualRecommender):
         sums[~has_history] = sums[has_history].mean(axis=0)
         self.user_factors = sums
 
-    def factors_from(self, features: torch.Tensor) -> torch.Tensor:
+    def factors_from(self, features: torch.Tensor, categories: torch.Tensor | None = None) -> torch.Tensor:
         """Return the features at unit length."""
         return F.normalize(features, dim=1)
 

@@ -25,7 +25,7 @@ from service.schemas import (
 )
 
 if TYPE_CHECKING:
-    from recgan.recommenders.base import Recommendation
+    from recgan.recommenders import Recommendation
 
 __all__ = ["router"]
 

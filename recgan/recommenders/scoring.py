@@ -1,0 +1,252 @@
+"""What can be asked of a model once its factors are there: scores, filtered top-k lists, similar items, users."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+
+from recgan.errors import DataError, MismatchError, SettingsError
+from recgan.recommenders.ann import ApproximateIndex
+from recgan.recommenders.data import UserRows
+from recgan.recommenders.exact import best_items
+from recgan.recommenders.filters import Where, admitted, rows_of
+from recgan.recommenders.index import FlatIndex, check_k
+
+__all__ = ["FactorScorer", "Recommendation", "UserVector"]
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """One item of an answer."""
+
+    item_id: str
+    score: float
+    """Larger is better. Scores of one model compare for one user; they are not probabilities."""
+    category: str
+
+
+@dataclass(frozen=True, eq=False)
+class UserVector:
+    """A user as a model sees one: a known one (`Recommender.user_vector`) or a new one (`Recommender.fold_in`)."""
+
+    values: np.ndarray
+    """float32 [D], to be multiplied with the model's item factors."""
+    seen: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    """Rows of the items the user has seen, int64 [n], sorted: what ``exclude_seen`` leaves out."""
+
+
+class FactorScorer(ABC):
+    """Users and items as factors, ``score(u, i) = user_factors[u] . item_factors[i]``, and every question to them."""
+
+    name: ClassVar[str]
+    user_ids: np.ndarray
+    """Object array [n_users] of str."""
+    items: pd.DataFrame
+    """The catalogue the model knows: ``item_id``, ``category``, ``available`` and the attributes, one row an item."""
+    seen: UserRows
+    """What each user is known to have taken: in train, or withheld by the split."""
+    user_factors: np.ndarray
+    """float32 [n_users, D]"""
+    item_factors: np.ndarray
+    """float32 [n_items, D]"""
+    fitted: bool
+    """Whether the factors are there."""
+
+    def _set_items(self, items: pd.DataFrame) -> None:
+        self.items = items
+        self._item_index = pd.Index(items["item_id"].to_numpy(dtype=object))
+        self._user_index = pd.Index(self.user_ids)
+        self._similarity: FlatIndex | None = None
+        self._index: ApproximateIndex | None = None
+
+    def use_index(self, index: ApproximateIndex | None) -> None:
+        """Search approximately from now on, or with None exactly; exactly again once items are added or change.
+
+        Raises:
+            MismatchError: the index was built for other item factors.
+        """
+        self._require_fitted()
+        if index is not None and not index.fits(self.item_factors):
+            raise MismatchError(f"the index was built for other items than this {self.name}'s; build it for this one")
+        self._index = index
+
+    def update_items(self, items: pd.DataFrame) -> None:
+        """Take over a newer table of the same items: what is available, and the attributes, change from day to day.
+
+        Raises:
+            MismatchError: the items are not those that the model knows, in its order.
+        """
+        self._require_fitted()
+        if not np.array_equal(self.item_ids, items["item_id"].to_numpy(dtype=object)):
+            raise MismatchError(f"the items are not those that this {self.name} was trained on; train it on them")
+        self.items = items
+
+    # ---- asking
+
+    @property
+    def item_ids(self) -> np.ndarray:
+        """Object array [n_items] of str."""
+        return self.items["item_id"].to_numpy(dtype=object)
+
+    def score(self, user_ids: Sequence[str | UserVector], item_ids: Sequence[str] | None = None) -> np.ndarray:
+        """Return the scores float32 [len(user_ids), len(item_ids)]; all items by default.
+
+        Raises:
+            NotFoundError: an unknown id.
+        """
+        self._require_fitted()
+        vectors, _ = self._users(user_ids)
+        factors = (
+            self.item_factors if item_ids is None else self.item_factors[rows_of(self._item_index, item_ids, "item")]
+        )
+        return vectors @ factors.T
+
+    def recommend(
+        self,
+        users: Sequence[str | UserVector],
+        k: int = 10,
+        *,
+        exclude_seen: bool = True,
+        categories: Sequence[str] | None = None,
+        where: Where | None = None,
+        candidates: Sequence[str] | None = None,
+    ) -> list[list[Recommendation]]:
+        """Return for each user the best items, best first; of equal scores the earlier item in the catalogue first.
+
+        A list has exactly min(k, what is left after the filters) items; the filters come before the top-k. An item
+        that is not available is never recommended. The search is exact, unless `use_index` was given an index.
+
+        Args:
+            users: user ids, or vectors from `fold_in` or `user_vector`.
+            k: at least 1.
+            exclude_seen: leave out what the user is known to have taken (or gave to `fold_in`): the training data and
+                what the split withheld from them.
+            categories: only these.
+            where: a condition on the items' attributes, see `recgan.recommenders.filters.Where`.
+            candidates: only these item ids.
+
+        Raises:
+            SettingsError: k < 1, or a filter of a wrong form.
+            NotFoundError: an unknown user, category, attribute or candidate.
+        """
+        allowed = self.admitted(categories=categories, where=where, candidates=candidates)
+        check_k(k)
+        vectors, seen = self._users(users)
+        known = seen if exclude_seen else None
+        if self._index is not None:
+            found = self._index.best_items(vectors, k, allowed=allowed, seen=known)
+        else:
+            found = best_items(vectors, self.item_factors, k, allowed=allowed, seen=known)
+        return [self._answer(rows, scores) for rows, scores in found]
+
+    def admitted(
+        self,
+        *,
+        categories: Sequence[str] | None = None,
+        where: Where | None = None,
+        candidates: Sequence[str] | None = None,
+    ) -> np.ndarray:
+        """Return which items are available and pass every filter of `recommend`, bool [n_items].
+
+        Raises:
+            SettingsError: a filter of a wrong form.
+            NotFoundError: an unknown category, attribute or candidate.
+        """
+        self._require_fitted()
+        return admitted(self.items, self._item_index, categories=categories, where=where, candidates=candidates)
+
+    def rows_of_items(self, item_ids: Sequence[str]) -> np.ndarray:
+        """Return the rows of items, int64 [n].
+
+        Raises:
+            NotFoundError: an unknown item.
+        """
+        self._require_fitted()
+        return rows_of(self._item_index, item_ids, "item")
+
+    def _answer(self, rows: np.ndarray, scores: np.ndarray) -> list[Recommendation]:
+        ids = self.items["item_id"].to_numpy()[rows]
+        categories = self.items["category"].to_numpy()[rows]
+        return [Recommendation(str(i), float(s), str(c)) for i, s, c in zip(ids, scores, categories)]
+
+    def similar(
+        self,
+        item_id: str,
+        k: int = 10,
+        *,
+        categories: Sequence[str] | None = None,
+        where: Where | None = None,
+        candidates: Sequence[str] | None = None,
+    ) -> list[Recommendation]:
+        """Return the k items most like one item, itself left out, by cosine in the space that `similarity_space` names.
+
+        The score is the cosine. Filters as in `recommend`.
+
+        Raises:
+            NotFoundError: an unknown item, category, attribute or candidate.
+            SettingsError: k < 1, or the model has no notion of likeness.
+        """
+        self._require_fitted()
+        row = int(rows_of(self._item_index, [item_id], "item")[0])
+        allowed = self.admitted(categories=categories, where=where, candidates=candidates)
+        allowed[row] = False
+        vectors = self._similarity_vectors()
+        if self._similarity is None:
+            norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+            self._similarity = FlatIndex(vectors / np.maximum(norms, 1e-12))
+        query = vectors[row] / max(float(np.linalg.norm(vectors[row])), 1e-12)
+        return self._answer(*self._similarity.search(query[None], k, allowed)[0])
+
+    @property
+    @abstractmethod
+    def similarity_space(self) -> str:
+        """In what space `similar` measures: ``visual``, ``factors`` or ``none``."""
+
+    @abstractmethod
+    def _similarity_vectors(self) -> np.ndarray:
+        """Return the vectors float32 [n_items, d] of that space."""
+
+    # ---- users
+
+    def user_vector(self, user_id: str) -> UserVector:
+        """Return the vector of a user the model was trained on.
+
+        Raises:
+            NotFoundError: the user is unknown.
+        """
+        self._require_fitted()
+        row = int(rows_of(self._user_index, [user_id], "user")[0])
+        return UserVector(self.user_factors[row], self.seen[row])
+
+    def _users(self, users: Sequence[str | UserVector]) -> tuple[np.ndarray, list[np.ndarray]]:
+        if isinstance(users, (str, UserVector)):
+            raise SettingsError("give a list of users, not a single one")
+        named = [user for user in users if not isinstance(user, UserVector)]
+        rows = iter(rows_of(self._user_index, named, "user"))
+        vectors = np.empty((len(users), self.item_factors.shape[1]), dtype=np.float32)
+        seen = []
+        for place, user in enumerate(users):
+            if isinstance(user, UserVector):
+                if user.values.shape != vectors.shape[1:]:
+                    raise MismatchError(
+                        f"a user vector of {len(user.values)} values does not fit this {self.name} of "
+                        f"{vectors.shape[1]}; fold the user in with this model"
+                    )
+                if not np.isfinite(user.values).all():
+                    raise DataError("a user vector has values that are not finite; fold the user in again")
+                vectors[place] = user.values
+                seen.append(user.seen)
+            else:
+                row = next(rows)
+                vectors[place] = self.user_factors[row]
+                seen.append(self.seen[row])
+        return vectors, seen
+
+    def _require_fitted(self) -> None:
+        if not self.fitted:
+            raise SettingsError(f"this {self.name} is not trained yet; call fit first, or load a trained one")

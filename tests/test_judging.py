@@ -1,0 +1,69 @@
+"""Judging is the same wherever the products are made, and whoever is asked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from recgan.config import BPRMFSettings, SplitSettings
+from recgan.dataset.split import make_split
+from recgan.errors import DeviceError
+from recgan.evaluation.judging import METRICS, HeldOut, inner_products, products_on
+from recgan.recommenders import create_recommender, training_data
+from recgan.recommenders.validation import Validation
+
+
+@pytest.fixture(scope="module")
+def split(tiny_bundle):
+    return make_split(tiny_bundle, SplitSettings())
+
+
+@pytest.fixture(scope="module")
+def model(tiny_bundle, split):
+    settings = BPRMFSettings(epochs=3, latent_dim=4, batch_size=16)
+    return create_recommender("bpr_mf", settings).fit(training_data(tiny_bundle, split), device="cpu")
+
+
+def test_a_device_judges_as_the_cpu_does(tiny_bundle, split, model):
+    held_out = HeldOut(split, "test", tiny_bundle.category_index)
+    plain = held_out.judge(inner_products(model, "cpu"), lambda done, total: None)
+    other = held_out.judge(products_on(model, torch.device("cpu")), lambda done, total: None)
+    for metric in METRICS:
+        for group, values in plain.per_user[metric].items():
+            np.testing.assert_allclose(other.per_user[metric][group], values, atol=1e-6)
+    assert other.lists == pytest.approx(plain.lists, abs=1e-6, nan_ok=True)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_judges_as_the_cpu_does(tiny_bundle, split, model):
+    held_out = HeldOut(split, "test", tiny_bundle.category_index)
+    plain, other = (
+        held_out.judge(inner_products(model, device), lambda done, total: None) for device in ("cpu", "cuda")
+    )
+    for metric in METRICS:
+        np.testing.assert_allclose(other.per_user[metric]["all"], plain.per_user[metric]["all"], atol=1e-6)
+
+
+def test_a_device_that_is_not_there_is_told(model):
+    with pytest.raises(DeviceError, match="'cuda:99' is not available here"):
+        inner_products(model, "cuda:99")
+
+
+def test_a_sample_of_users_is_judged_as_by_all_that_is_known_of_them(tiny_bundle, split, model, monkeypatch):
+    data = training_data(tiny_bundle, split)
+    whole = Validation(data)
+    monkeypatch.setattr("recgan.recommenders.validation._USERS", 5)
+    sample = Validation(data)
+    assert len(sample.users) == 5 < len(whole.users)
+    expected = []
+    for user in sample.users:
+        scores = model.item_factors @ model.user_factors[user]
+        taken = np.zeros(data.n_items, dtype=bool)
+        for part in (data.train, data.withheld, data.validation):
+            taken[part.items[part.users == user]] = True
+        negatives = scores[~taken & data.candidates]
+        own = scores[data.validation.items[data.validation.users == user]]
+        expected.append(np.mean([(negatives < one).mean() + (negatives == one).mean() / 2 for one in own]))
+    assert sample(model.user_factors, model.item_factors) == pytest.approx(np.mean(expected), abs=1e-6)

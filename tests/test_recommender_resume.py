@@ -1,0 +1,117 @@
+"""A training of a factor model that was stopped goes on to the same bits; another one is refused."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recgan.config import BPRMFSettings, EmbedSettings, Settings, VBPRSettings, VBPRSSMSettings
+from recgan.dataset.bundle import Bundle
+from recgan.errors import ArtifactError, SettingsError, TrainingError
+from recgan.recommenders import Recommender, train_recommender
+from recgan.resume import run_folder
+
+EPOCHS = 6
+SETTINGS: dict[str, Settings] = {
+    "bpr_mf": BPRMFSettings(epochs=EPOCHS, latent_dim=4, batch_size=16, patience=EPOCHS),
+    "vbpr": VBPRSettings(epochs=EPOCHS, latent_dim=4, visual_dim=3, width=6, batch_size=16, patience=EPOCHS),
+    "vbpr_ssm": VBPRSSMSettings(epochs=EPOCHS, latent_dim=4, visual_dim=3, width=6, batch_size=16, patience=EPOCHS),
+}
+
+
+def train(bundle: Bundle, model: str, settings: Settings | None = None, **options: Any) -> Recommender:
+    embed = EmbedSettings(encoder="efficientnet_lite0", size=32)
+    return train_recommender(bundle, model, settings or SETTINGS[model], embed=embed, device="cpu", **options)
+
+
+class Stop:
+    """Sends Ctrl-C, as a terminal does, when an epoch is reported."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __call__(self, step: str, done: int, total: int | None = None, note: str = "") -> None:
+        if step.startswith("training") and done == self.epoch:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def stopped(bundle: Bundle, model: str, out: Path, *, epoch: int, **options: Any) -> None:
+    told = (
+        rf"stopped after epoch {epoch} of at most {EPOCHS}; go on with --resume \(the training is kept in '.*\.run'\)"
+    )
+    with pytest.raises(KeyboardInterrupt, match=told):
+        train(bundle, model, out=out, progress=Stop(epoch), **options)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("model", SETTINGS)
+def test_a_stopped_training_goes_on_to_the_same_bits(tiny_bundle, tmp_path, model):
+    whole = train(tiny_bundle, model)
+    out = tmp_path / "model"
+    stopped(tiny_bundle, model, out, epoch=2)
+    stopped(tiny_bundle, model, out, epoch=5, resume=True)
+    assert [path.name for path in run_folder(out).iterdir()] == ["000005"]
+    resumed = train(tiny_bundle, model, out=out, resume=True)
+    for name, array in whole.tensors().items():
+        np.testing.assert_array_equal(resumed.tensors()[name], array)
+    timeless = [{k: v for k, v in one.metrics.items() if k != "triples_per_second"} for one in (resumed, whole)]
+    assert timeless[0] == timeless[1]
+    assert not run_folder(out).exists()
+
+
+def test_it_is_kept_from_time_to_time_and_a_killed_one_goes_on(tiny_bundle, tmp_path):
+    def die(step: str, done: int, total: int | None = None, note: str = "") -> None:
+        if step.startswith("training") and done == 4:
+            raise RuntimeError("killed")
+
+    out = tmp_path / "model"
+    with pytest.raises(RuntimeError, match="killed"):
+        train(tiny_bundle, "bpr_mf", out=out, checkpoint_seconds=0, progress=die)
+    assert [path.name for path in run_folder(out).iterdir()] == ["000003"]
+    resumed = train(tiny_bundle, "bpr_mf", out=out, resume=True)
+    np.testing.assert_array_equal(resumed.item_factors, train(tiny_bundle, "bpr_mf").item_factors)
+
+
+def test_other_settings_and_data_are_refused(tiny_bundle, make_bundle, tmp_path):
+    out = tmp_path / "model"
+    stopped(tiny_bundle, "bpr_mf", out, epoch=2)
+    other = SETTINGS["bpr_mf"].model_copy(update={"learning_rate": 0.01})
+    with pytest.raises(TrainingError, match=r"begun otherwise: settings.learning_rate was 0.2, is now 0.01\. Give"):
+        train(tiny_bundle, "bpr_mf", other, out=out, resume=True)
+    with pytest.raises(TrainingError, match="seed was 0, is now 1"):
+        train(tiny_bundle, "bpr_mf", out=out, resume=True, seed=1)
+    with pytest.raises(TrainingError, match=r"catalogue was .* split was "):
+        train(make_bundle(seed=1), "bpr_mf", out=out, resume=True)
+    with pytest.raises(TrainingError, match="model was bpr_mf, is now vbpr"):
+        train(tiny_bundle, "vbpr", out=out, resume=True)
+    assert run_folder(out).exists()
+
+
+def test_what_is_there_is_neither_taken_up_nor_lost_unasked(tiny_bundle, tmp_path):
+    out = tmp_path / "model"
+    with pytest.raises(ArtifactError, match=r"no run to resume.*without --resume"):
+        train(tiny_bundle, "bpr_mf", out=out, resume=True)
+    with pytest.raises(SettingsError, match="'popularity' is not kept while it runs"):
+        train_recommender(tiny_bundle, "popularity", out=out, resume=True)
+    stopped(tiny_bundle, "bpr_mf", out, epoch=2)
+    with pytest.raises(ArtifactError, match=r"model\.run' exists already.*--resume.*--overwrite"):
+        train(tiny_bundle, "bpr_mf", out=out)
+    train(tiny_bundle, "bpr_mf", out=out, overwrite=True)
+    assert out.is_dir()
+    assert not run_folder(out).exists()
+
+
+def test_a_damaged_checkpoint_is_told(tiny_bundle, tmp_path):
+    out = tmp_path / "model"
+    stopped(tiny_bundle, "bpr_mf", out, epoch=2)
+    path = run_folder(out) / "000002" / "state.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError, match=r"state\.safetensors"):
+        train(tiny_bundle, "bpr_mf", out=out, resume=True)
