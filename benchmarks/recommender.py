@@ -55,12 +55,12 @@ from recgan.device import available_cores, torch_threads
 from recgan.encoders import Features
 from recgan.metrics.ranking import auc, rank_counts
 from recgan.recommenders import TrainingData, create_recommender
-from recgan.recommenders import factors as factor_models
 from recgan.recommenders.data import UserRows, concatenated
-from recgan.recommenders.exact import best_blocks
-from recgan.recommenders.screen import Screen, fastest_screen
-from recgan.recommenders.trainer import Trainer
-from recgan.recommenders.validation import Validation
+from recgan.recommenders.models import factors as factor_models
+from recgan.recommenders.topk.exact import best_blocks
+from recgan.recommenders.topk.screen import Screen, fastest_screen
+from recgan.recommenders.training.trainer import Trainer
+from recgan.recommenders.training.validation import Validation
 
 K = 20
 FACTORS = 64

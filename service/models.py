@@ -78,7 +78,7 @@ def load_models(settings: ServiceSettings, progress: Progress = quiet) -> Models
     from recgan.dataset.bundle import Bundle
     from recgan.design import load_designer
     from recgan.recommenders import load_recommender
-    from recgan.recommenders.ann import ApproximateIndex
+    from recgan.recommenders.topk.ann import ApproximateIndex
 
     progress("loading the catalogue", 0, 3)
     bundle = Bundle.open(settings.data, verify=True)

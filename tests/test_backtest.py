@@ -17,9 +17,9 @@ from recgan.evaluation.backtest_report import ALL_TIME, ALL_WEEKS, RECENT
 from recgan.evaluation.judging import METRICS
 from recgan.evaluation.weeks import Week, last_weeks, week_split
 from recgan.recommenders import recommender_type, train_recommender
-from recgan.recommenders.implicit import ImplicitALS
-from recgan.recommenders.popularity import Popularity
-from recgan.recommenders.vbpr import VBPR
+from recgan.recommenders.models.implicit import ImplicitALS
+from recgan.recommenders.models.popularity import Popularity
+from recgan.recommenders.models.vbpr import VBPR
 from tests.test_evaluate_ranking import EMBED, SMALL, encoder  # noqa: F401
 
 START = pd.Timestamp("2025-03-03")

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from recgan.config import ALSSettings, BlendSettings, IdealPointSettings
 from recgan.errors import SettingsError
 from recgan.recommenders import create_recommender, load_recommender
-from recgan.recommenders.validation import Validation
+from recgan.recommenders.training.validation import Validation
 from tests.test_ideal_point import WIDTH, taste_data
 
 ALS = {"factors": 4, "epochs": 4}
@@ -65,7 +65,7 @@ def test_a_part_of_no_weight_is_left_out(data, parts, tmp_path):
 
 
 def test_one_that_only_disturbs_gets_no_weight(data, monkeypatch):
-    from recgan.recommenders.implicit import ImplicitALS
+    from recgan.recommenders.models.implicit import ImplicitALS
 
     train = ImplicitALS._train
 

@@ -35,8 +35,8 @@ from recgan.encoders import Features, embed_items
 from recgan.errors import ArtifactError, MismatchError, NotFoundError, SettingsError
 from recgan.gan import TrainedGAN, train_gan
 from recgan.recommenders import TrainingData, UserVector, VisualRecommender, train_recommender
-from recgan.recommenders.popularity import Popularity
-from recgan.recommenders.whitening import Whitening
+from recgan.recommenders.models.popularity import Popularity
+from recgan.recommenders.models.whitening import Whitening
 
 # A shop of one-colour pictures. Features are the mean colour, a user is a direction in colour space, and the generator
 # paints tanh of the first three of z: every score can be worked out by hand.

@@ -18,8 +18,8 @@ from recgan.encoders.registry import _LOADERS
 from recgan.errors import DataError, SettingsError
 from recgan.recommenders import create_recommender, load_recommender
 from recgan.recommenders.data import item_images, training_data
-from recgan.recommenders.losses import warp_loss
-from recgan.recommenders.validation import Validation
+from recgan.recommenders.training.losses import warp_loss
+from recgan.recommenders.training.validation import Validation
 from tests.conftest import png
 
 SCRATCH = DVBPRSettings(

@@ -23,7 +23,7 @@ from recgan.evaluation.contenders import with_controls
 from recgan.evaluation.kept import KeptParts
 from recgan.evaluation.ranking import evaluate_ranking
 from recgan.recommenders import create_recommender, load_recommender, train_recommender, training_data
-from recgan.recommenders.visual_knn import VisualKNN
+from recgan.recommenders.models.visual_knn import VisualKNN
 from tests.test_encoders import plain_encoder
 
 EMBED = EmbedSettings(encoder="test-plain", size=32)

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recgan.errors import SettingsError
-from recgan.recommenders import exact
-from recgan.recommenders import screen as screening
-from recgan.recommenders.exact import best_blocks, best_items
+from recgan.recommenders.topk import exact
+from recgan.recommenders.topk import screen as screening
+from recgan.recommenders.topk.exact import best_blocks, best_items
 
 SCREENS = ("int8", "float32")
 

@@ -11,7 +11,7 @@ from recgan.dataset.split import make_split
 from recgan.errors import DeviceError
 from recgan.evaluation.judging import METRICS, HeldOut, inner_products, products_on
 from recgan.recommenders import create_recommender, training_data
-from recgan.recommenders.validation import Validation
+from recgan.recommenders.training.validation import Validation
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_a_device_that_is_not_there_is_told(model):
 def test_a_sample_of_users_is_judged_as_by_all_that_is_known_of_them(tiny_bundle, split, model, monkeypatch):
     data = training_data(tiny_bundle, split)
     whole = Validation(data)
-    monkeypatch.setattr("recgan.recommenders.validation._USERS", 5)
+    monkeypatch.setattr("recgan.recommenders.training.validation._USERS", 5)
     sample = Validation(data)
     assert len(sample.users) == 5 < len(whole.users)
     expected = []

@@ -12,14 +12,14 @@ from scipy.optimize import minimize
 from recgan.dataset.split import Pairs
 from recgan.errors import DataError, SettingsError
 from recgan.recommenders.data import UserRows
-from recgan.recommenders.fold_in import fold_in_bpr
-from recgan.recommenders.ideal_points import IdealPoints
-from recgan.recommenders.index import FlatIndex, top_k
-from recgan.recommenders.losses import pairwise_loss, ranked_hinge_loss, sampled_softmax_loss
-from recgan.recommenders.popularity import log_popularity
-from recgan.recommenders.sampler import InBatchNegatives, NegativeSampler, popularity_weights
-from recgan.recommenders.smoothing import SmoothedWhitening
-from recgan.recommenders.whitening import Whitening
+from recgan.recommenders.fold_in import fold_in_bpr, fold_in_softmax
+from recgan.recommenders.models.ideal_points import IdealPoints
+from recgan.recommenders.models.popularity import log_popularity
+from recgan.recommenders.models.smoothing import SmoothedWhitening
+from recgan.recommenders.models.whitening import Whitening
+from recgan.recommenders.topk.index import FlatIndex, top_k
+from recgan.recommenders.training.losses import pairwise_loss, ranked_hinge_loss, sampled_softmax_loss
+from recgan.recommenders.training.sampler import InBatchNegatives, NegativeSampler, popularity_weights
 
 
 class TestWhitening:
@@ -69,11 +69,11 @@ class TestWhitening:
 
     def test_chunks_do_not_matter(self, features, monkeypatch):
         whole = Whitening.fit(features, 5)
-        monkeypatch.setattr("recgan.recommenders.whitening._CHUNK", 7)
+        monkeypatch.setattr("recgan.recommenders.models.whitening._CHUNK", 7)
         np.testing.assert_allclose(Whitening.fit(features, 5).matrix, whole.matrix, atol=1e-5)
 
     def test_a_large_catalogue_is_fitted_on_a_sample(self, features, monkeypatch):
-        monkeypatch.setattr("recgan.recommenders.whitening._FITTED_ROWS", 400)
+        monkeypatch.setattr("recgan.recommenders.models.whitening._FITTED_ROWS", 400)
         sampled = Whitening.fit(features, 3)
         rows = np.isin(np.arange(600), np.random.default_rng(0).choice(600, 400, replace=False))
         np.testing.assert_array_equal(sampled.matrix, Whitening.fit(features, 3, rows).matrix)
@@ -121,7 +121,7 @@ class TestSmoothing:
         features = rng.normal(size=(20, 4)).astype(np.float32)
         whole = smooth.apply(features)
         np.testing.assert_allclose(smooth(torch.from_numpy(features)).numpy(), whole, rtol=1e-6)
-        monkeypatch.setattr("recgan.recommenders.smoothing._CHUNK", 3)
+        monkeypatch.setattr("recgan.recommenders.models.smoothing._CHUNK", 3)
         np.testing.assert_allclose(smooth.apply(features, out=np.empty((20, 4), np.float16)), whole, atol=4e-3)
 
     def test_gradients_are_those_of_the_picture_s_own_share(self):
@@ -386,11 +386,47 @@ class TestFoldIn:
         reference = minimize(objective, np.zeros(4), tol=1e-10)
         np.testing.assert_allclose(found[1:], reference.x, atol=1e-4)
 
-    def test_the_start_does_not_matter(self):
+    def test_a_softmax_is_folded_in_by_its_own_loss(self):
+        items = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
+        liked, disliked, seen = items[[3, 8]], items[[20, 41]], np.array([3, 8, 20, 41])
+        penalty, start = np.array([np.inf, 0.1, 0.2, 0.1, 0.1]), np.eye(5, dtype=np.float32)[0]
+        others = items[np.setdiff1d(np.arange(60), seen)]
+        more = [items[k] - d for k in [3, 8, *np.setdiff1d(np.arange(60), seen)] for d in disliked]
+
+        def objective(v, push):
+            whole = np.concatenate([[1], v])
+            mass = np.exp(others @ whole).sum()
+            parts = [np.mean([-np.log(np.exp(i @ whole) / (np.exp(i @ whole) + mass)) for i in liked])]
+            if push:
+                parts.append(np.mean([np.logaddexp(0, -d @ whole) for d in more]))
+            return np.mean(parts) + (penalty[1:] * v * v).sum() / 2
+
+        for push in (False, True):
+            found = fold_in_softmax(
+                items, liked, disliked if push else items[:0], seen, regularisation=penalty, start=start
+            )
+            assert found[0] == 1
+            np.testing.assert_allclose(found[1:], minimize(objective, np.zeros(4), (push,), tol=1e-10).x, atol=1e-4)
+
+    def test_a_large_catalogue_is_drawn_from_and_weighed_up(self):
+        rng = np.random.default_rng(0)
+        items = rng.normal(size=(30_000, 3)).astype(np.float32)
+        penalty = np.full(3, 0.05)
+        drawn = fold_in_softmax(items, items[:2], items[:0], np.arange(2), regularisation=penalty, start=np.zeros(3))
+        others = items[2:].astype(np.float64)
+
+        def objective(v):
+            mass = np.exp(others @ v).sum()
+            return np.mean([np.log(np.exp(i @ v) + mass) - i @ v for i in items[:2]]) + 0.025 * v @ v
+
+        np.testing.assert_allclose(drawn, minimize(objective, np.zeros(3), tol=1e-10).x, atol=0.1)
+
+    @pytest.mark.parametrize("fold_in", [fold_in_bpr, fold_in_softmax])
+    def test_the_start_does_not_matter(self, fold_in):
         items = np.random.default_rng(1).normal(size=(300, 6)).astype(np.float32)
         penalty = np.full(6, 0.05)
         answers = [
-            fold_in_bpr(items, items[:4], items[:0], np.arange(4), regularisation=penalty, start=start)
+            fold_in(items, items[:4], items[:0], np.arange(4), regularisation=penalty, start=start)
             for start in (np.zeros(6, np.float32), np.full(6, 7, np.float32))
         ]
         np.testing.assert_allclose(answers[0], answers[1], atol=1e-4)

@@ -391,7 +391,7 @@ class TestRecommending:
     def test_chunks_change_nothing(self, model, monkeypatch):
         users = [f"user-{row:02d}" for row in range(USERS)]
         whole = [ids(answer) for answer in model.recommend(users, 7)]
-        monkeypatch.setattr("recgan.recommenders.exact._DENSE_VALUES", 100)
+        monkeypatch.setattr("recgan.recommenders.topk.exact._DENSE_VALUES", 100)
         assert [ids(answer) for answer in model.recommend(users, 7)] == whole
 
     @pytest.mark.parametrize(

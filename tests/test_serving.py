@@ -18,10 +18,10 @@ from recgan.encoders import Encoder, embed_items, register_encoder
 from recgan.encoders.registry import _LOADERS
 from recgan.errors import ArtifactError, MismatchError, NotFoundError, SettingsError
 from recgan.recommenders import create_recommender, load_recommender, recommender_names, training_data
-from recgan.recommenders.ann import ApproximateIndex
-from recgan.recommenders.batch import SCHEMA, recommend_all
 from recgan.recommenders.data import UserRows
 from recgan.recommenders.explain import explain, pixel_map, save_maps
+from recgan.recommenders.topk.ann import ApproximateIndex
+from recgan.recommenders.topk.batch import SCHEMA, recommend_all
 from tests.conftest import write_bundle
 
 ENCODER = "test-serving"
@@ -93,7 +93,7 @@ class TestEverybody:
     @pytest.mark.parametrize("wide", [False, True])
     def test_the_file_holds_what_recommend_answers(self, wide, trained, tmp_path, monkeypatch):
         model = wide_model(trained("popularity")) if wide else trained("vbpr")
-        monkeypatch.setattr("recgan.recommenders.batch._ROW_GROUP", 100)
+        monkeypatch.setattr("recgan.recommenders.topk.batch._ROW_GROUP", 100)
         told = []
         rows = recommend_all(
             model, tmp_path / "all.parquet", 7, progress=lambda step, done, total, note="": told.append((done, total))

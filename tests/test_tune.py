@@ -13,7 +13,7 @@ from recgan.errors import DataError, SettingsError, TrainingError
 from recgan.evaluation import tune as module
 from recgan.evaluation.ranking import evaluate_ranking
 from recgan.evaluation.tune import SPACES, Choice, Range, TuneReport, tune
-from recgan.recommenders.implicit import ImplicitALS, ImplicitBPR
+from recgan.recommenders.models.implicit import ImplicitALS, ImplicitBPR
 from recgan.recommenders.registry import recommender_type
 
 SPLIT = SplitSettings(cold_share=0)

@@ -10,8 +10,8 @@ from recgan.dataset.split import make_split
 from recgan.encoders import embed_items
 from recgan.recommenders import create_recommender
 from recgan.recommenders.data import training_data
-from recgan.recommenders.trainer import Trainer
-from recgan.recommenders.validation import Validation
+from recgan.recommenders.training.trainer import Trainer
+from recgan.recommenders.training.validation import Validation
 from tests.conftest import write_bundle
 
 SETTINGS = VBPRSettings(latent_dim=4, visual_dim=8, width=8, epochs=10, batch_size=32)
@@ -62,7 +62,7 @@ def test_a_latent_dimension_of_nought_leaves_the_picture_alone(data):
 
 def test_features_on_disk_give_the_same_model(data, monkeypatch):
     held = fitted(data)
-    monkeypatch.setattr("recgan.recommenders.visual._IN_MEMORY", 0)
+    monkeypatch.setattr("recgan.recommenders.models.visual._IN_MEMORY", 0)
     mapped = fitted(data)
     assert isinstance(mapped.item_features, np.memmap)
     assert not isinstance(held.item_features, np.memmap)

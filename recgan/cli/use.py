@@ -71,7 +71,7 @@ def recommend(
         _recommend_all(model, out, k, not include_seen, category or None, overwrite, as_json)
         return
     if settings.kind != "flat":
-        from recgan.recommenders.ann import ApproximateIndex
+        from recgan.recommenders.topk.ann import ApproximateIndex
 
         built = ApproximateIndex.build(model.item_factors, model.user_factors, settings)
         model.use_index(built)
@@ -115,7 +115,7 @@ def _recommend_all(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    from recgan.recommenders.batch import recommend_all
+    from recgan.recommenders.topk.batch import recommend_all
 
     with shown_progress() as progress:
         rows = recommend_all(

@@ -291,7 +291,7 @@ class DVBPRSettings(Settings):
 
 
 class IndexSettings(Settings):
-    """How a model's items are searched (`recgan.recommenders.ann`): exactly, or approximately for large catalogues."""
+    """How a model's items are searched (`recgan.recommenders.topk.ann`): exactly, or, if many, approximately."""
 
     kind: Literal["flat", "ivf", "hnsw"] = "flat"
     """``flat``: exact; ``ivf``: lists of items around centres; ``hnsw``: a graph of near items."""

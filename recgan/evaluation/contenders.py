@@ -8,8 +8,8 @@ from pathlib import Path
 
 from recgan.config import Settings
 from recgan.errors import SettingsError, nearest_name
+from recgan.recommenders.models.visual import CONTROLS
 from recgan.recommenders.registry import recommender_names, recommender_type
-from recgan.recommenders.visual import CONTROLS
 
 __all__ = ["Contender", "contenders", "sees_features", "with_controls"]
 

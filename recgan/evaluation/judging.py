@@ -17,7 +17,7 @@ from recgan.metrics.lists import catalogue_coverage, category_diversity, feature
 from recgan.metrics.ranking import RankCounts, auc, rank_counts, top_k_metrics
 from recgan.recommenders.base import Recommender
 from recgan.recommenders.data import UserRows, concatenated
-from recgan.recommenders.index import top_k
+from recgan.recommenders.topk.index import top_k
 
 __all__ = [
     "CUTOFFS",

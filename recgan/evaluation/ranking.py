@@ -29,9 +29,9 @@ from recgan.evaluation.ranking_report import Comparison, ModelFigures, RankingRe
 from recgan.metrics.stats import bootstrap_means, holm, interval, paired_p_value
 from recgan.progress import Progress, quiet
 from recgan.recommenders.base import Recommender
+from recgan.recommenders.models.visual import CONTROLS
 from recgan.recommenders.registry import create_recommender, load_recommender, recommender_type
 from recgan.recommenders.train import data_for
-from recgan.recommenders.visual import CONTROLS
 
 __all__ = ["evaluate_ranking"]
 

@@ -1,4 +1,4 @@
-"""Recommenders: one contract (`base`), one file a model, and how to get them by name.
+"""Recommenders: one contract (`base`), one file a model (`models`), and how to get them by name (`registry`).
 
 ::
 
@@ -10,10 +10,10 @@
 
 from recgan.recommenders.base import Recommender
 from recgan.recommenders.data import TrainingData, training_data
+from recgan.recommenders.models.visual import CONTROLS, VisualRecommender
 from recgan.recommenders.registry import create_recommender, load_recommender, recommender_names, recommender_type
 from recgan.recommenders.scoring import Recommendation, UserVector
 from recgan.recommenders.train import train_recommender
-from recgan.recommenders.visual import CONTROLS, VisualRecommender
 
 __all__ = [
     "CONTROLS",

@@ -21,10 +21,10 @@ from recgan.dataset.bundle import Bundle
 from recgan.dataset.split import Pairs
 from recgan.errors import DataError, MismatchError, SettingsError, TrainingError
 from recgan.progress import Progress, quiet
-from recgan.recommenders.checkpoint import Checkpoints
 from recgan.recommenders.data import TrainingData, UserRows, concatenated
-from recgan.recommenders.filters import new_ids, rows_of
 from recgan.recommenders.scoring import FactorScorer, UserVector
+from recgan.recommenders.topk.filters import new_ids, rows_of
+from recgan.recommenders.training.checkpoint import Checkpoints
 
 __all__ = ["FORMAT_VERSION", "KIND", "Recommender"]
 
@@ -37,7 +37,7 @@ class Recommender(FactorScorer):
 
     settings_type: ClassVar[type[Settings]]
     visual: ClassVar[bool] = False
-    """Whether the model looks at pictures: then it is a `recgan.recommenders.visual.VisualRecommender`."""
+    """Whether the model looks at pictures: then it is a `recgan.recommenders.models.visual.VisualRecommender`."""
     resumable: ClassVar[bool] = False
     """Whether a training that was stopped can go on."""
     end_to_end: ClassVar[bool] = False
@@ -221,7 +221,7 @@ class Recommender(FactorScorer):
             liked: item ids that the user likes.
             disliked: item ids that the user does not like.
             images: photos that the user likes, of items that need not be in the catalogue (visual models only);
-                see `recgan.recommenders.visual.pixels_of` for the forms they may have.
+                see `recgan.recommenders.models.visual.pixels_of` for the forms they may have.
 
         With nothing given it is the average user. What was given counts as seen.
 

@@ -19,8 +19,8 @@ from recgan.dataset.pixels import to_float
 from recgan.encoders import Encoder
 from recgan.errors import SettingsError
 from recgan.recommenders.base import Recommender
+from recgan.recommenders.models.visual import VisualRecommender, pixels_of
 from recgan.recommenders.scoring import UserVector
-from recgan.recommenders.visual import VisualRecommender, pixels_of
 
 __all__ = ["Explanation", "PixelMap", "explain", "pixel_map", "save_maps"]
 

@@ -46,7 +46,7 @@ def recommender_type(name: str) -> type[Recommender]:
         hint = nearest_name(name, _MODELS) or f"; the models are: {', '.join(_MODELS)}"
         raise SettingsError(f"there is no recommender '{name}'{hint}")
     module, _, kind = _MODELS[name].partition(".")
-    return getattr(importlib.import_module(f"recgan.recommenders.{module}"), kind)
+    return getattr(importlib.import_module(f"recgan.recommenders.models.{module}"), kind)
 
 
 def create_recommender(name: str, settings: Settings | None = None) -> Recommender:

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from recgan.errors import DataError, MismatchError, SettingsError
-from recgan.recommenders.ann import ApproximateIndex
 from recgan.recommenders.data import UserRows
-from recgan.recommenders.exact import best_items
-from recgan.recommenders.filters import Where, admitted, rows_of
-from recgan.recommenders.index import FlatIndex, check_k
+from recgan.recommenders.topk.ann import ApproximateIndex
+from recgan.recommenders.topk.exact import best_items
+from recgan.recommenders.topk.filters import Where, admitted, rows_of
+from recgan.recommenders.topk.index import FlatIndex, check_k
 
 __all__ = ["FactorScorer", "Recommendation", "UserVector"]
 
@@ -127,7 +127,7 @@ class FactorScorer(ABC):
             exclude_seen: leave out what the user is known to have taken (or gave to `fold_in`): the training data and
                 what the split withheld from them.
             categories: only these.
-            where: a condition on the items' attributes, see `recgan.recommenders.filters.Where`.
+            where: a condition on the items' attributes, see `recgan.recommenders.topk.filters.Where`.
             candidates: only these item ids.
 
         Raises:

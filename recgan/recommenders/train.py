@@ -12,9 +12,9 @@ from recgan.encoders import embed_items
 from recgan.errors import SettingsError
 from recgan.progress import Progress, quiet
 from recgan.recommenders.base import Recommender
-from recgan.recommenders.checkpoint import Checkpoints
 from recgan.recommenders.data import TrainingData, item_images, training_data
 from recgan.recommenders.registry import create_recommender, recommender_type
+from recgan.recommenders.training.checkpoint import Checkpoints
 from recgan.resume import check_places, run_folder
 
 __all__ = ["data_for", "train_recommender"]

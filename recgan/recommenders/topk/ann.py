@@ -20,9 +20,9 @@ import numpy as np
 from recgan.artifacts import open_artifact, write_artifact
 from recgan.config import IndexSettings
 from recgan.errors import ArtifactError, DataError, SettingsError
-from recgan.recommenders.exact import Seen, best_items
-from recgan.recommenders.index import check_k
-from recgan.recommenders.screen import column_balance
+from recgan.recommenders.topk.exact import Seen, best_items
+from recgan.recommenders.topk.index import check_k
+from recgan.recommenders.topk.screen import column_balance
 
 __all__ = ["RECALL_AT", "ApproximateIndex"]
 
@@ -114,7 +114,7 @@ class ApproximateIndex:
     def best_items(
         self, vectors: np.ndarray, k: int, *, allowed: np.ndarray, seen: Seen | None = None
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield for each user what `recgan.recommenders.exact.best_items` would, as far as the index finds it."""
+        """Yield for each user what `recgan.recommenders.topk.exact.best_items` would, as far as the index finds it."""
         for user, vector in enumerate(vectors):
             open_items = allowed
             if seen is not None:

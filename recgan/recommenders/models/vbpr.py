@@ -10,9 +10,9 @@ import torch
 
 from recgan.config import VBPRSettings
 from recgan.recommenders.data import TrainingData
-from recgan.recommenders.factors import FactorModel
-from recgan.recommenders.trainer import Learned, VisualPart
-from recgan.recommenders.visual import VisualRecommender
+from recgan.recommenders.models.factors import FactorModel
+from recgan.recommenders.models.visual import VisualRecommender
+from recgan.recommenders.training.trainer import Learned, VisualPart
 
 __all__ = ["VBPR"]
 

@@ -18,10 +18,10 @@ from recgan.encoders import Encoder, embed_pixels, load_encoder
 from recgan.errors import DataError, MismatchError, NotFoundError, SettingsError, nearest_name
 from recgan.recommenders.base import Recommender
 from recgan.recommenders.data import TrainingData
-from recgan.recommenders.filters import new_ids
+from recgan.recommenders.models.smoothing import SmoothedWhitening
+from recgan.recommenders.models.whitening import Whitening
 from recgan.recommenders.scoring import UserVector
-from recgan.recommenders.smoothing import SmoothedWhitening
-from recgan.recommenders.whitening import Whitening
+from recgan.recommenders.topk.filters import new_ids
 
 __all__ = ["CONTROLS", "VisualRecommender", "pixels_of"]
 

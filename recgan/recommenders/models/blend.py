@@ -16,9 +16,9 @@ from recgan.errors import SettingsError
 from recgan.progress import Progress
 from recgan.recommenders.base import Recommender
 from recgan.recommenders.data import TrainingData
+from recgan.recommenders.models.visual import VisualRecommender
 from recgan.recommenders.registry import create_recommender, recommender_type
-from recgan.recommenders.validation import Validation, best_value
-from recgan.recommenders.visual import VisualRecommender
+from recgan.recommenders.training.validation import Validation, best_value
 
 __all__ = ["Blend"]
 

@@ -13,10 +13,10 @@ from recgan.config import FactorSettings
 from recgan.progress import Progress
 from recgan.recommenders.base import Recommender
 from recgan.recommenders.data import TrainingData
-from recgan.recommenders.fold_in import fold_in_bpr
-from recgan.recommenders.popularity import log_popularity
-from recgan.recommenders.trainer import Learned, Loss, Trainer, VisualPart
-from recgan.recommenders.validation import Validation, best_cold_bias
+from recgan.recommenders.fold_in import fold_in_bpr, fold_in_softmax
+from recgan.recommenders.models.popularity import log_popularity
+from recgan.recommenders.training.trainer import Learned, Loss, Trainer, VisualPart
+from recgan.recommenders.training.validation import Validation, best_cold_bias
 
 __all__ = ["BiasedModel", "FactorModel"]
 
@@ -27,6 +27,11 @@ class BiasedModel(Recommender):
     _warm: np.ndarray
     """bool: the items that somebody took in training."""
     _cold_bias: float
+
+    @property
+    @abstractmethod
+    def _softmax(self) -> bool:
+        """Whether it was trained with a softmax; else by pairs."""
 
     @abstractmethod
     def _penalties(self) -> np.ndarray:
@@ -47,7 +52,8 @@ class BiasedModel(Recommender):
         # As in training, only items that somebody took can stand against what the user took.
         warm = np.zeros(len(self.item_factors), dtype=bool)
         warm[: len(self._warm)] = self._warm
-        return fold_in_bpr(
+        fold_in = fold_in_softmax if self._softmax else fold_in_bpr
+        return fold_in(
             self.item_factors,
             liked,
             disliked,
@@ -100,6 +106,10 @@ class FactorModel(BiasedModel):
     def _visual_part(self, data: TrainingData, seed: int) -> VisualPart | None:
         """Return what the trainer sees; None: nothing."""
         return None
+
+    @property
+    def _softmax(self) -> bool:
+        return self.loss == "ssm"
 
     def _take(self, learned: Learned) -> None:
         """Keep what scores pictures that are not in the catalogue."""

@@ -11,10 +11,10 @@ import torch
 from recgan.config import IdealPointSettings
 from recgan.progress import Progress
 from recgan.recommenders.data import TrainingData
-from recgan.recommenders.ideal_points import IdealPoints
-from recgan.recommenders.popularity import log_popularity
-from recgan.recommenders.validation import Validation, best_cold_bias, best_value
-from recgan.recommenders.visual import VisualRecommender
+from recgan.recommenders.models.ideal_points import IdealPoints
+from recgan.recommenders.models.popularity import log_popularity
+from recgan.recommenders.models.visual import VisualRecommender
+from recgan.recommenders.training.validation import Validation, best_cold_bias, best_value
 
 __all__ = ["IdealPoint"]
 

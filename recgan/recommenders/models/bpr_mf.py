@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from recgan.config import BPRMFSettings
-from recgan.recommenders.factors import FactorModel
+from recgan.recommenders.models.factors import FactorModel
 
 __all__ = ["BPRMF"]
 

@@ -17,12 +17,12 @@ from recgan.encoders.cnn_f import CNNF
 from recgan.errors import DataError, SettingsError
 from recgan.progress import Progress
 from recgan.recommenders.data import ItemImages, TrainingData
-from recgan.recommenders.end_to_end import EndToEndTrainer, see_all
-from recgan.recommenders.factors import BiasedModel
-from recgan.recommenders.popularity import log_popularity
-from recgan.recommenders.validation import Validation
-from recgan.recommenders.visual import VisualRecommender
-from recgan.recommenders.whitening import Whitening
+from recgan.recommenders.models.factors import BiasedModel
+from recgan.recommenders.models.popularity import log_popularity
+from recgan.recommenders.models.visual import VisualRecommender
+from recgan.recommenders.models.whitening import Whitening
+from recgan.recommenders.training.end_to_end import EndToEndTrainer, see_all
+from recgan.recommenders.training.validation import Validation
 
 __all__ = ["DVBPR"]
 
@@ -88,6 +88,10 @@ class DVBPR(BiasedModel, VisualRecommender):
         """Return [b_cold + b' . Phi, Phi] for each row Phi."""
         visual_bias = torch.as_tensor(self._visual_bias, device=features.device)
         return torch.cat([(self._cold_bias + features @ visual_bias)[:, None], features], dim=1)
+
+    @property
+    def _softmax(self) -> bool:
+        return self.settings.loss == "ssm"
 
     def _penalties(self) -> np.ndarray:
         return np.append(np.inf, np.full(self._encoder.dim, self.settings.user_regularisation))

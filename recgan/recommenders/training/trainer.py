@@ -20,11 +20,11 @@ from recgan.config import FactorSettings
 from recgan.device import resolve_device, torch_threads
 from recgan.errors import DataError, TrainingError
 from recgan.progress import Progress
-from recgan.recommenders.checkpoint import Checkpoints
 from recgan.recommenders.data import TrainingData, concatenated
-from recgan.recommenders.losses import pairwise_loss, ranked_hinge_loss, sampled_softmax_loss
-from recgan.recommenders.sampler import InBatchNegatives, NegativeSampler, popularity_weights
-from recgan.recommenders.validation import Validation
+from recgan.recommenders.training.checkpoint import Checkpoints
+from recgan.recommenders.training.losses import pairwise_loss, ranked_hinge_loss, sampled_softmax_loss
+from recgan.recommenders.training.sampler import InBatchNegatives, NegativeSampler, popularity_weights
+from recgan.recommenders.training.validation import Validation
 from recgan.resume import interrupts
 
 __all__ = ["Learned", "Loss", "Trainer", "VisualPart"]

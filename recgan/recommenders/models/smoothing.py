@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from recgan.recommenders.whitening import Whitening
+from recgan.recommenders.models.whitening import Whitening
 
 __all__ = ["SmoothedWhitening"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from recgan.config import WARPSettings
-from recgan.recommenders.bpr_mf import BPRMF
+from recgan.recommenders.models.bpr_mf import BPRMF
 
 __all__ = ["WARP"]
 

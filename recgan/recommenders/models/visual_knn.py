@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from recgan.config import VisualKNNSettings
 from recgan.progress import Progress
 from recgan.recommenders.data import TrainingData
-from recgan.recommenders.visual import VisualRecommender
+from recgan.recommenders.models.visual import VisualRecommender
 
 __all__ = ["VisualKNN"]
 

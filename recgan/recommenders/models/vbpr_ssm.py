@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from recgan.config import VBPRSSMSettings
-from recgan.recommenders.vbpr import VBPR
+from recgan.recommenders.models.vbpr import VBPR
 
 __all__ = ["VBPRSSM"]
 

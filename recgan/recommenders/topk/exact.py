@@ -4,8 +4,8 @@ The score of an item is the float64 inner product rounded to float32, and of equ
 the catalogue wins. That is a property of two vectors alone, so the answer depends neither on the number of threads nor
 on how users and items are cut into blocks, nor on the precision of the screen.
 
-For many users the catalogue is packed once, and a screen (`recgan.recommenders.screen`) finds the few items that may
-enter; only these are scored in float64. For few users, or a small catalogue, everything is scored in float32 first.
+For many users the catalogue is packed once, and a screen (`recgan.recommenders.topk.screen`) finds the few items that
+may enter; only these are scored in float64. For few users, or a small catalogue, everything is scored in float32 first.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import torch
 
 from recgan.device import available_cores
 from recgan.recommenders.data import UserRows
-from recgan.recommenders.index import check_k
-from recgan.recommenders.screen import (
+from recgan.recommenders.topk.index import check_k
+from recgan.recommenders.topk.screen import (
     Packed,
     Screen,
     fastest_screen,

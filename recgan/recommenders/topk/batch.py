@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from recgan.atomic import atomic_file, check_place
 from recgan.progress import Progress, quiet
 from recgan.recommenders.base import Recommender
-from recgan.recommenders.exact import Best, best_blocks
-from recgan.recommenders.filters import Where
+from recgan.recommenders.topk.exact import Best, best_blocks
+from recgan.recommenders.topk.filters import Where
 
 __all__ = ["SCHEMA", "recommend_all"]
 

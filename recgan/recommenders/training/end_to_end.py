@@ -24,9 +24,9 @@ from recgan.encoders import Encoder, embed_pixels
 from recgan.errors import DataError, TrainingError
 from recgan.progress import Progress
 from recgan.recommenders.data import ItemImages, TrainingData, concatenated
-from recgan.recommenders.losses import pairwise_loss, sampled_softmax_loss, warp_loss
-from recgan.recommenders.sampler import InBatchNegatives, NegativeSampler, popularity_weights
-from recgan.recommenders.validation import Validation
+from recgan.recommenders.training.losses import pairwise_loss, sampled_softmax_loss, warp_loss
+from recgan.recommenders.training.sampler import InBatchNegatives, NegativeSampler, popularity_weights
+from recgan.recommenders.training.validation import Validation
 
 __all__ = ["EndToEndTrainer", "LearnedToSee", "see_all"]
 
