@@ -19,12 +19,12 @@ from torch import nn
 
 from recgan.config import Recipe
 from recgan.errors import ArtifactError, StorageError, TrainingError
-from recgan.gan.averaging import calibrate_batch_norm
+from recgan.gan.averaging import calibrate, copy_buffers
 from recgan.gan.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from recgan.gan.data import CatalogueImages, ClassSampler
 from recgan.gan.monitor import Monitor
 from recgan.gan.sampling import sample_sheet
-from recgan.gan.steps import TrainingState, train_step
+from recgan.gan.steps import Figures, TrainingState, train_step
 from recgan.progress import Progress
 
 __all__ = ["TrainingRun"]
@@ -84,6 +84,7 @@ class TrainingRun:
     def train(self, target: int, *, sheet_every: int | None, checkpoint_seconds: float, progress: Progress) -> None:
         """Train until ``target`` real images have been shown; arguments as `train_gan`."""
         state = self.state
+        state.length = target
         self._window = _Window(state)
         every = sheet_every or max(1, target // SHEETS)
         next_sheet = (state.images_seen // every + 1) * every
@@ -128,6 +129,7 @@ class TrainingRun:
         if self.state.average is None:
             return copy.deepcopy(self.state.generator).eval()
         generator = copy.deepcopy(self.state.average)
+        copy_buffers(generator, self.state.generator)
         rng = torch.Generator().manual_seed(self.identity["seed"])
         batches, rows = CALIBRATION
 
@@ -137,7 +139,7 @@ class TrainingRun:
                 class_index = self.images.class_index[self._sampler.draw(rows, rng)]
                 yield z.to(self.images.device), class_index.to(self.images.device)
 
-        calibrate_batch_norm(generator, draws())
+        calibrate(generator, draws())
         return generator
 
     def sheet(self) -> Image.Image:
@@ -180,31 +182,33 @@ class TrainingRun:
 class _Window:
     """The figures of the batches since the last report, kept on the device."""
 
-    NAMES = ("loss/discriminator", "loss/generator", "logits/real", "logits/fake")
-
     def __init__(self, state: TrainingState) -> None:
         self._state = state
         self._open()
 
     def _open(self) -> None:
         self.batches = 0
-        self._sum = torch.zeros(())
+        self._sums: Figures = {}
+        self._counts: dict[str, int] = {}
         self._first = self._state.images_seen
         self._began = time.monotonic()
 
-    def add(self, figures: torch.Tensor) -> None:
-        """Add one step's figures, float [4]."""
-        self._sum = self._sum.to(figures.device) + figures
+    def add(self, figures: Figures) -> None:
+        """Add one step's figures."""
+        for name, value in figures.items():
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+            self._counts[name] = self._counts.get(name, 0) + 1
         self.batches += 1
 
     def close(self) -> tuple[int, dict[str, float]]:
         """Return the images seen at the window's start and the mean figures by name; begin the next window."""
-        figures = (self._sum / self.batches).tolist()
+        figures = torch.stack(list(self._sums.values())).tolist()  # one copy from the device for all
+        means = {name: value / self._counts[name] for name, value in zip(self._sums, figures)}
         seconds = time.monotonic() - self._began
         self._state.seconds += seconds
         first, images = self._first, self._state.images_seen - self._first
         self._open()
-        return first, dict(zip(self.NAMES, figures)) | {"speed/images_per_second": images / max(seconds, 1e-9)}
+        return first, means | {"speed/images_per_second": images / max(seconds, 1e-9)}
 
 
 @contextmanager

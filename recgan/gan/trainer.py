@@ -100,28 +100,30 @@ def train_gan(
     images = CatalogueImages.of(bundle, size, parts, where, progress)
     if not len(images):
         raise DataError(f"bundle '{bundle.path}' has no image in its train part; import more or pass --all")
+    target = images_seen if images_seen is not None else default_length(recipe, len(images))
+    identity = {
+        # Its own length may change, and what it says of itself: a run can be trained further.
+        "recipe": recipe.model_dump(mode="json", exclude={"epochs", "images_seen", "summary"}),
+        "size": size,
+        "seed": seed,
+        "catalogue": bundle.catalogue_digest,
+        "transform": TRANSFORM,
+        "parts": list(parts),
+    }
     run = TrainingRun(
         recipe=recipe,
         images=images,
         category_names=bundle.category_names,
         state=new_state(recipe, networks, rng, where),
         folder=folder,
-        identity={
-            # Its own length may change: a run can be trained further.
-            "recipe": recipe.model_dump(mode="json", exclude={"epochs", "images_seen"}),
-            "size": size,
-            "seed": seed,
-            "catalogue": bundle.catalogue_digest,
-            "transform": TRANSFORM,
-            "parts": list(parts),
-        },
+        # What follows the share of the run that is done has one length only.
+        identity=identity | ({"images_seen": target} if recipe.scheduled else {}),
     )
     if resume:
         run.restore()
     else:
         shutil.rmtree(folder, ignore_errors=True)
         run.begin()
-    target = images_seen if images_seen is not None else default_length(recipe, len(images))
     run.train(target, sheet_every=sheet_every, checkpoint_seconds=checkpoint_seconds, progress=progress)
 
     judged = images if all_images else CatalogueImages.of(bundle, size, ("validation",), where, progress)
