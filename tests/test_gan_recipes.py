@@ -15,13 +15,22 @@ from recgan.dataset.bundle import Bundle
 from recgan.design.objective import Objective, calibrated_realism, latent_shell, preference_term
 from recgan.design.search import Space, search
 from recgan.errors import SettingsError, TrainingError
-from recgan.gan import RECIPES, TrainedGAN, build_networks, design_seeds, find_recipe, latents, load_gan, train_gan
+from recgan.gan import (
+    RECIPES,
+    TrainedGAN,
+    build_networks,
+    default_recipe,
+    design_seeds,
+    find_recipe,
+    latents,
+    load_gan,
+    train_gan,
+)
 from recgan.gan import run as run_module
 from recgan.gan.augment import AUGMENTATIONS
 from recgan.gan.layers import randomness
 from recgan.gan.losses import LOSSES
 from recgan.gan.networks import NETWORKS, empty_networks, kang2017
-from recgan.gan.recipes import DEFAULT_RECIPE
 from recgan.gan.schedules import advance
 from recgan.gan.steps import new_state, train_step
 from recgan.progress import quiet
@@ -298,7 +307,7 @@ def test_every_name_that_a_recipe_may_have_is_there() -> None:
 def test_every_recipe_says_what_it_is_and_keeps_its_name() -> None:
     assert all(recipe.name == name for name, recipe in RECIPES.items())
     assert all(20 < len(recipe.summary) <= 110 for recipe in RECIPES.values())
-    assert DEFAULT_RECIPE in RECIPES
+    assert {default_recipe(torch.device(kind)) for kind in ("cpu", "cuda")} == {"modern-small", "modern"}
 
 
 def test_kang2017_has_the_published_settings() -> None:

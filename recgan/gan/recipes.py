@@ -8,12 +8,15 @@ said beside each.
 
 from __future__ import annotations
 
+import torch
+
 from recgan.config import Recipe
 from recgan.errors import SettingsError, nearest_name
 
-__all__ = ["DEFAULT_RECIPE", "RECIPES", "find_recipe"]
+__all__ = ["RECIPES", "default_recipe", "find_recipe"]
 
 DEFAULT_RECIPE = "modern"
+DEFAULT_RECIPE_CPU = "modern-small"
 
 _MODERN = Recipe(
     name="modern",
@@ -294,9 +297,9 @@ _ALL = (
         update={
             "name": "modern-small",
             "summary": "modern, narrow, with penalties in every fourth step: for a CPU",
-            "generator_width": 128,
-            "discriminator_width": 128,
-            "batch_size": 32,
+            "generator_width": 96,
+            "discriminator_width": 96,
+            "batch_size": 16,
             "r1_every": 4,
             "ema_half_life": 10_000,
             "images_seen": 200_000,
@@ -305,6 +308,11 @@ _ALL = (
 )
 RECIPES = {recipe.name: Recipe(**recipe.model_dump()) for recipe in _ALL}
 """Recipes by name. (Made anew, since a copy with changes is not checked.)"""
+
+
+def default_recipe(device: torch.device) -> str:
+    """Return the name of the recipe for ``device`` where nobody chose one."""
+    return DEFAULT_RECIPE_CPU if device.type == "cpu" else DEFAULT_RECIPE
 
 
 def find_recipe(recipe: str | Recipe) -> Recipe:

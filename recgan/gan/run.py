@@ -86,11 +86,12 @@ class TrainingRun:
         state = self.state
         state.length = target
         self._window = _Window(state)
+        world = state.world
         every = sheet_every or max(1, target // SHEETS)
         next_sheet = (state.images_seen // every + 1) * every
         saved_at = time.monotonic()
         between_steps = True
-        with Monitor(self.folder, state.images_seen) as monitor, _interrupts() as interrupted:
+        with Monitor(self.folder if world.first else None, state.images_seen) as monitor, _interrupts() as interrupted:
             try:
                 while state.images_seen < target:
                     between_steps = False
@@ -102,12 +103,15 @@ class TrainingRun:
                         monitor.scalars(state.images_seen, values)
                         speed = f"{values['speed/images_per_second']:.0f} images/s"
                         progress(STEP, min(state.images_seen, target), target, speed)
-                    if interrupted.is_set():
+                    late = time.monotonic() - saved_at >= checkpoint_seconds
+                    stop, save = world.any(interrupted.is_set(), done or (late and world.first))
+                    if stop:
                         raise KeyboardInterrupt
                     if state.images_seen >= next_sheet or done:
-                        monitor.sheet(state.images_seen, self.sheet())
+                        if world.first:
+                            monitor.sheet(state.images_seen, self.sheet())
                         next_sheet += every
-                    if done or time.monotonic() - saved_at >= checkpoint_seconds:
+                    if save:
                         self._save()
                         saved_at = time.monotonic()
             except TrainingError:
@@ -147,7 +151,7 @@ class TrainingRun:
         return sample_sheet(self.sampling_generator(), self.recipe, self.category_names, self.train_images)
 
     def _batch(self) -> tuple[torch.Tensor, torch.Tensor]:
-        indices = self._sampler.draw(self.recipe.batch_size, self.state.rng)
+        indices = self.state.world.part(self._sampler.draw(self.recipe.batch_size, self.state.rng))
         return self.images.images(indices), self.images.class_index[indices].to(self.images.device)
 
     def _report(self) -> dict[str, float]:
@@ -169,7 +173,8 @@ class TrainingRun:
         for name, network in self.state.networks().items():
             if not all(bool(parameter.isfinite().all()) for parameter in network.parameters()):
                 raise self._diverged(f"weights of the {name} are not finite at image {self.state.images_seen:,}")
-        save_checkpoint(self.folder / "checkpoints", self.state, self.identity)
+        if self.state.world.first:
+            save_checkpoint(self.folder / "checkpoints", self.state, self.identity)
 
     def _diverged(self, what: str) -> TrainingError:
         rates = (self.recipe.discriminator_learning_rate / 2, self.recipe.generator_learning_rate / 2)
@@ -202,7 +207,9 @@ class _Window:
 
     def close(self) -> tuple[int, dict[str, float]]:
         """Return the images seen at the window's start and the mean figures by name; begin the next window."""
-        figures = torch.stack(list(self._sums.values())).tolist()  # one copy from the device for all
+        sums = torch.stack(list(self._sums.values()))
+        self._state.world.average([sums])
+        figures = sums.tolist()  # one copy from the device for all
         means = {name: value / self._counts[name] for name, value in zip(self._sums, figures)}
         seconds = time.monotonic() - self._began
         self._state.seconds += seconds

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -16,6 +17,7 @@ from recgan.gan.averaging import average_decay, update_average
 from recgan.gan.layers import randomness
 from recgan.gan.losses import LOSSES, class_loss, code_loss, next_balance
 from recgan.gan.networks.base import Judgement
+from recgan.gan.parallel import ALONE, World
 from recgan.gan.penalties import clip_weights, one_centred_penalty, orthogonal_penalty, zero_centred_penalty
 from recgan.gan.schedules import advance, cosine
 
@@ -46,6 +48,10 @@ class TrainingState:
     """Time spent in training so far, over all resumptions."""
     length: int = 1
     """Real images of the whole run, for what changes along it."""
+    world: World = ALONE
+    """The processes that train together."""
+    chance: torch.Generator = field(default_factory=torch.Generator)
+    """CPU generator of what each process draws for its own part of a batch; set by every step."""
 
     @property
     def share(self) -> float:
@@ -101,21 +107,28 @@ def train_step(state: TrainingState, recipe: Recipe, images: torch.Tensor, class
 
     Args:
         state: changed in place.
-        images: real images float [N, 3, S, S] in [-1, 1]; N is the recipe's batch size.
+        images: this process's real images float [N, 3, S, S] in [-1, 1]; all processes' are the recipe's batch.
         class_index: their classes, int64 [N].
 
     Returns:
         Losses, mean logits, the share of pairs in which D prefers the real image (``discriminator/accuracy``), norms
         of the gradients; of G only where it took a step.
     """
-    step = state.images_seen // len(images)
+    batch = len(images) * state.world.size
+    step = state.images_seen // batch
     _follow_schedule(state, recipe)
-    z = torch.randn(len(images), recipe.latent_dim, generator=state.rng).mul_(recipe.latent_std).to(images.device)
+    z = torch.randn(batch, recipe.latent_dim, generator=state.rng).mul_(recipe.latent_std)
+    z = state.world.part(z).to(images.device)
+    state.chance = state.rng
+    if state.world.size > 1:  # what is drawn for a part is the part's own, and the common generator stays in step
+        key = (state.images_seen, state.world.rank)
+        seed = np.random.SeedSequence(state.rng.initial_seed(), spawn_key=key).generate_state(1)
+        state.chance = torch.Generator().manual_seed(int(seed[0]))
     count = recipe.micro_batches
     parts = [_Part(*tensors) for tensors in zip(images.chunk(count), class_index.chunk(count), z.chunk(count))]
     turn = (step + 1) % recipe.discriminator_steps == 0
 
-    with randomness(state.rng, state.generator, state.discriminator):
+    with randomness(state.chance, state.generator, state.discriminator):
         # The images that D is shown serve G's step too, unless several parts of a batch would have to be kept.
         kept = turn and count == 1
         fakes = [] if not kept else [_generate(state, recipe, part) for part in parts]
@@ -123,9 +136,11 @@ def train_step(state: TrainingState, recipe: Recipe, images: torch.Tensor, class
         if turn:
             figures |= _train_generator(state, recipe, parts, fakes)
 
-    state.images_seen += len(images)
+    for network in (state.generator, state.discriminator):
+        state.world.share(network.buffers())
+    state.images_seen += batch
     if state.average is not None:
-        decay = average_decay(recipe.ema_half_life, state.images_seen, len(images))
+        decay = average_decay(recipe.ema_half_life, state.images_seen, batch)
         update_average(state.average, state.generator, decay)
     return figures
 
@@ -165,9 +180,11 @@ def _train_discriminator(
             loss = loss + _flatness(state, recipe, part, fake, figures)
         (loss / len(parts)).backward()
         total.add(figures)
-        real, made = figures["logits/real"], figures["logits/fake"]
         if LOSSES[recipe.loss].balanced:
+            real, made = figures["logits/real"], figures["logits/fake"]
+            state.world.average([real, made])
             balance = next_balance(balance, real, made, recipe.equilibrium, recipe.equilibrium_rate / len(parts))
+    state.world.average_gradients(state.discriminator.parameters())
     norm = _gradient_norm(state.discriminator)
     optimiser.step()
     if due and lazy:
@@ -175,6 +192,7 @@ def _train_discriminator(
         optimiser.zero_grad()
         for part, fake in seen:
             (_flatness(state, recipe, part, fake, {}) * (recipe.r1_every / len(parts))).backward()
+        state.world.average_gradients(state.discriminator.parameters())
         optimiser.step()
     if recipe.clip:
         clip_weights(state.discriminator, recipe.clip)
@@ -188,9 +206,9 @@ def _discriminator_loss(
     """Return D's loss on one part of a batch, and what there is to tell of it."""
     loss = LOSSES[recipe.loss]
     # Real and fake batches pass D apart, so that batch norm sees each kind by itself (Radford et al. 2016).
-    real_shown = augment(part.images, recipe.augment, state.rng)
+    real_shown = augment(part.images, recipe.augment, state.chance)
     real = _judge(state, recipe, real_shown, part.class_index)
-    fake_shown = augment(fake, recipe.augment, state.rng)
+    fake_shown = augment(fake, recipe.augment, state.chance)
     made = _judge(state, recipe, fake_shown, part.class_index)
     fake_logits = made.logits * state.balance if loss.balanced else made.logits
     value = loss.discriminator(real.logits, fake_logits, 1 - recipe.label_smoothing)
@@ -209,7 +227,7 @@ def _discriminator_loss(
         value = value + recipe.code_weight * read
         figures["loss/code"] = read.detach()
     if recipe.gradient_penalty_weight:
-        penalty = one_centred_penalty(state.discriminator, real_shown, fake_shown, part.class_index, state.rng)
+        penalty = one_centred_penalty(state.discriminator, real_shown, fake_shown, part.class_index, state.chance)
         value = value + recipe.gradient_penalty_weight * penalty
         figures["penalty/gradient"] = penalty.detach()
     if recipe.drift_weight:
@@ -223,7 +241,7 @@ def _flatness(state: TrainingState, recipe: Recipe, part: _Part, fake: torch.Ten
     value = torch.zeros((), device=fake.device)
     for name, weight, images in (("r1", recipe.r1_weight, part.images), ("r2", recipe.r2_weight, fake)):
         if weight:
-            shown = augment(images, recipe.augment, state.rng)
+            shown = augment(images, recipe.augment, state.chance)
             penalty = zero_centred_penalty(state.discriminator, shown, part.class_index)
             figures[f"penalty/{name}"] = penalty.detach()
             value = value + weight * factor * penalty
@@ -236,11 +254,11 @@ def _train_generator(state: TrainingState, recipe: Recipe, parts: list[_Part], f
     with _frozen(state.discriminator):  # G's step needs the gradient through D, not of D
         for number, part in enumerate(parts):
             fake = fakes[number] if fakes else _generate(state, recipe, part)
-            made = _judge(state, recipe, augment(fake, recipe.augment, state.rng), part.class_index)
+            made = _judge(state, recipe, augment(fake, recipe.augment, state.chance), part.class_index)
             real_logits = made.logits.new_empty(0)
             if loss.relativistic:
                 with torch.no_grad():
-                    shown = augment(part.images, recipe.augment, state.rng)
+                    shown = augment(part.images, recipe.augment, state.chance)
                     real_logits = _judge(state, recipe, shown, part.class_index).logits
             value = loss.generator(real_logits, made.logits)
             figures = {"loss/generator": value.detach()}
@@ -252,6 +270,7 @@ def _train_generator(state: TrainingState, recipe: Recipe, parts: list[_Part], f
                 value = value + recipe.orthogonal_weight * orthogonal_penalty(state.generator)
             (value / len(parts)).backward()
             total.add(figures)
+    state.world.average_gradients(state.generator.parameters())
     norm = _gradient_norm(state.generator)
     state.generator_optimiser.step()
     return total.mean() | {"gradient/generator": norm}

@@ -7,7 +7,9 @@ While it trains, ``<out>.run/`` holds what is being worked on; the finished arti
     <out>.run/sheets/N.png         uncurated samples, one row a class
     <out>.run/tensorboard/         losses, logits, images/s
 
-The run folder stays, so that a finished run can be trained further; it may be deleted.
+The run folder stays, so that a finished run can be trained further (unless its recipe follows the share of the run that
+is done: such a run has one length); it may be deleted. Started by ``torchrun``, processes share every batch
+(`recgan.gan.parallel`).
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import copy
 import math
 import shutil
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import torch
@@ -24,11 +27,11 @@ from recgan.artifacts import MANIFEST, check_out, write_artifact
 from recgan.config import Recipe
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.pixels import TRANSFORM
-from recgan.device import resolve_device
 from recgan.errors import ArtifactError, DataError, SettingsError
 from recgan.gan.artifact import FORMAT_VERSION, KIND, TrainedGAN, load_gan, write_parts
 from recgan.gan.data import CatalogueImages
 from recgan.gan.networks import build_networks
+from recgan.gan.parallel import join
 from recgan.gan.realism import real_logits, realism_scale
 from recgan.gan.recipes import find_recipe
 from recgan.gan.run import TrainingRun
@@ -37,7 +40,7 @@ from recgan.gan.steps import new_state
 from recgan.progress import Progress, quiet
 from recgan.remote import is_remote
 
-__all__ = ["default_length", "run_folder", "train_gan"]
+__all__ = ["default_length", "run_folder", "run_identity", "train_gan", "training_parts"]
 
 REALISM_IMAGES = 4096
 """At most this many real images set the scale of realism."""
@@ -88,19 +91,63 @@ def train_gan(
         KeyboardInterrupt: stopped by Ctrl-C, after saving a checkpoint; the message says how to go on.
     """
     recipe = find_recipe(recipe)
-    where = resolve_device(device)
     if images_seen is not None and images_seen < 1:
         raise SettingsError(f"images_seen={images_seen}: give at least 1")
+    world, where = join(device)
+    if recipe.batch_size % (world.size * recipe.micro_batches):
+        raise SettingsError(
+            f"batch_size={recipe.batch_size} cannot be shared by {world.size} processes of {recipe.micro_batches} "
+            "micro_batches each; set another batch_size"
+        )
     rng = torch.Generator().manual_seed(seed)
     networks = build_networks(recipe, len(bundle.category_names), size, rng)
     folder = run_folder(out)
-    _check_places(out, folder, resume=resume, overwrite=overwrite)
+    if world.first:
+        _check_places(out, folder, resume=resume, overwrite=overwrite)
 
-    parts = ("train", "validation", "test") if all_images else ("train",)
+    parts = training_parts(all_images)
     images = CatalogueImages.of(bundle, size, parts, where, progress)
     if not len(images):
         raise DataError(f"bundle '{bundle.path}' has no image in its train part; import more or pass --all")
     target = images_seen if images_seen is not None else default_length(recipe, len(images))
+    state = new_state(recipe, networks, rng, where)
+    state.world = world
+    run = TrainingRun(
+        recipe=recipe,
+        images=images,
+        category_names=bundle.category_names,
+        state=state,
+        folder=folder,
+        identity=run_identity(recipe, bundle, size=size, seed=seed, parts=parts, length=target),
+    )
+    world.wait()
+    if resume:
+        run.restore()
+    elif world.first:
+        shutil.rmtree(folder, ignore_errors=True)
+        run.begin()
+    run.train(
+        target,
+        sheet_every=sheet_every,
+        checkpoint_seconds=checkpoint_seconds,
+        progress=progress if world.first else quiet,
+    )
+    if world.first:
+        judged = images if all_images else CatalogueImages.of(bundle, size, ("validation",), where, progress)
+        _write(run, out, bundle, judged if len(judged) else images, overwrite=overwrite or resume)
+    world.wait()
+    return load_gan(out, str(where))
+
+
+def training_parts(all_images: bool) -> tuple[str, ...]:
+    """Return the parts of `recgan.dataset.split.image_split` that are trained on."""
+    return ("train", "validation", "test") if all_images else ("train",)
+
+
+def run_identity(
+    recipe: Recipe, bundle: Bundle, *, size: int, seed: int, parts: tuple[str, ...], length: int
+) -> dict[str, Any]:
+    """Return what a run is, JSON-able: a resumed run has the same."""
     identity = {
         # Its own length may change, and what it says of itself: a run can be trained further.
         "recipe": recipe.model_dump(mode="json", exclude={"epochs", "images_seen", "summary"}),
@@ -110,25 +157,8 @@ def train_gan(
         "transform": TRANSFORM,
         "parts": list(parts),
     }
-    run = TrainingRun(
-        recipe=recipe,
-        images=images,
-        category_names=bundle.category_names,
-        state=new_state(recipe, networks, rng, where),
-        folder=folder,
-        # What follows the share of the run that is done has one length only.
-        identity=identity | ({"images_seen": target} if recipe.scheduled else {}),
-    )
-    if resume:
-        run.restore()
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
-        run.begin()
-    run.train(target, sheet_every=sheet_every, checkpoint_seconds=checkpoint_seconds, progress=progress)
-
-    judged = images if all_images else CatalogueImages.of(bundle, size, ("validation",), where, progress)
-    _write(run, out, bundle, judged if len(judged) else images, overwrite=overwrite or resume)
-    return load_gan(out, device)
+    # What follows the share of the run that is done has one length only.
+    return identity | ({"images_seen": length} if recipe.scheduled else {})
 
 
 def run_folder(out: str | Path) -> Path:
