@@ -97,6 +97,9 @@ def train_gan_(
     device: Device = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Train on all images: for production.")] = False,
+    monitor: Annotated[
+        bool, typer.Option(help="Look at the samples on the way, raise alarms, and keep the best state.")
+    ] = True,
     overwrite: Overwrite = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and stop.")] = False,
     show: Annotated[
@@ -105,7 +108,7 @@ def train_gan_(
     as_json: Json = False,
 ) -> None:
     """Train a class-conditional GAN on a bundle's images."""
-    from recgan.config import overridden
+    from recgan.config import MonitorSettings, overridden
     from recgan.dataset.bundle import Bundle
     from recgan.device import resolve_device
     from recgan.gan import default_recipe, find_recipe, plan_gan, train_gan
@@ -128,6 +131,7 @@ def train_gan_(
             device=device,
             resume=resume,
             all_images=everything,
+            monitor=MonitorSettings() if monitor else None,
             overwrite=overwrite,
             progress=progress,
         )

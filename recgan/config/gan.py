@@ -8,10 +8,23 @@ from pydantic import Field, model_validator
 
 from recgan.config.base import Settings
 
-__all__ = ["Recipe"]
+__all__ = ["MonitorSettings", "Recipe"]
 
 TARGETED = ("least_squares", "non_saturating", "minimax")
 """Losses that pull the logits of real images to a target, which label smoothing lowers."""
+
+
+class MonitorSettings(Settings):
+    """How a run is looked at while it trains (`recgan.gan.quality`)."""
+
+    looks: int = Field(10, ge=1)
+    """Looks in the whole run, at even distances."""
+    images: int = Field(500, ge=50)
+    """At most this many held-out images, and as many samples, are compared at a look."""
+    extractor: str = "efficientnet_lite2"
+    """The encoder that sees them: not the one that recommenders look through by default."""
+    extractor_size: int = Field(128, ge=8)
+    """Side in pixels at which it sees them."""
 
 
 class Recipe(Settings):

@@ -59,6 +59,7 @@ _DCGAN = Recipe(
     generator_classes="concat",
     discriminator_classes="concat",
     discriminator_norm="batch",
+    minibatch="discrimination",  # Salimans et al. 2016: else a small catalogue's soon makes one picture a class
     loss="non_saturating",
     batch_size=64,
     generator_learning_rate=2e-4,
@@ -157,6 +158,7 @@ _ALL = (
         update={
             "name": "wgan",
             "summary": "the Wasserstein distance, by a critic with clipped weights (Arjovsky et al. 2017)",
+            "minibatch": "none",
             "loss": "wasserstein",
             "clip": 0.01,
             "discriminator_steps": 5,
@@ -170,6 +172,7 @@ _ALL = (
         update={
             "name": "wgan-gp",
             "summary": "the Wasserstein distance, by a critic with gradients near 1 (Gulrajani et al. 2017)",
+            "minibatch": "none",
             "discriminator_norm": "group",
             "loss": "wasserstein",
             "gradient_penalty_weight": 10.0,

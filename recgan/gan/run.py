@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ from torch import nn
 
 from recgan.config import Recipe
 from recgan.errors import ArtifactError, StorageError, TrainingError
+from recgan.gan.alarms import Alarm, Alarms
 from recgan.gan.averaging import calibrate, copy_buffers
 from recgan.gan.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from recgan.gan.data import CatalogueImages, ClassSampler
-from recgan.gan.monitor import Monitor
+from recgan.gan.monitor import Monitor, read_lines
+from recgan.gan.quality import Look, Quality
 from recgan.gan.sampling import sample_sheet
 from recgan.gan.steps import Figures, TrainingState, train_step
 from recgan.progress import Progress
@@ -59,8 +62,15 @@ class TrainingRun:
         self.state = state
         self.folder = folder
         self.identity = identity
+        self._quality: Quality | None = None
+        self._looks = SHEETS
+        self._alarms = Alarms()
         self._sampler = ClassSampler(images.class_index, recipe.class_power)
         self._window = _Window(state)
+
+    def look_by(self, quality: Quality, looks: int) -> None:
+        """Have ``quality`` look at the generator, so many times in the whole run."""
+        self._quality, self._looks = quality, looks
 
     def begin(self) -> None:
         """Make the run's folder and its first checkpoint, so that there is always one to resume from."""
@@ -80,6 +90,19 @@ class TrainingRun:
         if newest is None:
             raise ArtifactError(f"'{self.folder}' has no checkpoint to resume; train anew with --overwrite")
         load_checkpoint(newest, self.state, self.identity)
+        for record in read_lines(self.folder, "looks", self.state.images_seen):
+            self._alarms.looks.append(Look.from_json(record))
+        read_lines(self.folder, "alarms", self.state.images_seen)
+
+    def best(self) -> Look | None:
+        """Return the look with the lowest KID, whose state is kept in ``best/``; None where nobody looked."""
+        return min(self._alarms.looks, key=lambda look: look.kid, default=None)
+
+    def restore_best(self) -> None:
+        """Go back to the state of `best`."""
+        newest = latest_checkpoint(self.folder / "best")
+        if newest is not None:
+            load_checkpoint(newest, self.state, self.identity)
 
     def train(self, target: int, *, sheet_every: int | None, checkpoint_seconds: float, progress: Progress) -> None:
         """Train until ``target`` real images have been shown; arguments as `train_gan`."""
@@ -89,6 +112,8 @@ class TrainingRun:
         world = state.world
         every = sheet_every or max(1, target // SHEETS)
         next_sheet = (state.images_seen // every + 1) * every
+        look_every = max(1, target // self._looks)
+        next_look = (state.images_seen // look_every + 1) * look_every
         saved_at = time.monotonic()
         between_steps = True
         with Monitor(self.folder if world.first else None, state.images_seen) as monitor, _interrupts() as interrupted:
@@ -101,6 +126,7 @@ class TrainingRun:
                     if self._window.batches == REPORT_EVERY or done:
                         values = self._report()
                         monitor.scalars(state.images_seen, values)
+                        self._tell(monitor, self._alarms.report(values), progress)
                         speed = f"{values['speed/images_per_second']:.0f} images/s"
                         progress(STEP, min(state.images_seen, target), target, speed)
                     late = time.monotonic() - saved_at >= checkpoint_seconds
@@ -111,6 +137,10 @@ class TrainingRun:
                         if world.first:
                             monitor.sheet(state.images_seen, self.sheet())
                         next_sheet += every
+                    if state.images_seen >= next_look or done:
+                        if world.first:
+                            self._look(monitor, progress)
+                        next_look += look_every
                     if save:
                         self._save()
                         saved_at = time.monotonic()
@@ -149,6 +179,26 @@ class TrainingRun:
     def sheet(self) -> Image.Image:
         """Return a sheet of uncurated samples of the present generator."""
         return sample_sheet(self.sampling_generator(), self.recipe, self.category_names, self.train_images)
+
+    def _look(self, monitor: Monitor, progress: Progress) -> None:
+        """Look at the present generator, keep its state where it is the best so far, and tell of what is wrong."""
+        if self._quality is None:
+            return
+        look = self._quality.look(self.sampling_generator(), self.recipe, self.state.images_seen)
+        best = self.best()
+        raised = self._alarms.look(look)
+        if best is None or look.kid < best.kid:
+            save_checkpoint(self.folder / "best", self.state, self.identity)
+        monitor.scalars(look.images_seen, look.scalars())
+        monitor.line("looks", look.as_json())
+        note = f"KID {look.kid:.4f}, coverage {look.coverage:.2f}"
+        progress("looking at samples", self.state.images_seen, None, note)
+        self._tell(monitor, raised, progress)
+
+    def _tell(self, monitor: Monitor, alarms: list[Alarm], progress: Progress) -> None:
+        for alarm in alarms:
+            monitor.line("alarms", {"images_seen": self.state.images_seen, **asdict(alarm)})
+            progress(f"ALARM at {self.state.images_seen:,} images", 0, None, str(alarm))
 
     def _batch(self) -> tuple[torch.Tensor, torch.Tensor]:
         indices = self.state.world.part(self._sampler.draw(self.recipe.batch_size, self.state.rng))

@@ -4,6 +4,8 @@ While it trains, ``<out>.run/`` holds what is being worked on; the finished arti
 
     <out>.run/config.json          what the run is: recipe, size, catalogue, seed, …
     <out>.run/checkpoints/N/       the state after N real images; the newest is kept
+    <out>.run/best/N/              the state with the lowest KID, where somebody looks (``monitor``)
+    <out>.run/looks.jsonl          what was seen at each look; alarms.jsonl: what went wrong, and what to do
     <out>.run/sheets/N.png         uncurated samples, one row a class
     <out>.run/tensorboard/         losses, logits, images/s
 
@@ -24,7 +26,7 @@ import fsspec
 import torch
 
 from recgan.artifacts import MANIFEST, check_out, write_artifact
-from recgan.config import Recipe
+from recgan.config import MonitorSettings, Recipe
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.pixels import TRANSFORM
 from recgan.errors import ArtifactError, DataError, SettingsError
@@ -32,6 +34,7 @@ from recgan.gan.artifact import FORMAT_VERSION, KIND, TrainedGAN, load_gan, writ
 from recgan.gan.data import CatalogueImages
 from recgan.gan.networks import build_networks
 from recgan.gan.parallel import join
+from recgan.gan.quality import FEWEST, Quality
 from recgan.gan.realism import real_logits, realism_scale
 from recgan.gan.recipes import find_recipe
 from recgan.gan.run import TrainingRun
@@ -58,6 +61,7 @@ def train_gan(
     resume: bool = False,
     overwrite: bool = False,
     all_images: bool = False,
+    monitor: MonitorSettings | None = None,
     sheet_every: int | None = None,
     checkpoint_seconds: float = 120.0,
     progress: Progress = quiet,
@@ -78,6 +82,9 @@ def train_gan(
             the weights are the same to the bit as those of a run that was never stopped.
         overwrite: begin anew even if ``out`` or its run folder exist; they are replaced.
         all_images: use every image (for production) instead of the train part of `recgan.dataset.split.image_split`.
+        monitor: how an extractor looks at the samples on the way, for KID, alarms, and the best state, which is then
+            the one that is written; None: nobody looks, and the last state is written. Nor does anybody where fewer
+            than `recgan.gan.quality.FEWEST` images are held out.
         sheet_every: images between two sample sheets; None: ten in the whole run.
         checkpoint_seconds: time between two checkpoints.
         progress: called every few batches. An error that it raises stops the run, after saving a checkpoint.
@@ -120,6 +127,9 @@ def train_gan(
         folder=folder,
         identity=run_identity(recipe, bundle, size=size, seed=seed, parts=parts, length=target),
     )
+    held_out = None if all_images else CatalogueImages.of(bundle, size, ("validation",), where, progress)
+    if monitor is not None and world.first and held_out is not None and len(held_out) >= FEWEST:
+        run.look_by(Quality(monitor, images, held_out, bundle.category_names, seed), monitor.looks)
     world.wait()
     if resume:
         run.restore()
@@ -133,8 +143,8 @@ def train_gan(
         progress=progress if world.first else quiet,
     )
     if world.first:
-        judged = images if all_images else CatalogueImages.of(bundle, size, ("validation",), where, progress)
-        _write(run, out, bundle, judged if len(judged) else images, overwrite=overwrite or resume)
+        judged = held_out if held_out is not None and len(held_out) else images
+        _write(run, out, bundle, judged, overwrite=overwrite or resume)
     world.wait()
     return load_gan(out, str(where))
 
@@ -203,6 +213,9 @@ def default_length(recipe: Recipe, training_images: int) -> int:
 
 def _write(run: TrainingRun, out: str | Path, bundle: Bundle, judged: CatalogueImages, *, overwrite: bool) -> None:
     """Write the artifact; ``judged`` are the real images that set the scale of realism."""
+    images_seen, seconds, best = run.state.images_seen, run.state.seconds, run.best()
+    if best is not None:
+        run.restore_best()
     generator, discriminator = run.sampling_generator(), copy.deepcopy(run.state.discriminator).eval()
     chosen = torch.randperm(len(judged), generator=torch.Generator().manual_seed(run.identity["seed"]))
     chosen = chosen[:REALISM_IMAGES]
@@ -229,10 +242,10 @@ def _write(run: TrainingRun, out: str | Path, bundle: Bundle, judged: CatalogueI
             sheet=sample_sheet(generator, run.recipe, run.category_names, run.train_images),
         )
         writer.metrics = {
-            "images_seen": run.state.images_seen,
-            "seconds": round(run.state.seconds, 1),
-            "images_per_second": round(run.state.images_seen / max(run.state.seconds, 1e-9), 1),
-        }
+            "images_seen": images_seen,
+            "seconds": round(seconds, 1),
+            "images_per_second": round(images_seen / max(seconds, 1e-9), 1),
+        } | ({"best": best.as_json()} if best is not None else {})
         writer.facts = {
             "dataset": bundle.name,
             "seed": run.identity["seed"],
