@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import Annotated
 
@@ -135,6 +136,8 @@ def train_gan_(
             overwrite=overwrite,
             progress=progress,
         )
+    if int(os.environ.get("RANK", "0")):  # of several processes that torchrun started, the first one tells
+        return
     metrics = gan.manifest.metrics
     answer(
         {"recipe": chosen.name, "out": str(out), "metrics": metrics},
