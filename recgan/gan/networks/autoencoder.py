@@ -22,7 +22,8 @@ from recgan.gan.networks.base import Discriminator, Judgement
 
 __all__ = ["AutoencoderDiscriminator", "AutoencoderGenerator"]
 
-DRAW = partial(nn.init.kaiming_normal_, nonlinearity="relu")
+DRAW = partial(nn.init.kaiming_normal_, nonlinearity="linear")
+"""Keeps the variance through an ELU, whose slope at 0 is 1."""
 
 
 class _Decoder(nn.Module):
