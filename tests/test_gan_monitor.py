@@ -21,8 +21,9 @@ from recgan.gan import run as run_module
 from recgan.gan import train_gan, trainer
 from recgan.gan.alarms import RULES, Alarms
 from recgan.gan.checkpoint import latest_checkpoint
+from recgan.gan.data import CatalogueImages
 from recgan.gan.monitor import read_lines
-from recgan.gan.quality import Look
+from recgan.gan.quality import Look, Quality
 from recgan.metrics.generative import kernel_distance, nearest_distances, neighbourhoods, spread
 
 RECIPE = Recipe(name="small", generator_width=16, discriminator_width=16, latent_dim=8, class_dim=4, batch_size=4)
@@ -270,3 +271,36 @@ def test_what_a_killed_run_left_half_written_is_dropped(tmp_path: Path) -> None:
     assert read_lines(tmp_path, "looks", 20) == records[:2]
     assert read_lines(tmp_path, "looks", 99) == records[:2]
     assert read_lines(tmp_path, "none", 99) == []
+
+
+def test_class_consistency_falls_with_the_classes_mixed_up(catalogue: Bundle) -> None:
+    register_encoder("eye", eye)
+    monitor = MonitorSettings(extractor="eye", extractor_size=16)
+    parts = [CatalogueImages.of(catalogue, 16, (part,), torch.device("cpu")) for part in ("train", "validation")]
+    quality = Quality(monitor, *parts, catalogue.category_names, 0)
+    pictures = parts[0].images(torch.arange(len(parts[0])))
+    of_class = [pictures[parts[0].class_index == index] for index in range(3)]
+
+    class Copies(torch.nn.Module):
+        """Gives training images: of the class asked for, or of the next one; in the order of z, or always the first."""
+
+        def __init__(self, shift: int, varied: bool) -> None:
+            super().__init__()
+            self.shift, self.varied = shift, varied
+
+        def forward(self, z: torch.Tensor, class_index: torch.Tensor) -> torch.Tensor:
+            rows = (z[:, 0].abs() * 1000).long() if self.varied else torch.zeros(len(z), dtype=torch.int64)
+            picked = [of_class[(int(c) + self.shift) % 3] for c in class_index]
+            return torch.stack([images[int(row) % len(images)] for row, images in zip(rows, picked)])
+
+    right, wrong, one = (
+        quality.look(Copies(shift, varied), RECIPE, 0) for shift, varied in ((0, True), (1, True), (0, False))
+    )
+    assert right.class_consistency > 0.9
+    assert wrong.class_consistency < 0.1
+    assert right.diversity == pytest.approx(1, abs=0.25)
+    assert one.diversity == 0
+    assert right.memorised == 1
+    assert right.kid < one.kid
+    assert right.coverage > one.coverage
+    assert right.dead == 0
