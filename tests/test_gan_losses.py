@@ -223,8 +223,8 @@ def test_r1_is_taken_in_every_so_many_steps_and_flattens_the_discriminator() -> 
     for weight in (0.0, 100.0):
         recipe = SMALL.model_copy(update={"r1_weight": weight, "r1_every": 4})
         state = begun(recipe, 32)
-        for _ in range(12):
-            train_step(state, recipe, images, classes)
+        told = ["penalty/r1" in train_step(state, recipe, images, classes) for _ in range(12)]
+        assert told == ([True, False, False, False] * 3 if weight else [False] * 12)
         steepness[weight] = zero_centred_penalty(state.discriminator, images, classes).item()
         assert taken(state.discriminator_optimiser) == (12 + 3 if weight else 12)
     assert steepness[100.0] < steepness[0.0] / 2

@@ -129,6 +129,12 @@ def test_a_single_bad_look_or_a_short_lead_is_no_alarm() -> None:
     assert raised([], [replace(LOOK, kid=kid) for kid in (0.5, 0.4, 0.3, 0.2, 0.1)]) == set()
 
 
+def test_a_discriminator_may_win_while_the_samples_get_better() -> None:
+    winning = [GAME | {"discriminator/accuracy": 1.0}] * 20
+    assert raised(winning, [LOOK, replace(LOOK, kid=0.09)]) == set()
+    assert raised(winning, [LOOK, replace(LOOK, kid=0.099)]) == {"discriminator overpowers"}
+
+
 def test_an_alarm_is_raised_once_until_all_is_well_again() -> None:
     alarms = Alarms()
     bad = replace(LOOK, memorised=0.5)

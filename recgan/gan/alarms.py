@@ -47,9 +47,11 @@ def mode_collapse(reports: Sequence[Report], looks: Sequence[Look]) -> Alarm | N
 
 
 def discriminator_overpowers(reports: Sequence[Report], looks: Sequence[Look]) -> Alarm | None:
-    """D tells real from generated nearly always, for long, so G is told little."""
+    """D tells real from generated nearly always, for long, and KID does not fall: G is told little."""
     recent = [report["discriminator/accuracy"] for report in reports[-REPORTS:]]
     if len(recent) < REPORTS or np.mean(recent) < 0.97:
+        return None
+    if len(looks) > 1 and looks[-1].kid < 0.98 * looks[-2].kid:
         return None
     return Alarm(
         "discriminator overpowers",

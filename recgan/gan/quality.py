@@ -5,6 +5,7 @@ A look compares fresh samples with as many real images that were held out, of th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -94,8 +95,8 @@ class Quality:
         known = torch.randperm(len(trained_on), generator=rng)[: 4 * settings.images]
         self._classes = held_out.class_index[chosen]
         self._seeds = design_seeds(seed, len(chosen))
-        self._real = self._features(held_out.images(chosen))
-        self._known = self._features(trained_on.images(known))
+        self._real = self._features(chosen, held_out.images)
+        self._known = self._features(known, trained_on.images)
         self._known_classes = trained_on.class_index[known].numpy()
         self._real_spread = spread(self._real, self._classes.numpy(), len(category_names))
         # The distance below which a share of NEAREST_SHARE of the held-out images lies.
@@ -128,8 +129,11 @@ class Quality:
         )
 
     @torch.no_grad()
-    def _features(self, images: torch.Tensor) -> np.ndarray:
-        return in_blocks(self._encoder, images, block=BLOCK).float().cpu().numpy()
+    def _features(
+        self, rows: torch.Tensor, images: Callable[[torch.Tensor], torch.Tensor] = lambda images: images
+    ) -> np.ndarray:
+        """Return the features of images, or of those that ``images`` gives for rows, a block at a time."""
+        return in_blocks(lambda block: self._encoder(images(block)), rows, block=BLOCK).float().cpu().numpy()
 
     def _consistency(self, features: np.ndarray) -> float:
         """Return the share of features that the probe takes for their own class."""

@@ -187,17 +187,18 @@ def _train_discriminator(
     state.world.average_gradients(state.discriminator.parameters())
     norm = _gradient_norm(state.discriminator)
     optimiser.step()
+    penalties: Figures = {}
     if due and lazy:
         # A step of its own now and then, worth as many as it stands for (lazy regularisation: Karras et al. 2020).
         optimiser.zero_grad()
         for part, fake in seen:
-            (_flatness(state, recipe, part, fake, {}) * (recipe.r1_every / len(parts))).backward()
+            (_flatness(state, recipe, part, fake, penalties) * (recipe.r1_every / len(parts))).backward()
         state.world.average_gradients(state.discriminator.parameters())
         optimiser.step()
     if recipe.clip:
         clip_weights(state.discriminator, recipe.clip)
     state.balance = balance
-    return total.mean() | {"gradient/discriminator": norm}
+    return total.mean() | penalties | {"gradient/discriminator": norm}
 
 
 def _discriminator_loss(
