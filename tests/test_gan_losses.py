@@ -305,7 +305,7 @@ def test_a_generator_in_balance_is_weighed_by_what_the_run_remembers() -> None:
     # k is 0 at first, so D minimises the real error alone
     assert figures["loss/discriminator"] == pytest.approx(-figures["logits/real"].item())
     real, fake = -figures["logits/real"].item(), -figures["logits/fake"].item()
-    expected = min(max(0.1 * (0.5 * real - fake), 0), 1)
+    expected = min(max(0.1 * (recipe.equilibrium * real - fake), 0), 1)
     assert state.balance.item() == pytest.approx(expected, abs=1e-6)
     state.balance = torch.tensor(0.7)
     figures = train_step(state, recipe, *batch())
