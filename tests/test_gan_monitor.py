@@ -204,6 +204,18 @@ def test_the_best_state_is_kept_and_written(watched: Any, tmp_path: Path) -> Non
         assert np.array_equal(array, state[f"generator.{name}"]), name
 
 
+def test_who_goes_on_without_looking_gets_the_last_state(watched: Any, tmp_path: Path) -> None:
+    watched(RECIPE, out=tmp_path / "gan", images_seen=40)
+    gan = watched(RECIPE, out=tmp_path / "gan", images_seen=60, resume=True, monitor=None)
+    assert "best" not in gan.manifest.metrics
+    kept = latest_checkpoint(tmp_path / "gan.run" / "checkpoints")
+    assert kept is not None
+    state, written = (
+        load_file(path) for path in (kept / "networks.safetensors", tmp_path / "gan" / "generator.safetensors")
+    )
+    assert all(np.array_equal(array, state[f"generator.{name}"]) for name, array in written.items())
+
+
 def test_looking_changes_nothing_and_is_resumed(watched: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     watched(RECIPE, out=tmp_path / "blind", images_seen=100, monitor=None)
     watched(RECIPE, out=tmp_path / "whole", images_seen=100)

@@ -95,8 +95,9 @@ class TrainingRun:
         read_lines(self.folder, "alarms", self.state.images_seen)
 
     def best(self) -> Look | None:
-        """Return the look with the lowest KID, whose state is kept in ``best/``; None where nobody looked."""
-        return min(self._alarms.looks, key=lambda look: look.kid, default=None)
+        """Return the look with the lowest KID, whose state is kept in ``best/``; None where nobody looks."""
+        looks = self._alarms.looks if self._quality is not None else []
+        return min(looks, key=lambda look: look.kid, default=None)
 
     def restore_best(self) -> None:
         """Go back to the state of `best`."""
