@@ -38,6 +38,7 @@ __all__ = [
     "shown",
     "unit_length",
     "upsample",
+    "upsample_smoothly",
     "widths",
 ]
 
@@ -95,6 +96,11 @@ def seen(images: torch.Tensor, colours: str) -> torch.Tensor:
 def upsample(maps: torch.Tensor) -> torch.Tensor:
     """Double the side of maps [N, C, H, W] by repeating pixels."""
     return F.interpolate(maps, scale_factor=2, mode="nearest")
+
+
+def upsample_smoothly(maps: torch.Tensor) -> torch.Tensor:
+    """Double the side of maps [N, C, H, W] bilinearly: without the blocks that convolutions have to smooth away."""
+    return F.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 def unit_length(values: torch.Tensor) -> torch.Tensor:

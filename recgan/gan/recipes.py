@@ -169,6 +169,7 @@ _ALL = (
             "discriminator_learning_rate": 2e-4,
         }
     ),
+    # Here too, and for the same reason.
     _DCGAN.model_copy(
         update={
             "name": "wgan-gp",
@@ -178,8 +179,8 @@ _ALL = (
             "loss": "wasserstein",
             "gradient_penalty_weight": 10.0,
             "discriminator_steps": 5,
-            "generator_learning_rate": 1e-4,
-            "discriminator_learning_rate": 1e-4,
+            "generator_learning_rate": 4e-4,
+            "discriminator_learning_rate": 4e-4,
             "beta1": 0.0,
             "beta2": 0.9,
         }

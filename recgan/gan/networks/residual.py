@@ -1,8 +1,8 @@
 """Residual networks: the family of `modern`, `sngan-projection` and `biggan-lite`.
 
 One stage a side, from 4 px to the full size, each of `recipe.blocks` residual blocks of two 3 x 3 convolutions. Between
-stages a 1 x 1 convolution changes the channels where there are few pixels, and the side doubles (nearest neighbours)
-or halves (mean). Width lies where pixels are few: channels halve as the side doubles.
+stages a 1 x 1 convolution changes the channels where there are few pixels, and the side doubles (bilinearly) or
+halves (mean). Width lies where pixels are few: channels halve as the side doubles.
 
 G is told the class and, where `recipe.latent_skips`, z itself in every block, by the gain and shift of its maps: after
 a batch norm (``generator_classes="batch_norm"``: Miyato & Koyama 2018, Brock et al. 2019) or with no normalisation at
@@ -35,7 +35,7 @@ from recgan.gan.layers import (
     initialise,
     seen,
     shown,
-    upsample,
+    upsample_smoothly,
     widths,
 )
 from recgan.gan.networks.base import Discriminator
@@ -115,7 +115,7 @@ class ResidualGenerator(nn.Module):
         x = self.dense(both).unflatten(1, (-1, START, START))
         for number, stage in enumerate(self.stages):
             if number:
-                x = upsample(self.changes[number - 1](x))
+                x = upsample_smoothly(self.changes[number - 1](x))
             for block in stage:  # type: ignore[attr-defined]
                 x = block(x, style)
             if self.attention is not None and x.shape[2] == ATTENTION_SIDE:

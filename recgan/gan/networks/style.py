@@ -27,7 +27,7 @@ from recgan.gan.layers import (
     initialise,
     shown,
     unit_length,
-    upsample,
+    upsample_smoothly,
     widths,
 )
 
@@ -106,10 +106,10 @@ class StyleGenerator(nn.Module):
         x = self.first(self.constant.expand(len(w), -1, -1, -1), w)
         image = to_image(x, w)
         for pair, to_image in zip(self.pairs, others):
-            x = upsample(x)
+            x = upsample_smoothly(x)
             for layer in pair:  # type: ignore[attr-defined]
                 x = layer(x, w)
-            image = upsample(image) + to_image(x, w)
+            image = upsample_smoothly(image) + to_image(x, w)
         return shown(image)
 
     def forward(self, z: torch.Tensor, class_index: torch.Tensor) -> torch.Tensor:
