@@ -154,11 +154,8 @@ class Dropout(_Random):
 class Noise(_Random):
     """Adds one map of noise to all channels, each by its own learnt strength (Karras et al. 2019, section 3.2).
 
-    The strengths learn slowly: else noise is the first texture that the network finds. In eval mode the noise is one
-    fixed map, so an image follows from its latent alone.
+    In eval mode the noise is one fixed map, so an image follows from its latent alone.
     """
-
-    RATE = 0.1
 
     fixed: torch.Tensor
 
@@ -170,7 +167,7 @@ class Noise(_Random):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return x [N, width, side, side] with noise."""
         noise = self.draw(torch.randn, x, (len(x), 1, *x.shape[2:])) if self.training else self.fixed
-        return x + noise * (self.RATE * self.strength[:, None, None])
+        return x + noise * self.strength[:, None, None]
 
     def reset(self, generator: torch.Generator) -> None:
         """Begin without noise, and draw the fixed map."""
