@@ -1,8 +1,7 @@
-"""The networks: `kang2017` to the letter, `dcgan` at every size, and gradients that reach every weight."""
+"""The networks: `kang2017` to the letter, `dcgan` at every size."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -149,53 +148,3 @@ def test_dcgan_costs_little_for_forty_thousand_classes() -> None:
     few, _ = empty_networks(SMALL, 10, 32)
     many, _ = empty_networks(SMALL, 40_000, 32)
     assert size_of(many) - size_of(few) == 39_990 * SMALL.class_dim
-
-
-# both
-
-
-@pytest.mark.parametrize(("recipe", "size"), [(SMALL, 32), (find_recipe("kang2017"), 64)], ids=["dcgan", "kang2017"])
-class TestEveryNetwork:
-    def test_every_weight_gets_a_gradient(self, recipe: Recipe, size: int) -> None:
-        generator, discriminator = build(recipe, 3, size)
-        class_index = torch.tensor([0, 1, 2])
-        z = torch.randn(3, recipe.latent_dim, generator=torch.Generator().manual_seed(1))
-        discriminator(generator(z, class_index), class_index).square().sum().backward()
-        for network in (generator, discriminator):
-            for name, parameter in network.named_parameters():
-                # A bias before a batch norm has no effect, by design of the published network.
-                if not (recipe.network == "kang2017" and name.endswith("bias")):
-                    assert parameter.grad is not None, name
-                    assert parameter.grad.abs().max() > 0, name
-
-    def test_the_class_matters_to_both(self, recipe: Recipe, size: int) -> None:
-        generator, discriminator = (network.eval() for network in build(recipe, 2, size))
-        z = torch.randn(1, recipe.latent_dim, generator=torch.Generator().manual_seed(1))
-        first, second = (generator(z, torch.tensor([index])) for index in (0, 1))
-        assert not torch.equal(first, second)
-        assert not torch.equal(discriminator(first, torch.tensor([0])), discriminator(first, torch.tensor([1])))
-
-    def test_weights_follow_from_the_generator_given_and_global_state_is_left_alone(
-        self, recipe: Recipe, size: int
-    ) -> None:
-        before = torch.get_rng_state()
-        once, again, other = (build(recipe, 3, size, seed) for seed in (5, 5, 6))
-        assert torch.equal(torch.get_rng_state(), before)
-        for left, right in zip(once, again):
-            assert all(torch.equal(a, b) for a, b in zip(left.state_dict().values(), right.state_dict().values()))
-        assert not torch.equal(once[0].dense.weight, other[0].dense.weight)
-
-    def test_no_weight_or_statistic_is_left_uninitialised(self, recipe: Recipe, size: int) -> None:
-        for network in empty_networks(recipe, 3, size):
-            network.to_empty(device="cpu")
-            for tensor in network.state_dict().values():
-                tensor.copy_(torch.full_like(tensor, -77))
-            network.initialise(torch.Generator().manual_seed(0))
-            for name, tensor in network.state_dict().items():
-                assert not (tensor == -77).any(), name
-
-    def test_one_class_works(self, recipe: Recipe, size: int) -> None:
-        generator, discriminator = build(recipe, 1, size)
-        class_index = torch.zeros(2, dtype=torch.int64)
-        logits = discriminator(generator(torch.randn(2, recipe.latent_dim), class_index), class_index)
-        assert np.isfinite(logits.detach().numpy()).all()

@@ -493,6 +493,9 @@ def test_the_run_shows_itself(trained: Path) -> None:
         "loss/generator",
         "logits/real",
         "logits/fake",
+        "discriminator/accuracy",
+        "gradient/discriminator",
+        "gradient/generator",
         "speed/images_per_second",
     }
     assert events.Scalars("loss/discriminator")[-1].step == IMAGES

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
 from typing import Annotated
 
 import typer
@@ -18,6 +21,7 @@ from recgan.cli.app import (
     Seed,
     SplitAssignments,
     embed_settings,
+    table,
     train_app,
 )
 from recgan.console import answer, remark, shown_progress
@@ -73,11 +77,22 @@ def train_recommender_(
     )
 
 
+def _list_recipes(asked: bool) -> None:
+    if asked:
+        from recgan.gan import RECIPES
+
+        rows = [{"recipe": recipe.name, "what it is": recipe.summary} for recipe in RECIPES.values()]
+        answer({"recipes": rows}, table(rows, ["recipe", "what it is"]), as_json="--json" in sys.argv)
+        raise typer.Exit()
+
+
 @train_app.command("gan")
 def train_gan_(
     bundle: BundlePath,
     out: Out,
-    recipe: Annotated[str, typer.Option("--recipe", help="dcgan-lsgan or kang2017.")] = "dcgan-lsgan",
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", help="Its name; see --list. [default: modern; on a CPU modern-small]")
+    ] = None,
     size: Annotated[int, typer.Option("--size", help="Side of the generated images in pixels.")] = 64,
     images_seen: Annotated[
         int | None, typer.Option("--images-seen", min=1, help="Real images shown to D (default: the recipe's).")
@@ -87,15 +102,29 @@ def train_gan_(
     device: Device = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Train on all images: for production.")] = False,
+    monitor: Annotated[
+        bool, typer.Option(help="Look at the samples on the way, raise alarms, and keep the best state.")
+    ] = True,
     overwrite: Overwrite = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and stop.")] = False,
+    show: Annotated[
+        bool, typer.Option("--list", callback=_list_recipes, is_eager=True, help="List the recipes, and stop.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train a class-conditional GAN on a bundle's images."""
-    from recgan.config import overridden
+    from recgan.config import MonitorSettings, overridden
     from recgan.dataset.bundle import Bundle
-    from recgan.gan import find_recipe, train_gan
+    from recgan.device import resolve_device
+    from recgan.gan import default_recipe, find_recipe, plan_gan, train_gan
 
-    chosen = overridden(find_recipe(recipe), settings or [])
+    chosen = overridden(find_recipe(recipe or default_recipe(resolve_device(device))), settings or [])
+    if dry_run:
+        plan = plan_gan(
+            Bundle.open(bundle), chosen, size=size, images_seen=images_seen, device=device, all_images=everything
+        )
+        answer(plan, json.dumps(plan, indent=2, ensure_ascii=False), as_json=as_json)
+        return
     with shown_progress() as progress:
         gan = train_gan(
             Bundle.open(bundle),
@@ -107,9 +136,12 @@ def train_gan_(
             device=device,
             resume=resume,
             all_images=everything,
+            monitor=MonitorSettings() if monitor else None,
             overwrite=overwrite,
             progress=progress,
         )
+    if int(os.environ.get("RANK", "0")):  # of several processes that torchrun started, the first one tells
+        return
     metrics = gan.manifest.metrics
     answer(
         {"recipe": chosen.name, "out": str(out), "metrics": metrics},

@@ -9,7 +9,7 @@ from recgan.config.base import Settings, complaint, overridden
 from recgan.config.data import EmbedSettings, ImportOptions, SimulateSettings, SplitSettings
 from recgan.config.demo import DemoSettings
 from recgan.config.design import MAX_DESIGNS, MAX_SEED, DesignSettings
-from recgan.config.gan import Recipe
+from recgan.config.gan import MonitorSettings, Recipe
 from recgan.config.recommenders import (
     ALSSettings,
     BlendSettings,
@@ -48,6 +48,7 @@ __all__ = [
     "ImportOptions",
     "IndexSettings",
     "LookSettings",
+    "MonitorSettings",
     "PopularitySettings",
     "Recipe",
     "Settings",

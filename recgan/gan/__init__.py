@@ -2,7 +2,8 @@
 
 from recgan.gan.artifact import TrainedGAN, load_gan
 from recgan.gan.networks import build_networks
-from recgan.gan.recipes import RECIPES, find_recipe
+from recgan.gan.plan import plan_gan
+from recgan.gan.recipes import RECIPES, default_recipe, find_recipe
 from recgan.gan.sampling import design_seeds, latents, sample_sheet
 from recgan.gan.trainer import run_folder, train_gan
 
@@ -10,10 +11,12 @@ __all__ = [
     "RECIPES",
     "TrainedGAN",
     "build_networks",
+    "default_recipe",
     "design_seeds",
     "find_recipe",
     "latents",
     "load_gan",
+    "plan_gan",
     "run_folder",
     "sample_sheet",
     "train_gan",

@@ -1,8 +1,8 @@
 """Checkpoints: everything that a training run needs to go on as if it had never stopped.
 
-A checkpoint is an artifact of its own (no pickle): ``networks``, ``optimisers`` and ``rng`` as safetensors, the
-counters and what the run is (recipe, size, catalogue, …) in its manifest. A new one is complete on disk before the
-old one goes, so a run killed at any moment has one to go on from.
+A checkpoint is an artifact of its own (no pickle): ``networks``, ``optimisers``, ``rng`` and ``balance`` as
+safetensors, the counters and what the run is (recipe, size, catalogue, …) in its manifest. A new one is complete on
+disk before the old one goes, so a run killed at any moment has one to go on from.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ def save_checkpoint(folder: Path, state: TrainingState, identity: Mapping[str, A
             },
         )
         writer.tensors("rng", {"state": state.rng.get_state().numpy()})
+        writer.tensors("balance", {"balance": state.balance.cpu().numpy()})
         writer.facts = {"images_seen": state.images_seen, "seconds": state.seconds}
     for path in folder.iterdir():
         if path != target:  # older ones, and what a killed process left half-written
@@ -93,6 +94,7 @@ def load_checkpoint(path: Path, state: TrainingState, identity: Mapping[str, Any
             "train anew with --overwrite"
         ) from error
     state.rng.set_state(torch.from_numpy(checkpoint.tensors("rng")["state"]))
+    state.balance = torch.from_numpy(checkpoint.tensors("balance")["balance"]).reshape(()).to(state.balance.device)
     state.images_seen = checkpoint.manifest.facts["images_seen"]
     state.seconds = checkpoint.manifest.facts["seconds"]
 

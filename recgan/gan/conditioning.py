@@ -1,11 +1,15 @@
-"""How a network is told the class: one-hot or embedded labels, joined to a vector or to feature maps."""
+"""How a network is told the class: one-hot or embedded labels, joined to a vector or to feature maps, or setting the
+gain and shift of feature maps. (The projection of a discriminator is in `recgan.gan.networks.base`.)"""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
-__all__ = ["join_maps", "join_vector", "one_hot"]
+from recgan.gan.layers import normalised
+
+__all__ = ["ClassEmbedding", "Modulation", "join_maps", "join_vector", "one_hot"]
 
 
 def one_hot(class_index: torch.Tensor, n_classes: int) -> torch.Tensor:
@@ -21,3 +25,58 @@ def join_vector(vector: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
 def join_maps(maps: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
     """Join a label [N, k] to feature maps [N, c, H, W] as k further constant maps: [N, c + k, H, W]."""
     return torch.cat([maps, label[:, :, None, None].expand(-1, -1, *maps.shape[2:])], dim=1)
+
+
+class ClassEmbedding(nn.Embedding):
+    """A learnt vector a class: class_index int64 [N] -> float [N, dim].
+
+    With a warm-up its influence grows from nothing: a network learns what all classes share before it is told them
+    apart, so that a class of few images does not collapse (Shahbazi et al. 2022).
+    """
+
+    strength: torch.Tensor | None
+    u: torch.Tensor | None
+
+    def __init__(self, n_classes: int, dim: int, *, warm_up: float = 0.0, spectral: bool = False) -> None:
+        """Args: ``warm_up`` is the share of the run until its full influence; ``spectral`` holds the largest singular
+        value of the table at 1."""
+        super().__init__(n_classes, dim)
+        self.warm_up = warm_up
+        self.register_buffer("strength", torch.empty(()) if warm_up else None)
+        self.register_buffer("u", torch.empty(n_classes) if spectral else None)
+
+    def forward(self, class_index: torch.Tensor) -> torch.Tensor:
+        """Return the vectors, float [N, dim]."""
+        weight = self.weight if self.u is None else normalised(self.weight, self.u, self.training)
+        vectors = F.embedding(class_index, weight)
+        return vectors if self.strength is None else vectors * self.strength
+
+    def advance(self, share: float) -> None:
+        """Take the influence that is due after ``share`` of the run."""
+        if self.strength is not None:
+            self.strength.fill_(min(share / self.warm_up, 1.0))
+
+    def reset(self, generator: torch.Generator) -> None:
+        """Begin without influence, and draw the direction that the power iteration begins with."""
+        self.advance(0.0)
+        if self.u is not None:
+            nn.init.normal_(self.u, generator=generator)
+
+
+class Modulation(nn.Module):
+    """Sets the gain and shift of feature maps by a style s [N, dim]: (1 + a(s)) x + b(s) with linear a and b.
+
+    With ``batch_norm`` of normalised maps (conditional batch norm: Dumoulin et al. 2017; Miyato & Koyama 2018), else of
+    the maps as they are (FiLM: Perez et al. 2018).
+    """
+
+    def __init__(self, width: int, style_dim: int, *, batch_norm: bool) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(width, affine=False) if batch_norm else nn.Identity()
+        self.gain = nn.Linear(style_dim, width)
+        self.shift = nn.Linear(style_dim, width)
+
+    def forward(self, x: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
+        """Return maps [N, width, H, W]."""
+        gain, shift = self.gain(style), self.shift(style)
+        return self.norm(x) * (1 + gain[:, :, None, None]) + shift[:, :, None, None]

@@ -11,7 +11,7 @@ from recgan.dataset.split import IMAGE_PARTS, image_split
 from recgan.errors import DataError
 from recgan.progress import Progress, quiet
 
-__all__ = ["CatalogueImages", "ClassSampler"]
+__all__ = ["CatalogueImages", "ClassSampler", "training_rows"]
 
 
 class CatalogueImages:
@@ -41,10 +41,8 @@ class CatalogueImages:
     ) -> CatalogueImages:
         """Open the images of the named parts (of `recgan.dataset.split.IMAGE_PARTS`) of a bundle."""
         pixels = load_pixels(bundle, size, progress=progress)
-        rows = bundle.primary_images
-        wanted = np.isin(image_split(bundle), [IMAGE_PARTS.index(part) for part in parts])
-        items = np.flatnonzero((rows >= 0) & wanted[rows])
-        return cls(pixels, rows[items], bundle.category_index[items], device)
+        items = training_rows(bundle, parts)
+        return cls(pixels, bundle.primary_images[items], bundle.category_index[items], device)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -58,6 +56,13 @@ class CatalogueImages:
         if self._resident is None:
             return to_float(self._pixels[self._rows[indices.numpy()]])
         return to_float(self._resident[indices.to(self.device)], self.device)
+
+
+def training_rows(bundle: Bundle, parts: tuple[str, ...]) -> np.ndarray:
+    """Return the items whose first image lies in one of the named parts, int64 [n], ascending."""
+    rows = bundle.primary_images
+    wanted = np.isin(image_split(bundle), [IMAGE_PARTS.index(part) for part in parts])
+    return np.flatnonzero((rows >= 0) & wanted[rows])
 
 
 class ClassSampler:

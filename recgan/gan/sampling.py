@@ -30,10 +30,18 @@ def design_seeds(seed: int, count: int) -> list[int]:
 
 
 def latents(seeds: Sequence[int], recipe: Recipe) -> torch.Tensor:
-    """Return one latent a seed, float32 [len(seeds), latent_dim], from the recipe's prior N(0, latent_std^2)."""
-    rows = [np.random.default_rng(seed).standard_normal(recipe.latent_dim, dtype=np.float32) for seed in seeds]
+    """Return one latent a seed, float32 [len(seeds), latent_dim], from the recipe's prior N(0, latent_std^2), truncated
+    where the recipe says so."""
+    rows = [_standard_normal(np.random.default_rng(seed), recipe.latent_dim, recipe.truncation) for seed in seeds]
     stacked = np.stack(rows) if rows else np.empty((0, recipe.latent_dim), dtype=np.float32)
     return torch.from_numpy(stacked * np.float32(recipe.latent_std))
+
+
+def _standard_normal(rng: np.random.Generator, count: int, truncation: float | None) -> np.ndarray:
+    values = rng.standard_normal(count, dtype=np.float32)
+    while truncation is not None and (far := np.abs(values) > truncation).any():
+        values[far] = rng.standard_normal(int(far.sum()), dtype=np.float32)
+    return values
 
 
 def in_blocks(function: Callable[..., torch.Tensor], *inputs: torch.Tensor, block: int = BLOCK) -> torch.Tensor:

@@ -4,10 +4,14 @@ While it trains, ``<out>.run/`` holds what is being worked on; the finished arti
 
     <out>.run/config.json          what the run is: recipe, size, catalogue, seed, …
     <out>.run/checkpoints/N/       the state after N real images; the newest is kept
+    <out>.run/best/N/              the state with the lowest KID, where somebody looks (``monitor``)
+    <out>.run/looks.jsonl          what was seen at each look; alarms.jsonl: what went wrong, and what to do
     <out>.run/sheets/N.png         uncurated samples, one row a class
     <out>.run/tensorboard/         losses, logits, images/s
 
-The run folder stays, so that a finished run can be trained further; it may be deleted.
+The run folder stays, so that a finished run can be trained further (unless its recipe follows the share of the run that
+is done: such a run has one length); it may be deleted. Started by ``torchrun``, processes share every batch
+(`recgan.gan.parallel`).
 """
 
 from __future__ import annotations
@@ -16,18 +20,20 @@ import copy
 import math
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from recgan.artifacts import write_artifact
-from recgan.config import Recipe
+from recgan.config import MonitorSettings, Recipe
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.pixels import TRANSFORM
-from recgan.device import resolve_device
 from recgan.errors import DataError, SettingsError
 from recgan.gan.artifact import FORMAT_VERSION, KIND, TrainedGAN, load_gan, write_parts
 from recgan.gan.data import CatalogueImages
 from recgan.gan.networks import build_networks
+from recgan.gan.parallel import join
+from recgan.gan.quality import FEWEST, Quality
 from recgan.gan.realism import real_logits, realism_scale
 from recgan.gan.recipes import find_recipe
 from recgan.gan.run import TrainingRun
@@ -36,7 +42,7 @@ from recgan.gan.steps import new_state
 from recgan.progress import Progress, quiet
 from recgan.resume import check_places, run_folder
 
-__all__ = ["default_length", "run_folder", "train_gan"]
+__all__ = ["default_length", "run_folder", "run_identity", "train_gan", "training_parts"]
 
 REALISM_IMAGES = 4096
 """At most this many real images set the scale of realism."""
@@ -54,6 +60,7 @@ def train_gan(
     resume: bool = False,
     overwrite: bool = False,
     all_images: bool = False,
+    monitor: MonitorSettings | None = None,
     sheet_every: int | None = None,
     checkpoint_seconds: float = 120.0,
     progress: Progress = quiet,
@@ -74,6 +81,9 @@ def train_gan(
             the weights are the same to the bit as those of a run that was never stopped.
         overwrite: begin anew even if ``out`` or its run folder exist; they are replaced.
         all_images: use every image (for production) instead of the train part of `recgan.dataset.split.image_split`.
+        monitor: how an extractor looks at the samples on the way, for KID, alarms, and the best state, which is then
+            the one that is written; None: nobody looks, and the last state is written. Nor does anybody where fewer
+            than `recgan.gan.quality.FEWEST` images are held out.
         sheet_every: images between two sample sheets; None: ten in the whole run.
         checkpoint_seconds: time between two checkpoints.
         progress: called every few batches. An error that it raises stops the run, after saving a checkpoint.
@@ -87,45 +97,77 @@ def train_gan(
         KeyboardInterrupt: stopped by Ctrl-C, after saving a checkpoint; the message says how to go on.
     """
     recipe = find_recipe(recipe)
-    where = resolve_device(device)
     if images_seen is not None and images_seen < 1:
         raise SettingsError(f"images_seen={images_seen}: give at least 1")
+    world, where = join(device)
+    if recipe.batch_size % (world.size * recipe.micro_batches):
+        raise SettingsError(
+            f"batch_size={recipe.batch_size} cannot be shared by {world.size} processes of {recipe.micro_batches} "
+            "micro_batches each; set another batch_size"
+        )
     rng = torch.Generator().manual_seed(seed)
     networks = build_networks(recipe, len(bundle.category_names), size, rng)
     folder = run_folder(out)
-    check_places(out, folder, resume=resume, overwrite=overwrite)
+    if world.first:
+        check_places(out, folder, resume=resume, overwrite=overwrite)
 
-    parts = ("train", "validation", "test") if all_images else ("train",)
+    parts = training_parts(all_images)
     images = CatalogueImages.of(bundle, size, parts, where, progress)
     if not len(images):
         raise DataError(f"bundle '{bundle.path}' has no image in its train part; import more or pass --all")
+    target = images_seen if images_seen is not None else default_length(recipe, len(images))
+    state = new_state(recipe, networks, rng, where)
+    state.world = world
     run = TrainingRun(
         recipe=recipe,
         images=images,
         category_names=bundle.category_names,
-        state=new_state(recipe, networks, rng, where),
+        state=state,
         folder=folder,
-        identity={
-            # Its own length may change: a run can be trained further.
-            "recipe": recipe.model_dump(mode="json", exclude={"epochs", "images_seen"}),
-            "size": size,
-            "seed": seed,
-            "catalogue": bundle.catalogue_digest,
-            "transform": TRANSFORM,
-            "parts": list(parts),
-        },
+        identity=run_identity(recipe, bundle, size=size, seed=seed, parts=parts, length=target),
     )
+    held_out = None if all_images else CatalogueImages.of(bundle, size, ("validation",), where, progress)
+    if monitor is not None and world.first and held_out is not None and len(held_out) >= FEWEST:
+        run.look_by(Quality(monitor, images, held_out, bundle.category_names, seed), monitor.looks)
+    world.wait()
     if resume:
         run.restore()
-    else:
+    elif world.first:
         shutil.rmtree(folder, ignore_errors=True)
         run.begin()
-    target = images_seen if images_seen is not None else default_length(recipe, len(images))
-    run.train(target, sheet_every=sheet_every, checkpoint_seconds=checkpoint_seconds, progress=progress)
+    run.train(
+        target,
+        sheet_every=sheet_every,
+        checkpoint_seconds=checkpoint_seconds,
+        progress=progress if world.first else quiet,
+    )
+    if world.first:
+        judged = held_out if held_out is not None and len(held_out) else images
+        _write(run, out, bundle, judged, overwrite=overwrite or resume)
+    world.wait()
+    return load_gan(out, str(where))
 
-    judged = images if all_images else CatalogueImages.of(bundle, size, ("validation",), where, progress)
-    _write(run, out, bundle, judged if len(judged) else images, overwrite=overwrite or resume)
-    return load_gan(out, device)
+
+def training_parts(all_images: bool) -> tuple[str, ...]:
+    """Return the parts of `recgan.dataset.split.image_split` that are trained on."""
+    return ("train", "validation", "test") if all_images else ("train",)
+
+
+def run_identity(
+    recipe: Recipe, bundle: Bundle, *, size: int, seed: int, parts: tuple[str, ...], length: int
+) -> dict[str, Any]:
+    """Return what a run is, JSON-able: a resumed run has the same."""
+    identity = {
+        # Its own length may change, and what it says of itself: a run can be trained further.
+        "recipe": recipe.model_dump(mode="json", exclude={"epochs", "images_seen", "summary"}),
+        "size": size,
+        "seed": seed,
+        "catalogue": bundle.catalogue_digest,
+        "transform": TRANSFORM,
+        "parts": list(parts),
+    }
+    # What follows the share of the run that is done has one length only.
+    return identity | ({"images_seen": length} if recipe.scheduled else {})
 
 
 def default_length(recipe: Recipe, training_images: int) -> int:
@@ -137,6 +179,9 @@ def default_length(recipe: Recipe, training_images: int) -> int:
 
 def _write(run: TrainingRun, out: str | Path, bundle: Bundle, judged: CatalogueImages, *, overwrite: bool) -> None:
     """Write the artifact; ``judged`` are the real images that set the scale of realism."""
+    images_seen, seconds, best = run.state.images_seen, run.state.seconds, run.best()
+    if best is not None:
+        run.restore_best()
     generator, discriminator = run.sampling_generator(), copy.deepcopy(run.state.discriminator).eval()
     chosen = torch.randperm(len(judged), generator=torch.Generator().manual_seed(run.identity["seed"]))
     chosen = chosen[:REALISM_IMAGES]
@@ -163,10 +208,10 @@ def _write(run: TrainingRun, out: str | Path, bundle: Bundle, judged: CatalogueI
             sheet=sample_sheet(generator, run.recipe, run.category_names, run.train_images),
         )
         writer.metrics = {
-            "images_seen": run.state.images_seen,
-            "seconds": round(run.state.seconds, 1),
-            "images_per_second": round(run.state.images_seen / max(run.state.seconds, 1e-9), 1),
-        }
+            "images_seen": images_seen,
+            "seconds": round(seconds, 1),
+            "images_per_second": round(images_seen / max(seconds, 1e-9), 1),
+        } | ({"best": best.as_json()} if best is not None else {})
         writer.facts = {
             "dataset": bundle.name,
             "seed": run.identity["seed"],

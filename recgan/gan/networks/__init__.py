@@ -6,7 +6,8 @@ Every pair keeps one contract::
     Discriminator(images float [N, 3, size, size], class_index int64 [N]) -> logits float [N]
 
 A network is made from (recipe, n_classes, size) and has ``initialise(generator)``, which draws every parameter from
-the given random generator, so that nothing depends on global random state.
+the given random generator, so that nothing depends on global random state. A discriminator also has ``judge``, which
+says all that its heads say (`recgan.gan.networks.base`).
 """
 
 from __future__ import annotations
@@ -19,14 +20,24 @@ import torch
 from torch import nn
 
 from recgan.config import Recipe
+from recgan.gan.networks.autoencoder import AutoencoderDiscriminator, AutoencoderGenerator
 from recgan.gan.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from recgan.gan.networks.dense import DenseDiscriminator, DenseGenerator
 from recgan.gan.networks.kang2017 import Kang2017Discriminator, Kang2017Generator
+from recgan.gan.networks.progressive import ProgressiveDiscriminator, ProgressiveGenerator
+from recgan.gan.networks.residual import ResidualDiscriminator, ResidualGenerator
+from recgan.gan.networks.style import StyleGenerator
 
 __all__ = ["NETWORKS", "build_networks", "empty_networks", "load_network", "network_arrays"]
 
 NETWORKS: dict[str, tuple[Any, Any]] = {
+    "dense": (DenseGenerator, DenseDiscriminator),
     "dcgan": (DCGANGenerator, DCGANDiscriminator),
     "kang2017": (Kang2017Generator, Kang2017Discriminator),
+    "autoencoder": (AutoencoderGenerator, AutoencoderDiscriminator),
+    "residual": (ResidualGenerator, ResidualDiscriminator),
+    "style": (StyleGenerator, ResidualDiscriminator),
+    "progressive": (ProgressiveGenerator, ProgressiveDiscriminator),
 }
 """Recipe.network -> (generator class, discriminator class)."""
 

@@ -2,45 +2,30 @@
 
 G: the class embedding joined to z; fully connected to 4 x 4; transposed 4 x 4 convolutions of stride 2 that double the
 side, with batch norm and ReLU before each; tanh. Channels halve as the side doubles.
-D: 4 x 4 convolutions of stride 2 down to 4 x 4, leaky ReLU; there the class embedding is joined as constant maps and
-mixed in by a 1 x 1 convolution (Reed et al. 2016); one linear unit over the result. Weights start at N(0, 0.02^2).
+D: 4 x 4 convolutions of stride 2 down to 4 x 4, leaky ReLU; there the class embedding may be joined as constant maps
+and mixed in by a 1 x 1 convolution (Reed et al. 2016); one linear unit over the result. Weights start at N(0, 0.02^2).
 
-Two things differ from the original. Labels are embedded, not one-hot, so the cost hardly grows with their number. And
-D has group norm where the original has batch norm: it judges each image by itself, in training as in use, so a
-design's realism cannot depend on its company, and R1 can be taken.
+Labels are embedded, not one-hot, so the cost hardly grows with their number. D has the norm that the recipe says. The
+original's is batch norm; with any other, D judges each image by itself in training as in use, and gradient penalties
+can be taken.
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from recgan.config import Recipe
-from recgan.errors import SettingsError
-from recgan.gan.conditioning import join_maps, join_vector
+from recgan.gan.conditioning import ClassEmbedding, join_maps, join_vector
+from recgan.gan.layers import GROUPS, SLOPE, START, SpectralConv2d, channels_of, initialise, seen, shown, widths
+from recgan.gan.networks.base import Discriminator
 
 __all__ = ["DCGANDiscriminator", "DCGANGenerator"]
 
-START = 4
-COLOURS = 3
-SLOPE = 0.2
-GROUPS = 8
-"""Groups of D's group norm; every layer's channels are a multiple of it."""
-
-
-def _doublings(size: int) -> int:
-    doublings = size.bit_length() - START.bit_length()
-    if size < 16 or START << doublings != size:
-        raise SettingsError(
-            f"size {size}: this network makes squares of a power of two from 16 px on; use --size 32 or 64"
-        )
-    return doublings
-
-
-def _widths(top: int, size: int) -> list[int]:
-    """Channels of the layers from 4 x 4 pixels on, one for each side below ``size``."""
-    return [max(top >> power, GROUPS) // GROUPS * GROUPS for power in range(_doublings(size))]
+DRAW = partial(nn.init.normal_, std=0.02)
 
 
 class DCGANGenerator(nn.Module):
@@ -48,65 +33,67 @@ class DCGANGenerator(nn.Module):
 
     def __init__(self, recipe: Recipe, n_classes: int, size: int) -> None:
         super().__init__()
-        widths = _widths(recipe.generator_width, size)
-        self.classes = nn.Embedding(n_classes, recipe.class_dim)
+        inputs = widths(recipe.generator_width, size)
+        outputs = [*inputs[1:], channels_of(recipe.colours)]
+        joined = recipe.class_dim if recipe.generator_classes == "concat" else 0
+        self.classes = ClassEmbedding(n_classes, joined, warm_up=recipe.class_warm_up) if joined else None
         # Batch norm follows, so these have no bias of their own.
-        self.dense = nn.Linear(recipe.latent_dim + recipe.class_dim, widths[0] * START**2, bias=False)
-        self.norms = nn.ModuleList([nn.BatchNorm2d(width) for width in widths])
+        self.dense = nn.Linear(recipe.latent_dim + joined, inputs[0] * START**2, bias=False)
+        self.norms = nn.ModuleList([nn.BatchNorm2d(width) for width in inputs])
         self.layers = nn.ModuleList(
-            nn.ConvTranspose2d(width_in, width, 4, stride=2, padding=1, bias=width == COLOURS)
-            for width_in, width in zip(widths, [*widths[1:], COLOURS])
+            nn.ConvTranspose2d(width_in, width, 4, stride=2, padding=1, bias=layer == len(inputs) - 1)
+            for layer, (width_in, width) in enumerate(zip(inputs, outputs))
         )
 
     def forward(self, z: torch.Tensor, class_index: torch.Tensor) -> torch.Tensor:
         """Return images float [N, 3, size, size]."""
-        x = self.dense(join_vector(z, self.classes(class_index))).view(len(z), -1, START, START)
+        if self.classes is not None:
+            z = join_vector(z, self.classes(class_index))
+        x = self.dense(z).view(len(z), -1, START, START)
         for norm, layer in zip(self.norms, self.layers):
             x = layer(F.relu(norm(x)))
-        return x.tanh()
+        return shown(x)
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw all parameters anew from ``generator``."""
-        _initialise(self, generator)
+        initialise(self, generator, DRAW)
 
 
-class DCGANDiscriminator(nn.Module):
+class DCGANDiscriminator(Discriminator):
     """D(images [N, 3, size, size] in [-1, 1], class_index int64 [N]) -> logits [N]."""
 
     def __init__(self, recipe: Recipe, n_classes: int, size: int) -> None:
         super().__init__()
-        widths = _widths(recipe.discriminator_width, size)[::-1]
-        self.classes = nn.Embedding(n_classes, recipe.class_dim)
+        outputs = widths(recipe.discriminator_width, size)[::-1]
+        top, kind = outputs[-1], recipe.discriminator_norm
+        convolution = partial(SpectralConv2d if kind == "spectral" else nn.Conv2d, bias=kind in ("spectral", "none"))
+        self.colours = recipe.colours
+        told = recipe.discriminator_classes == "concat"
+        self.classes = ClassEmbedding(n_classes, recipe.class_dim, warm_up=recipe.class_warm_up) if told else None
         self.layers = nn.ModuleList(
-            nn.Conv2d(width_in, width, 4, stride=2, padding=1, bias=False)
-            for width_in, width in zip([COLOURS, *widths], widths)
+            convolution(width_in, width, 4, stride=2, padding=1)
+            for width_in, width in zip([channels_of(self.colours), *outputs], outputs)
         )
-        self.mix = nn.Conv2d(widths[-1] + recipe.class_dim, widths[-1], 1, bias=False)
-        self.norms = nn.ModuleList([nn.GroupNorm(GROUPS, width) for width in [*widths[1:], widths[-1]]])
-        self.dense = nn.Linear(widths[-1] * START**2, 1)
+        self.mix = convolution(top + recipe.class_dim, top, 1) if told else None
+        self.norms = nn.ModuleList([_norm(kind, width) for width in ([*outputs[1:], top] if told else outputs[1:])])
+        self.add_heads(recipe, n_classes, top * START**2)
 
-    def forward(self, images: torch.Tensor, class_index: torch.Tensor) -> torch.Tensor:
-        """Return logits float [N]."""
+    def features(self, images: torch.Tensor, class_index: torch.Tensor) -> torch.Tensor:
+        """Return features float [N, 16 discriminator_width]."""
         first, *layers = self.layers
-        x = F.leaky_relu(first(images), SLOPE)
+        x = F.leaky_relu(first(seen(images, self.colours)), SLOPE)
         for layer, norm in zip(layers, self.norms):
             x = F.leaky_relu(norm(layer(x)), SLOPE)
-        x = self.mix(join_maps(x, self.classes(class_index)))
-        x = F.leaky_relu(self.norms[-1](x), SLOPE)
-        return self.dense(x.flatten(1)).squeeze(1)
+        if self.classes is not None and self.mix is not None:
+            x = F.leaky_relu(self.norms[-1](self.mix(join_maps(x, self.classes(class_index)))), SLOPE)
+        return x.flatten(1)
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw all parameters anew from ``generator``."""
-        _initialise(self, generator)
+        initialise(self, generator, DRAW)
 
 
-def _initialise(network: nn.Module, generator: torch.Generator) -> None:
-    for module in network.modules():
-        if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.normal_(module.weight, std=0.02, generator=generator)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.Embedding):
-            nn.init.normal_(module.weight, generator=generator)
-        elif isinstance(module, nn.BatchNorm2d | nn.GroupNorm):
-            module.reset_parameters()
+def _norm(kind: str, width: int) -> nn.Module:
+    if kind == "batch":
+        return nn.BatchNorm2d(width)
+    return nn.GroupNorm(GROUPS, width) if kind == "group" else nn.Identity()

@@ -11,6 +11,8 @@ TensorFlow's "SAME" padding is kept: where the padding is odd, the extra row and
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -18,6 +20,8 @@ from torch import nn
 from recgan.config import Recipe
 from recgan.errors import SettingsError
 from recgan.gan.conditioning import join_maps, join_vector, one_hot
+from recgan.gan.layers import SLOPE, initialise
+from recgan.gan.networks.base import Discriminator
 
 __all__ = ["Kang2017Discriminator", "Kang2017Generator"]
 
@@ -25,12 +29,13 @@ SIZE = 64
 WIDTHS = (256, 256, 256, 256, 128, 64, 3)
 STRIDES = (2, 1, 2, 1, 2, 2, 1)
 DISCRIMINATOR_WIDTHS = (64, 128, 256, 512)
-SLOPE = 0.2
 MAX_CLASSES = 256
 """One-hot label maps at every layer make more classes than this senseless (the paper has six)."""
 
 
-def _check(size: int, n_classes: int) -> None:
+def _check(recipe: Recipe, size: int, n_classes: int) -> None:
+    if recipe.colours != "rgb":
+        raise SettingsError("recipe network 'kang2017' is in colour only; use --recipe dcgan-lsgan for grey")
     if size != SIZE:
         raise SettingsError(f"recipe network 'kang2017' is {SIZE} px only, not {size}; use --size 64 or dcgan-lsgan")
     if n_classes > MAX_CLASSES:
@@ -45,10 +50,10 @@ class Kang2017Generator(nn.Module):
 
     def __init__(self, recipe: Recipe, n_classes: int, size: int) -> None:
         super().__init__()
-        _check(size, n_classes)
+        _check(recipe, size, n_classes)
         self.n_classes = n_classes
-        self.dense = nn.Linear(recipe.latent_dim + n_classes, 4 * 4 * 256)
-        inputs = (256, *WIDTHS[:-1])
+        self.dense = nn.Linear(recipe.latent_dim + n_classes, 4 * 4 * WIDTHS[0])
+        inputs = (WIDTHS[0], *WIDTHS[:-1])
         self.norms = nn.ModuleList([nn.BatchNorm2d(width) for width in inputs])
         self.layers = nn.ModuleList(
             # A stride of 2 gives 2n + 1 rows, cropped below; a stride of 1 keeps n.
@@ -58,7 +63,7 @@ class Kang2017Generator(nn.Module):
 
     def forward(self, z: torch.Tensor, class_index: torch.Tensor) -> torch.Tensor:
         """Return images float [N, 3, 64, 64]."""
-        x = self.dense(join_vector(z, one_hot(class_index, self.n_classes))).view(-1, 256, 4, 4)
+        x = self.dense(join_vector(z, one_hot(class_index, self.n_classes))).unflatten(1, (-1, 4, 4))
         for norm, layer, stride in zip(self.norms, self.layers, STRIDES):
             x = layer(F.leaky_relu(norm(x), SLOPE))
             if stride == 2:
@@ -67,45 +72,39 @@ class Kang2017Generator(nn.Module):
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw all parameters anew from ``generator``."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear | nn.ConvTranspose2d):
-                nn.init.normal_(module.weight, std=0.02, generator=generator)
-                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
-            elif isinstance(module, nn.BatchNorm2d):
-                module.reset_parameters()
+        initialise(self, generator, partial(nn.init.normal_, std=0.02))
 
 
-class Kang2017Discriminator(nn.Module):
+class Kang2017Discriminator(Discriminator):
     """D(images [N, 3, 64, 64] in [-1, 1], class_index int64 [N]) -> logits [N]."""
 
     def __init__(self, recipe: Recipe, n_classes: int, size: int) -> None:
         super().__init__()
-        _check(size, n_classes)
+        _check(recipe, size, n_classes)
         self.n_classes = n_classes
         inputs = (3, *DISCRIMINATOR_WIDTHS[:-1])
         self.layers = nn.ModuleList(
             nn.Conv2d(width_in + n_classes, width, 5, stride=2) for width_in, width in zip(inputs, DISCRIMINATOR_WIDTHS)
         )
         self.norms = nn.ModuleList([nn.Identity(), *(nn.BatchNorm2d(width) for width in DISCRIMINATOR_WIDTHS[1:])])
-        self.dense = nn.Linear(4 * 4 * DISCRIMINATOR_WIDTHS[-1], 1)
+        self.add_heads(recipe, n_classes, 4 * 4 * DISCRIMINATOR_WIDTHS[-1])
 
-    def forward(self, images: torch.Tensor, class_index: torch.Tensor) -> torch.Tensor:
-        """Return logits float [N]."""
+    def features(self, images: torch.Tensor, class_index: torch.Tensor) -> torch.Tensor:
+        """Return features float [N, 8192]."""
         label = one_hot(class_index, self.n_classes)
         x = images
         for layer, norm in zip(self.layers, self.norms):
             padded = F.pad(join_maps(x, label), (1, 2, 1, 2))
             x = F.leaky_relu(norm(layer(padded)), SLOPE)
-        return self.dense(x.flatten(1)).squeeze(1)
+        return x.flatten(1)
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw all parameters anew from ``generator``."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.trunc_normal_(module.weight, std=0.02, a=-0.04, b=0.04, generator=generator)
-                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
-            elif isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=0.02, generator=generator)
-                nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.BatchNorm2d):
-                module.reset_parameters()
+        initialise(self, generator, _draw)
+
+
+def _draw(weight: torch.Tensor, generator: torch.Generator) -> None:
+    if weight.dim() == 4:
+        nn.init.trunc_normal_(weight, std=0.02, a=-0.04, b=0.04, generator=generator)
+    else:
+        nn.init.normal_(weight, std=0.02, generator=generator)
