@@ -21,7 +21,7 @@ from recgan.errors import SettingsError
 from service.app import create_app
 from service.settings import ServiceSettings
 
-__all__ = ["serve"]
+__all__ = ["log_config", "serve"]
 
 
 def serve(settings: ServiceSettings) -> None:
@@ -41,7 +41,7 @@ def serve(settings: ServiceSettings) -> None:
         server = uvicorn.Server(
             uvicorn.Config(
                 app,
-                log_config=_log_config(),
+                log_config=log_config(),
                 server_header=False,
                 timeout_graceful_shutdown=math.ceil(settings.shutdown_seconds),
             )
@@ -73,7 +73,7 @@ def _terminated_as_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _log_config() -> dict[str, Any]:
+def log_config() -> dict[str, Any]:
     """Return uvicorn's own logging, to standard error all of it, with our logger beside its."""
     config = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
     config["handlers"]["access"]["stream"] = "ext://sys.stderr"

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,14 @@ class Made:
 
     def settings(self, **changed) -> ServiceSettings:
         """The settings of a service on it."""
-        given = {"data": self.bundle.path, "recommender": self.recommender, "gan": self.gan, "device": "cpu"}
+        given = {
+            "data": self.bundle.path,
+            "recommender": self.recommender,
+            "gan": self.gan,
+            "device": "cpu",
+            "design_worker": "thread",
+            "store": f"sqlite:///{self.bundle.path.parent / uuid.uuid4().hex}.sqlite",
+        }
         return ServiceSettings(**{**given, **changed})
 
 

@@ -191,7 +191,7 @@ async function cancelDesign() {
   if (!state.design) return;
   byId("step").textContent = "Stopping";
   try {
-    await api(local(state.design.url), { method: "DELETE" });
+    await api(`${local(state.design.url)}/cancel`, { method: "POST" });
   } catch (error) {
     if (error.status !== 409) notice(error); // 409: it has just finished
   }
