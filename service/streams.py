@@ -34,7 +34,8 @@ class Streams:
     def __init__(self, store: Store, most: int) -> None:
         self._store = store
         self._most = most
-        self._open = 0
+        self.open = 0
+        """How many are open."""
         self._closing = False
 
     def close(self) -> None:
@@ -47,7 +48,7 @@ class Streams:
         Raises:
             ProblemError: too-many-streams (503).
         """
-        if self._open >= self._most:
+        if self.open >= self._most:
             raise ProblemError(
                 "too-many-streams",
                 f"{self._most} streams are open; ask for the design's state instead",
@@ -60,7 +61,7 @@ class Streams:
 
     async def _events(self, job: Job, after: int) -> AsyncIterator[str]:
         jobs = self._store.jobs
-        self._open += 1
+        self.open += 1
         try:
             yield "retry: 1000\n\n"
             spoke = time.monotonic()
@@ -82,7 +83,7 @@ class Streams:
                     spoke = time.monotonic()
                 await asyncio.sleep(LOOK_SECONDS)
         finally:
-            self._open -= 1
+            self.open -= 1
 
 
 def _written(event: JobEvent) -> str:
