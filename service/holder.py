@@ -89,6 +89,11 @@ class ModelHolder:
         """Wait until the first loading has ended, well or not."""
         self._loaded.wait(timeout)
 
+    @property
+    def loaded(self) -> bool:
+        """Whether the first loading has ended, well or not."""
+        return self._loaded.is_set()
+
     def stop(self) -> None:
         """Follow activations no longer."""
         self._stop.set()

@@ -8,8 +8,7 @@ import multiprocessing
 import signal
 import threading
 import uuid
-from multiprocessing.synchronize import Event
-from types import FrameType
+from multiprocessing.connection import Connection
 
 from recgan.errors import RecganError
 from service.settings import ServiceSettings
@@ -34,8 +33,9 @@ class WorkerProcess:
     def __init__(self, settings: ServiceSettings, store: Store) -> None:
         self._settings = settings
         self._store = store
-        self._stop: Event = _SPAWN.Event()
+        self._line: Connection | None = None
         self._closing = threading.Event()
+        self._changing = threading.Lock()
         self._process: multiprocessing.process.BaseProcess | None = None
         self._watcher = threading.Thread(target=self._watch, name="design-worker-watch", daemon=True)
 
@@ -55,8 +55,10 @@ class WorkerProcess:
 
     def close(self, timeout: float) -> bool:
         """End the process, its running job interrupted; return whether it ended by itself within ``timeout`` s."""
-        self._closing.set()
-        self._stop.set()
+        with self._changing:
+            self._closing.set()
+            if self._line is not None:
+                self._line.close()
         self._watcher.join(timeout)
         ended = not self.alive
         if self._process is not None and not ended:
@@ -66,12 +68,19 @@ class WorkerProcess:
 
     def _watch(self) -> None:
         deaths = 0
-        while not self._closing.is_set():
+        while True:
             name = uuid.uuid4().hex
-            self._process = _SPAWN.Process(
-                target=_work, args=(self._settings, name, self._stop), name="recgan-design-worker", daemon=True
-            )
-            self._process.start()
+            with self._changing:
+                if self._closing.is_set():
+                    return
+                # The process ends when this end of the line closes: because we say so, or because we are gone. (An
+                # event that is shared would stay locked if the process were killed while it looks at it.)
+                held, self._line = _SPAWN.Pipe(duplex=False)
+                self._process = _SPAWN.Process(
+                    target=_work, args=(self._settings, name, held), name="recgan-design-worker", daemon=True
+                )
+                self._process.start()
+                held.close()
             self._process.join()
             try:
                 self._store.jobs.interrupt(name)
@@ -88,28 +97,29 @@ class WorkerProcess:
             self._closing.wait(pause)
 
 
-def _work(settings: ServiceSettings, name: str, stop: Event) -> None:
-    """Run a worker in this process until ``stop`` is set, or the process that started this one is gone."""
+def _work(settings: ServiceSettings, name: str, line: Connection) -> None:
+    """Run a worker in this process until the other end of ``line`` is closed, or SIGTERM."""
     from service.app import design_worker
     from service.run import log_config
 
     logging.config.dictConfig(log_config())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent says when to stop
+    terminated = threading.Event()
+    signal.signal(signal.SIGTERM, lambda number, frame: terminated.set())
 
-    def terminated(number: int, frame: FrameType | None) -> None:
-        stop.set()
+    def told_to_stop(seconds: float) -> bool:
+        return line.poll(seconds) or terminated.is_set()
 
-    signal.signal(signal.SIGTERM, terminated)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
     store = Store(settings.store_url, keep_seconds=settings.keep_seconds, lease_seconds=settings.lease_seconds)
     holder, worker = design_worker(settings, store, name=name)
     holder.start()
-    holder.wait()
+    while not holder.loaded:
+        if told_to_stop(0.1):
+            return
     if holder.failure is not None:
         raise SystemExit(2)  # the holder has logged why
     worker.start()
-    while not stop.wait(0.2) and parent.is_alive():
+    while not told_to_stop(0.2):
         if not worker.alive:
             raise SystemExit(1)
     holder.stop()
