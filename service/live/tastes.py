@@ -63,7 +63,7 @@ class Tastes:
         """
         history = self._events.history(user_id)
         learned = not history.forgotten and self._models.knows(user_id)
-        since = [event for event in history.events if history.forgotten or event.id > self._models.events_to]
+        since = [event for event in history.events if self._unlearned(event)]
         if not learned and not history.events:
             raise ProblemError(
                 "unknown-user",
@@ -81,6 +81,10 @@ class Tastes:
             while len(self._folded) > _CACHED:
                 self._folded.popitem(last=False)
         return taste
+
+    def _unlearned(self, event: Event) -> bool:
+        """Whether the training did not see an event: it was later, or of an item that is not in the bundle."""
+        return event.id > self._models.events_to or self._models.catalogue.find(event.item_id) is None
 
     def of_session(self, liked: Sequence[str], disliked: Sequence[str] = (), photos: Sequence[bytes] = ()) -> Taste:
         """Return somebody who likes some items, and photos of things that need not be in the catalogue.
