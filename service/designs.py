@@ -36,12 +36,15 @@ def make_designs(shop: Callable[[], Shop]) -> Callable[[dict[str, Any], Progress
         else:
             photos = [decode_base64(photo) for photo in request.photos]
             taste = current.tastes.of_session(request.liked, photos=photos)
+        search = load_preset(request.preset)
+        if request.realism is not None:
+            search = search.model_copy(update={"realism_weight": request.realism})
         designs = designer.design(
             taste.learned if taste.learned is not None else taste.vector,
             request.category,
             request.n,
             seed=request.seed,
-            settings=load_preset(request.preset),
+            settings=search,
             progress=progress,
         )
         best_first = sorted(designs, key=lambda design: -design.score)

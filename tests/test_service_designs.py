@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import threading
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -171,6 +172,15 @@ def test_pictures_in_two_forms_and_the_settings_that_reproduce_them(world):
     assert (told.json()["seed"], told.json()["request"]["seed"]) == (6, 5)
     assert told.json()["settings"] == best["settings"]
     assert told.json()["model"] == done["model"]
+
+
+def test_all_designs_of_a_request_come_as_one_file(world):
+    done = design(world, n=2, realism=3.5)
+    assert done["results"][0]["settings"]["realism_weight"] == 3.5
+    with zipfile.ZipFile(io.BytesIO(world.client.get(f"{done['url']}/all.zip").content)) as archive:
+        assert sorted(archive.namelist()) == [f"design-0{n}.{form}" for n in range(2) for form in ("json", "png")]
+        assert archive.read("design-00.png") == world.client.get(done["results"][0]["image_url"]).content
+        assert json.loads(archive.read("design-01.json"))["settings"] == done["results"][1]["settings"]
 
 
 def test_designs_are_starred_approved_and_rejected(world):

@@ -192,7 +192,7 @@ def test_a_body_over_the_limit_is_refused_whether_its_length_is_announced_or_not
 
 
 def test_every_answer_has_the_security_headers(world):
-    for path in ("/", "/health/live", "/v1/items", "/v1/items/plain/image", "/nothing", "/static/page.js"):
+    for path in ("/", "/health/live", "/v1/items", "/v1/items/plain/image", "/nothing", "/static/js/main.js"):
         answer = world.client.get(path)
         policy = answer.headers["content-security-policy"]
         assert "default-src 'none'" in policy
@@ -299,6 +299,7 @@ def test_every_path_that_is_served_is_documented(world):
         ("post", "/v1/designs/{design_id}/cancel"),
         ("post", "/v1/designs/{design_id}/retry"),
         ("get", "/v1/designs/{design_id}/events"),
+        ("get", "/v1/designs/{design_id}/all.zip"),
         ("get", "/v1/designs/{design_id}/{index}.webp"),
         ("get", "/v1/designs/{design_id}/{index}.json"),
         ("patch", "/v1/designs/{design_id}/{index}"),

@@ -45,7 +45,7 @@ def key(world: World, scope: Scope, per_minute: int | None = None) -> dict[str, 
 
 
 def test_without_a_key_nothing_is_answered_but_health_and_the_page(world):
-    for path in ("/health/live", "/health/ready", "/version", "/", "/static/page.js", "/openapi.json"):
+    for path in ("/health/live", "/health/ready", "/version", "/", "/static/js/main.js", "/openapi.json"):
         assert world.client.get(path).status_code == 200
     for method, path in [
         ("GET", "/v1/items"),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import json
+import zipfile
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Request, Response
 from starlette.responses import JSONResponse
@@ -78,16 +81,35 @@ def webp(service: TheService, design_id: DesignId, index: Index, request: Reques
 def settings(service: TheService, design_id: DesignId, index: Index) -> JSONResponse:
     """All that reproduces one design with the same models, as a file."""
     job, design = _design(service, design_id, index)
-    told = {
-        "request": job.request,
-        "seed": design.facts["seed"],
-        "category": design.category,
-        "settings": design.facts["settings"],
-        "model": job.model,
-        "picture": design.etag.strip('"'),
-    }
     name = f'attachment; filename="design-{job.id}-{index}.json"'
-    return JSONResponse(told, headers={"Content-Disposition": name})
+    return JSONResponse(_settings(job, design), headers={"Content-Disposition": name})
+
+
+@router.get(
+    "/{design_id}/all.zip",
+    summary="Get all designs as a ZIP",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "Pictures and settings",
+            "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
+        },
+        **documented("unknown-design", "not-ready"),
+    },
+    dependencies=[READ],
+)
+def download(service: TheService, design_id: DesignId) -> Response:
+    """The pictures of all designs of a request, each with the settings that reproduce it."""
+    job = _ready(service, design_id)
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for design in service.store.designs.of([job])[job.seq]:
+            found = service.store.designs.png(job, design.place)
+            if found is not None:  # it was deleted meanwhile
+                archive.writestr(f"design-{design.place:02d}.png", found[0])
+                archive.writestr(f"design-{design.place:02d}.json", json.dumps(_settings(job, design), indent=1))
+    name = f'attachment; filename="designs-{job.id}.zip"'
+    return Response(out.getvalue(), media_type="application/zip", headers={"Content-Disposition": name})
 
 
 @router.patch(
@@ -108,6 +130,17 @@ def say(service: TheService, design_id: DesignId, index: Index, said: Annotated[
         service.store.designs.say(job, index, opinion, keep=datetime.now(UTC) + service.store.jobs.keep)
     after = find_job(service, design_id)
     return statuses(service.store, service.holder.get().version, [after])[0]
+
+
+def _settings(job: Job, design: StoredDesign) -> dict[str, Any]:
+    return {
+        "request": job.request,
+        "seed": design.facts["seed"],
+        "category": design.category,
+        "settings": design.facts["settings"],
+        "model": job.model,
+        "picture": design.etag.strip('"'),
+    }
 
 
 def _picture(service: Service, design_id: str, index: int) -> tuple[bytes, str]:

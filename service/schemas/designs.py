@@ -61,6 +61,8 @@ class DesignRequest(Strict):
     """The same seed gives the same designs; none: the service draws one and tells it."""
     preset: str = Field("default", max_length=100)
     """How to search: `default`, or `kang2017`, the search of the paper that this is built after."""
+    realism: float | None = Field(None, ge=0, le=100, allow_inf_nan=False)
+    """How much it counts that the picture looks real, against that the user likes it; none: as the preset has it."""
 
     @model_validator(mode="after")
     def _one_of(self) -> Self:
