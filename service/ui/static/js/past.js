@@ -49,11 +49,16 @@ export async function showModels() {
     make("li", { textContent: `${new Date(step.at).toLocaleString()}: ${step.model} (${step.reason})` })));
 }
 
+function shown(value) {
+  if (Array.isArray(value)) return value.join(", ");
+  return typeof value === "number" && !Number.isInteger(value) ? value.toPrecision(4) : String(value);
+}
+
 function flat(values, before = "") {
   return Object.entries(values).flatMap(([name, value]) =>
     value && typeof value === "object" && !Array.isArray(value)
       ? flat(value, `${before}${name} · `)
-      : [[before + name, Array.isArray(value) ? value.join(", ") : String(value)]]);
+      : [[before + name, shown(value)]]);
 }
 
 function model(one) {

@@ -148,6 +148,7 @@ export async function startPeople(categories) {
   state.users = (await api("v1/users?limit=200")).users;
   byId("users").replaceChildren(...state.users.map((user) => make("option", { value: user })));
   const user = new URLSearchParams(location.search).get("user") || state.users[0];
+  if (isSomebody()) return; // who was quick has chosen already
   if (user) await choose(user);
   else notice(new Error("The recommender knows no users yet: show photos, or train it on a catalogue with interactions."));
 }
