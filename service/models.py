@@ -16,7 +16,7 @@ from service.settings import ServiceSettings
 
 if TYPE_CHECKING:
     from recgan.design import Designer
-    from recgan.recommenders.base import Recommender
+    from recgan.recommenders import Recommender
 
 __all__ = ["Models", "load_models"]
 

@@ -20,7 +20,7 @@ from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.pixels import decode_image, pixel_digest
 from recgan.design.results import Design
 from recgan.progress import Progress, quiet
-from recgan.recommenders.base import Recommendation, Recommender, UserVector
+from recgan.recommenders import Recommendation, Recommender, UserVector
 from service.app import create_app
 from service.catalogue import Catalogue
 from service.context import Service

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from recgan.dataset.bundle import Bundle
+from tests.databases import postgres_server, store_url  # noqa: F401
 from tests.service_world import IDS, World, assert_problem, design, running, write_catalogue
 
 NEW = "new/👗 #1"
@@ -96,9 +97,8 @@ def test_a_new_item_is_recommended_at_once_from_its_picture_alone(world):
     }
 
 
-def test_what_one_process_is_told_another_answers_with(catalogue, tmp_path):
-    store = f"sqlite:///{tmp_path / 'store.sqlite'}"
-    with running(catalogue, store=store) as one, running(catalogue, store=store) as other:
+def test_what_one_process_is_told_another_answers_with(catalogue, store_url):  # noqa: F811
+    with running(catalogue, store=store_url) as one, running(catalogue, store=store_url) as other:
         assert recommended(other)[0] == "a/b"
         put(one, NEW, image=text(drawn()))
         assert recommended(other)[0] == NEW
@@ -107,7 +107,7 @@ def test_what_one_process_is_told_another_answers_with(catalogue, tmp_path):
         assert NEW not in recommended(one)
         other.client.delete(path("a/b"))
         assert "a/b" not in recommended(one)
-    with running(catalogue, store=store) as later:
+    with running(catalogue, store=store_url) as later:
         assert listed(later) == [*[id for id in IDS if id != "a/b"], NEW]
 
 

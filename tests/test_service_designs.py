@@ -19,6 +19,7 @@ from recgan.errors import SettingsError
 from service.store import Store
 from service.store.jobs import JobState
 from service.worker import JobResult, Worker
+from tests.databases import postgres_server, store_url  # noqa: F401
 from tests.service_world import PATIENCE, World, assert_problem, design, finished, running, write_catalogue
 
 ASKED = {"user_id": "anna", "category": "coats", "n": 2}
@@ -288,7 +289,9 @@ def test_a_bug_is_logged_and_told_without_its_inside_and_the_worker_goes_on(stor
     assert worker.close(PATIENCE)
 
 
-def test_two_workers_share_the_queue_and_make_each_job_once(store):
+def test_workers_of_two_replicas_share_the_queue_and_make_each_job_once(store_url):  # noqa: F811
+    stores = [Store(store_url) for _ in range(2)]
+    store = stores[0]
     made, lock = [], threading.Lock()
 
     def work(request, progress) -> JobResult:
@@ -297,13 +300,15 @@ def test_two_workers_share_the_queue_and_make_each_job_once(store):
             made.append(request["n"])
         return JobResult([], {})
 
-    workers = [Worker(store, work) for _ in range(2)]
+    workers = [Worker(one, work) for one in stores]
     for worker in workers:
         worker.start()
     jobs = [store.jobs.submit({"n": n}, bound=99) for n in range(12)]
     assert {ended(store, job.id).state for job in jobs} == {JobState.succeeded}
     assert sorted(made) == list(range(12))
     assert all(worker.close(PATIENCE) for worker in workers)
+    for one in stores:
+        one.close()
 
 
 def test_a_worker_that_is_not_ready_takes_nothing(store):

@@ -20,6 +20,7 @@ from service.protocol import timed_protocol
 from service.security import COOKIE
 from service.settings import service_settings
 from service.store.keys import Scope
+from tests.databases import postgres_server, store_url  # noqa: F401
 from tests.service_world import PATIENCE, World, assert_problem, running, write_catalogue
 
 
@@ -153,10 +154,10 @@ def test_one_key_cannot_fill_the_queue(catalogue):
 # ---- how often
 
 
-def test_the_requests_of_a_key_are_counted_over_all_processes(catalogue, tmp_path, monkeypatch):
+def test_the_requests_of_a_key_are_counted_over_all_processes(catalogue, store_url, monkeypatch):  # noqa: F811
     monkeypatch.setattr("service.security.this_minute", lambda: (7, 42))
-    store = f"sqlite:///{tmp_path / 'store.sqlite'}"
-    with running(catalogue, keys=True, store=store) as one, running(catalogue, keys=True, store=store) as other:
+    given = {"keys": True, "store": store_url}
+    with running(catalogue, **given) as one, running(catalogue, **given) as other:
         limited, free = key(one, Scope.read, per_minute=20), key(one, Scope.read)
         statuses = [
             world.client.get("/v1/categories", headers=limited).status_code for _ in range(15) for world in (one, other)

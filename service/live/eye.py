@@ -13,7 +13,7 @@ from recgan.encoders import embed_pixels
 from recgan.recommenders.visual import pixels_of
 
 if TYPE_CHECKING:
-    from recgan.recommenders.base import Recommender
+    from recgan.recommenders import Recommender
 
 __all__ = ["Eye", "RecommenderEye", "eye_of"]
 

@@ -7,7 +7,7 @@ from itertools import islice
 
 import numpy as np
 
-from recgan.recommenders.base import Recommendation, UserVector
+from recgan.recommenders import Recommendation, UserVector
 from recgan.recommenders.explain import Explanation, explain
 from service.live.changes import Changes, LiveItem
 from service.live.tastes import Taste

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from recgan.config import SplitSettings
-from recgan.recommenders.base import UserVector
+from recgan.recommenders import UserVector
 from service.live.changes import Changes
 from service.models import Models
 from service.problems import ProblemError

@@ -29,7 +29,7 @@ from service.schemas import (
 from service.security import READ
 
 if TYPE_CHECKING:
-    from recgan.recommenders.base import Recommendation
+    from recgan.recommenders import Recommendation
     from recgan.recommenders.explain import Explanation as Explained
 
 __all__ = ["router"]
