@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from PIL import Image
-
+from recgan.design.search import Preview
 from recgan.progress import Progress
 from service.live.shop import Shop
-from service.pictures import decode_base64
+from service.pictures import decode_base64, encode_png
 from service.schemas import DesignRequest
 from service.worker import JobResult
 
@@ -22,10 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["make_designs"]
 
 
-def make_designs(shop: Callable[[], Shop]) -> Callable[[dict[str, Any], Progress], JobResult]:
+def make_designs(shop: Callable[[], Shop]) -> Callable[[dict[str, Any], Progress, Preview], JobResult]:
     """Return the work of the queue: design what a request asks for, with the models that serve when it starts."""
 
-    def work(given: dict[str, Any], progress: Progress) -> JobResult:
+    def work(given: dict[str, Any], progress: Progress, preview: Preview) -> JobResult:
         from recgan.design.presets import load_preset
 
         request, current = DesignRequest.model_validate(given), shop()
@@ -46,6 +43,7 @@ def make_designs(shop: Callable[[], Shop]) -> Callable[[dict[str, Any], Progress
             seed=request.seed,
             settings=search,
             progress=progress,
+            preview=preview,
         )
         best_first = sorted(designs, key=lambda design: -design.score)
         return JobResult([_row(design) for design in best_first], current.version.model_dump())
@@ -68,10 +66,3 @@ def _row(design: Design) -> dict[str, Any]:
             "settings": design.settings,
         },
     }
-
-
-def encode_png(pixels: np.ndarray) -> bytes:
-    """Return uint8 pixels [H, W, 3] as an optimised PNG."""
-    out = io.BytesIO()
-    Image.fromarray(pixels).save(out, "PNG", optimize=True)
-    return out.getvalue()

@@ -10,13 +10,14 @@ import base64
 import binascii
 import io
 
+import numpy as np
 from PIL import Image
 
 from recgan.dataset.pixels import decode_image
 from recgan.errors import ImageRefused
 from service.store.items import Picture
 
-__all__ = ["FORMATS", "decode_base64", "encode_webp", "taken_in"]
+__all__ = ["FORMATS", "decode_base64", "encode_png", "encode_webp", "taken_in"]
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
@@ -64,4 +65,11 @@ def encode_webp(png: bytes) -> bytes:
     out = io.BytesIO()
     with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
         image.save(out, "WEBP", lossless=True)
+    return out.getvalue()
+
+
+def encode_png(pixels: np.ndarray) -> bytes:
+    """Return uint8 pixels [H, W, 3] as an optimised PNG."""
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG", optimize=True)
     return out.getvalue()

@@ -6,6 +6,7 @@ thread.
 
 from __future__ import annotations
 
+import base64
 import logging
 import threading
 import time
@@ -15,8 +16,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from recgan.design.search import Preview
 from recgan.errors import RecganError
 from recgan.progress import Progress
+from service.pictures import encode_png
 from service.problems import Problem, problem_of
 from service.store import Store
 from service.store.jobs import Job, JobState
@@ -26,6 +31,7 @@ __all__ = ["JobResult", "Worker"]
 logger = logging.getLogger("recgan.service")
 
 REPORT_SECONDS = 0.25
+SHOW_SECONDS = 0.6
 IDLE_SECONDS = 0.1
 
 
@@ -42,11 +48,11 @@ class _Stopped(Exception):
 
 
 class Worker:
-    """Runs ``work(request, progress)`` for each job.
+    """Runs ``work(request, progress, preview)`` for each job.
 
     Args:
         store: where the queue is.
-        work: does one job; calls ``progress`` often, and lets what that raises pass.
+        work: does one job; calls ``progress`` often, and lets what that raises pass; may call ``preview``.
         device: told to the store.
         thread_start: called once in the worker's thread, before the first job.
         ready: whether it can work yet; until then it takes nothing.
@@ -55,7 +61,7 @@ class Worker:
     def __init__(
         self,
         store: Store,
-        work: Callable[[dict[str, Any], Progress], JobResult],
+        work: Callable[[dict[str, Any], Progress, Preview], JobResult],
         *,
         device: str = "cpu",
         name: str | None = None,
@@ -132,7 +138,7 @@ class Worker:
 
     def _run(self, job: Job) -> None:
         self._running = job
-        told = 0.0
+        told = shown = 0.0
 
         def report(step: str, done: int, total: int | None = None, note: str = "") -> None:
             nonlocal told
@@ -144,10 +150,17 @@ class Worker:
                 raise _Stopped
             told = time.monotonic()
 
+        def preview(place: int, draw: Callable[[], np.ndarray]) -> None:
+            nonlocal shown
+            if time.monotonic() - shown >= SHOW_SECONDS:
+                picture = base64.b64encode(encode_png(draw())).decode("ascii")
+                self._store.jobs.show(job, {"index": place, "png": picture})
+                shown = time.monotonic()
+
         failure: Problem | None = None
         result: JobResult | None = None
         try:
-            result = self._work(dict(job.request), report)
+            result = self._work(dict(job.request), report, preview)
             state = JobState.succeeded
         except _Stopped:
             state = JobState.interrupted if self._stop.is_set() else JobState.cancelled

@@ -19,6 +19,7 @@ from recgan.dataset.bundle import Bundle
 from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.pixels import decode_image, pixel_digest
 from recgan.design.results import Design
+from recgan.design.search import Preview
 from recgan.progress import Progress, quiet
 from recgan.recommenders import Recommendation, Recommender, UserVector
 from service.app import create_app
@@ -150,10 +151,13 @@ class FakeDesigner:
         seed: int = 0,
         settings: DesignSettings,
         progress: Progress = quiet,
+        preview: Preview | None = None,
     ) -> list[Design]:
         """Wait for ``release`` between two steps, or fail."""
         self.asked.append((user, category, n, seed))
         progress("climbing", 1, 2, "half-way")
+        if preview is not None:
+            preview(0, lambda: np.full((8, 8, 3), 77, dtype=np.uint8))
         self.entered.set()
         assert self.release.wait(60)
         if self.failure is not None:

@@ -192,6 +192,7 @@ def test_a_design_from_the_button_over_its_progress_to_the_verdict(page, site, t
     expect(page.locator("#step")).to_contain_text("Improving the best of them (half-way)")
     assert page.locator("#progress").evaluate("bar => bar.value") == 0.5
     assert page.locator("#make").is_disabled()
+    expect(page.get_by_alt_text("Design 1, as it is now")).to_be_visible()
     site.designer.release.set()
     expect(page.locator("#designs > li")).to_have_count(2)
     assert page.locator("#seed").input_value() == str(site.designer.asked[-1][3])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import logging
@@ -81,15 +82,35 @@ def test_following_a_design_to_its_end_and_coming_back(world):
         answer = stream.result(PATIENCE)
     assert answer.headers["content-type"].startswith("text/event-stream")
     events = told(answer)
-    assert [number for number, _, _ in events] == list(range(1, len(events) + 1))
+    numbers = [number for number, _, _ in events]
+    assert numbers == sorted(set(numbers))
     assert [data["state"] for _, kind, data in events if kind == "state"] == ["queued", "running", "succeeded"]
     assert [data["done"] for _, kind, data in events if kind == "progress"] == [1, 2]
     back = world.client.get(f"{url}/events", headers={"Last-Event-ID": "2"})
-    assert told(back) == events[2:]
+    assert told(back) == [event for event in events if event[0] > 2 and event[1] != "picture"]
     # Who has seen all is told that nothing comes any more: a browser would ask for ever.
-    assert world.client.get(f"{url}/events", headers={"Last-Event-ID": str(len(events))}).status_code == 204
+    assert world.client.get(f"{url}/events", headers={"Last-Event-ID": str(numbers[-1])}).status_code == 204
     assert_problem(world.client.get("/v1/designs/none/events"), "unknown-design")
     assert_problem(world.client.get(f"{url}/events", headers={"Last-Event-ID": "x"}), "invalid-request")
+
+
+def test_a_design_is_seen_while_it_is_made_and_its_sketches_go_when_it_ends(world):
+    world.designer.release.clear()
+    url = world.client.post("/v1/designs", json=ASKED).headers["location"]
+    assert world.designer.entered.wait(PATIENCE)
+    with ThreadPoolExecutor(1) as pool:
+        stream = pool.submit(world.client.get, f"{url}/events")
+        pause = threading.Event()
+        while world.service.streams.open == 0:
+            pause.wait(0.02)
+        pause.wait(0.5)  # long enough for the stream to look once
+        world.designer.release.set()
+        events = told(stream.result(PATIENCE))
+    (sketch,) = [data for _, kind, data in events if kind == "picture"]
+    assert sketch["index"] == 0
+    assert (np.asarray(Image.open(io.BytesIO(base64.b64decode(sketch["png"])))) == 77).all()
+    assert events[-1][1:] == ("state", {"state": "succeeded"})
+    assert not [kind for _, kind, _ in told(world.client.get(f"{url}/events")) if kind == "picture"]
 
 
 def test_no_more_streams_are_open_than_stated(catalogue):
@@ -213,7 +234,7 @@ class Work:
         self.gate = threading.Event()
         self.steps = 0
 
-    def __call__(self, request, progress) -> JobResult:
+    def __call__(self, request, progress, preview) -> JobResult:
         progress("first", 1, 1000)
         self.entered.set()
         assert self.gate.wait(PATIENCE)
@@ -272,7 +293,7 @@ def test_a_long_step_keeps_its_lease_and_closing_interrupts(store):
 
 
 def test_a_bug_is_logged_and_told_without_its_inside_and_the_worker_goes_on(store, caplog):
-    def work(request, progress) -> JobResult:
+    def work(request, progress, preview) -> JobResult:
         if request["n"] == 1:
             raise ZeroDivisionError("the secret of /srv/model")
         return JobResult([], {})
@@ -294,7 +315,7 @@ def test_workers_of_two_replicas_share_the_queue_and_make_each_job_once(store_ur
     store = stores[0]
     made, lock = [], threading.Lock()
 
-    def work(request, progress) -> JobResult:
+    def work(request, progress, preview) -> JobResult:
         progress("one", 1, 1)
         with lock:
             made.append(request["n"])
@@ -313,7 +334,7 @@ def test_workers_of_two_replicas_share_the_queue_and_make_each_job_once(store_ur
 
 def test_a_worker_that_is_not_ready_takes_nothing(store):
     ready = threading.Event()
-    worker = Worker(store, lambda request, progress: JobResult([], {}), ready=ready.is_set)
+    worker = Worker(store, lambda request, progress, preview: JobResult([], {}), ready=ready.is_set)
     worker.start()
     job = store.jobs.submit({}, bound=1)
     threading.Event().wait(0.4)

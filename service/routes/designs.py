@@ -160,7 +160,8 @@ def delete(service: TheService, design_id: DesignId) -> Response:
     response_class=Response,
     responses={
         200: {
-            "description": "Server-sent events, `state` and `progress`, until the request has ended. Each has an id: a "
+            "description": "Server-sent events, `state`, `progress` and `picture` (a design as it is now: `index`, and "
+            "`png` as Base64), until the request has ended. Each has an id: a "
             "client that comes back with it as Last-Event-ID misses none.",
             "content": {MEDIA_TYPE: {"schema": {"type": "string"}}},
         },

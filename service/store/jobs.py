@@ -23,6 +23,7 @@ from service.store.types import now
 __all__ = ["UNFINISHED", "Job", "JobConflict", "JobEvent", "JobState", "JobTable", "QueueFull"]
 
 _LOCK = 0x6A6F6273
+_PICTURE = "picture"
 
 
 class JobState(StrEnum):
@@ -310,6 +311,13 @@ class JobTable:
             _note(connection, job.seq, "progress", progress)
             return not row.cancel_requested
 
+    def show(self, job: Job, picture: Mapping[str, Any]) -> None:
+        """Add to a running job's events a picture of what it is making; it goes when the job ends."""
+        with self._database.writing() as connection:
+            held = update(jobs).where(_held(job)).values(lease_until=now() + self.lease)
+            if connection.execute(held).rowcount:
+                _note(connection, job.seq, _PICTURE, picture)
+
     def finish(
         self,
         job: Job,
@@ -390,6 +398,8 @@ class JobTable:
         )
         row = connection.execute(statement.returning(jobs)).one()
         _note(connection, seq, "state", {"state": state})
+        # After the note: its number stays larger than theirs.
+        connection.execute(delete(job_events).where(job_events.c.job == seq, job_events.c.kind == _PICTURE))
         return _job(row)
 
 

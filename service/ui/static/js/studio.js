@@ -51,6 +51,19 @@ function showProgress(design) {
   else byId("step").textContent = progress ? `${STEPS[progress.step] ?? progress.step} (${progress.note || "…"})` : "Starting";
 }
 
+// A design while it is climbed.
+function showGrowing({ index, png }) {
+  let item = document.querySelector(`#designs > li[data-index="${index}"]`);
+  if (!item) {
+    item = make("li", {}, make("figure", {}, make("img", { className: "picture" })), make("p", { textContent: "It is still being improved." }));
+    item.dataset.index = index;
+    byId("designs").append(item);
+  }
+  const image = item.querySelector("img");
+  image.src = `data:image/png;base64,${png}`;
+  image.alt = `Design ${index + 1}, as it is now`;
+}
+
 // Resolves when the design has ended. Without a stream (a proxy may not let it through) it is asked for now and then.
 async function ended(design) {
   const url = local(design.url);
@@ -61,6 +74,7 @@ async function ended(design) {
     design = { ...design, state: "running", progress: JSON.parse(event.data) };
     showProgress(design);
   });
+  stream.addEventListener("picture", (event) => showGrowing(JSON.parse(event.data)));
   stream.addEventListener("state", () => wake());
   stream.addEventListener("error", () => wake());
   try {
