@@ -130,7 +130,7 @@ def create_app(
     app.mount("/static", StaticFiles(directory=page.STATIC), name="static")
     problems.install(app)
     middleware.install(app, settings, lambda: service.metrics)
-    _describe_problems(app)
+    _describe(app, with_keys=settings.needs_keys)
     return app
 
 
@@ -173,8 +173,9 @@ def _give_threads(count: int) -> None:
     torch.get_num_threads()
 
 
-def _describe_problems(app: FastAPI) -> None:
-    """Put the problem's schema into the OpenAPI document, which the routes refer to."""
+def _describe(app: FastAPI, *, with_keys: bool) -> None:
+    """Put the problem's schema into the OpenAPI document, which the routes refer to; and take API keys out of it where
+    none are asked for."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -183,6 +184,11 @@ def _describe_problems(app: FastAPI) -> None:
         described = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas.update(described.pop("$defs", {}))
         schemas["Problem"] = described
+        if not with_keys:
+            document["components"].pop("securitySchemes", None)
+            for methods in document["paths"].values():
+                for operation in methods.values():
+                    operation.pop("security", None)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -307,6 +307,11 @@ def test_every_path_that_is_served_is_documented(world):
     }
 
 
+def test_a_service_that_asks_for_no_keys_says_so(world):
+    assert "securitySchemes" not in document(world)["components"]
+    assert not [one for methods in document(world)["paths"].values() for one in methods.values() if "security" in one]
+
+
 def test_every_operation_is_described_and_its_problems_are_documented(world):
     tags = {tag["name"] for tag in document(world)["tags"]}
     for path, methods in document(world)["paths"].items():

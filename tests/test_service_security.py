@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 import uvicorn
+from sqlalchemy import event
 
 from recgan.dataset.bundle import Bundle
 from recgan.errors import SettingsError
@@ -269,6 +270,42 @@ def test_a_body_that_comes_too_slowly_is_refused():
                 continue
         assert answer.startswith(b"HTTP/1.1 408")
         assert b"urn:recgan:problem:too-slow" in answer
+
+
+def test_a_client_that_leaves_in_mid_stream_frees_its_place(catalogue):
+    with running(catalogue, max_streams=1) as world:
+        world.designer.release.clear()
+        url = world.client.post("/v1/designs", json={"user_id": "anna", "category": "coats"}).headers["location"]
+        assert world.designer.entered.wait(PATIENCE)
+        pause = threading.Event()
+        with served(world.client.app, 5) as port:
+            for _ in range(3):
+                with socket.create_connection(("127.0.0.1", port)) as connection:
+                    connection.send(f"GET {url}/events HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                    connection.settimeout(PATIENCE)
+                    assert connection.recv(100).startswith(b"HTTP/1.1 200")
+                for _ in range(int(PATIENCE / 0.02)):
+                    if world.service.streams.open == 0:
+                        break
+                    pause.wait(0.02)
+                assert world.service.streams.open == 0
+            world.designer.release.set()
+
+
+def test_a_full_disk_refuses_what_is_to_be_kept_and_answers_the_rest(catalogue):
+    with running(catalogue) as world:
+        engine = world.service.store.database.engine
+        with engine.connect() as connection:
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        event.listen(engine, "checkout", lambda raw, *rest: raw.execute(f"PRAGMA max_page_count = {pages + 60}"))
+        batch = {"events": [{"user_id": "u" * 500, "item_id": "plain"}] * 100}
+        answers = [world.client.post("/v1/events", json=batch) for _ in range(8)]
+        assert_problem(answers[-1], "storage")
+        accepted = sum(answer.status_code == 201 for answer in answers)
+        assert accepted > 0
+        assert len(world.client.get(f"/v1/users/{'u' * 500}").json()["events"]) == 100 * accepted
+        assert world.client.get("/v1/users/anna/recommendations").status_code == 200
+        assert world.client.get("/health/ready").status_code == 200
 
 
 # ---- figures

@@ -42,7 +42,13 @@ class Database:
     def __init__(self, url: str, *, connections: int = 8) -> None:
         self.url = _parsed(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        options: dict[str, Any] = {"pool_size": connections, "max_overflow": connections, "pool_timeout": BUSY_SECONDS}
+        # What is written may be personal or secret: errors and logs show the statements without their values.
+        options: dict[str, Any] = {
+            "hide_parameters": True,
+            "pool_size": connections,
+            "max_overflow": connections,
+            "pool_timeout": BUSY_SECONDS,
+        }
         if not self.is_sqlite:
             options |= {"pool_pre_ping": True, "connect_args": {"connect_timeout": BUSY_SECONDS}}
         self.engine: Engine = create_engine(self.url, **options)
