@@ -84,9 +84,9 @@ def create_app(
     holder = ModelHolder(load, settings, store.models, on_load_failure)
     keeper = ShopKeeper(holder.get, store)
     worker: DesignWorker | None = None
-    if settings.design_worker == "process":
+    if settings.gan is not None and settings.design_worker == "process":
         worker = WorkerProcess(settings, store)
-    elif settings.design_worker == "thread":
+    elif settings.gan is not None and settings.design_worker == "thread":
         worker = _worker(settings, store, holder, keeper)
     service = Service(
         settings=settings,

@@ -44,7 +44,7 @@ class Service:
     metrics: Metrics
     streams: Streams
     worker: DesignWorker | None
-    """None where other processes make the designs."""
+    """None where other processes make the designs, or there is no generator."""
 
 
 async def _service(request: Request) -> Service:

@@ -13,6 +13,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -32,9 +33,13 @@ from recgan.errors import ArtifactError, MismatchError, SettingsError
 from recgan.gan import load_gan, train_gan
 from recgan.recommenders import create_recommender, load_recommender, training_data
 from service.app import create_app
+from service.holder import stored_model
 from service.models import load_models
+from service.retrain import retrain
 from service.run import serve
 from service.settings import ServiceSettings
+from service.store import Store
+from service.store.events import Event
 from tests.conftest import write_bundle
 
 PATIENCE = 60.0
@@ -170,6 +175,28 @@ def test_a_model_that_sees_no_pictures_is_served_without_a_generator(made):
         refused = client.get("/v1/items/0005/similar")
         assert refused.headers["content-type"] == "application/problem+json"
         assert refused.status_code == 422
+
+
+def test_a_visual_model_is_retrained_beside_its_generator_and_serves_what_it_has_learned(made, tmp_path):
+    settings = made.settings()
+    store = Store(settings.store_url)
+    models = load_models(settings)
+    noted = stored_model(models, settings, source="given", metrics={})
+    store.models.register(noted, activate="the first")
+    then = datetime(2025, 6, 1, tzinfo=UTC)
+    for user in range(8):
+        store.events.add([Event(f"new-{user}", item, "purchase", 1.0, then) for item in ("0003", "0006", "0009")])
+    told = retrain(store, tmp_path / "runs", min_gain=-1, min_users=5, device="cpu")
+    assert told.promoted, told.reason
+    promoted = store.models.get(told.model)
+    places = {"data": Path(promoted.data), "recommender": Path(promoted.recommender)}
+    again = load_models(settings.model_copy(update=places))
+    assert again.id == told.model
+    assert again.designer is not None  # the catalogue has not changed, so the generator fits
+    assert again.knows("new-5")
+    assert not models.knows("new-5")
+    assert again.events_to == 24
+    store.close()
 
 
 # ---- the server process

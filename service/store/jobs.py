@@ -9,86 +9,30 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from enum import StrEnum
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, select, update
 
 from service.store.database import Database
+from service.store.job import (
+    PICTURE,
+    UNFINISHED,
+    Job,
+    JobConflict,
+    JobEvent,
+    JobState,
+    QueueFull,
+    held,
+    job_of,
+    note,
+)
 from service.store.tables import designs, job_events, jobs
 from service.store.types import now
 
 __all__ = ["UNFINISHED", "Job", "JobConflict", "JobEvent", "JobState", "JobTable", "QueueFull"]
 
 _LOCK = 0x6A6F6273
-_PICTURE = "picture"
-
-
-class JobState(StrEnum):
-    """Where a job is."""
-
-    queued = "queued"
-    running = "running"
-    succeeded = "succeeded"
-    failed = "failed"
-    cancelled = "cancelled"
-    interrupted = "interrupted"
-
-
-UNFINISHED = (JobState.queued, JobState.running)
-
-
-@dataclass(frozen=True)
-class Job:
-    """A snapshot of one job."""
-
-    seq: int
-    id: str
-    owner: str
-    user_id: str | None
-    request: Mapping[str, Any]
-    state: JobState
-    attempt: int
-    cancel_requested: bool
-    progress: Mapping[str, Any] | None
-    failure: Mapping[str, Any] | None
-    model: Mapping[str, Any] | None
-    submitted_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    kept_until: datetime | None
-    worker: str | None
-    lease_until: datetime | None
-
-    @property
-    def finished(self) -> bool:
-        """Whether it has ended, in whatever way."""
-        return self.state not in UNFINISHED
-
-
-@dataclass(frozen=True)
-class JobEvent:
-    """One thing that happened to a job; numbers count up from 1."""
-
-    number: int
-    kind: str
-    data: Mapping[str, Any]
-
-
-class QueueFull(Exception):
-    """No more jobs are taken."""
-
-    def __init__(self, waiting: int, *, own: bool) -> None:
-        super().__init__(f"{waiting} jobs are waiting already")
-        self.waiting = waiting
-        self.own = own
-        """Whether it is the owner's share of the queue that is full."""
-
-
-class JobConflict(Exception):
-    """A job of this id was submitted before, with another request."""
 
 
 class JobTable:
@@ -154,8 +98,8 @@ class JobTable:
                 )
                 .returning(jobs)
             ).one()
-            _note(connection, row.seq, "state", {"state": JobState.queued})
-            return _job(row)
+            note(connection, row.seq, "state", {"state": JobState.queued})
+            return job_of(row)
 
     def get(self, id: str) -> Job | None:
         """Return a job as it is now; None if there is none, or it is kept no longer."""
@@ -181,7 +125,7 @@ class JobTable:
             statement = statement.where(exists().where(designs.c.job == jobs.c.seq, designs.c.starred))
         with self._database.reading() as connection:
             rows = connection.execute(statement.order_by(jobs.c.seq.desc()).limit(limit))
-            return [_job(row) for row in rows]
+            return [job_of(row) for row in rows]
 
     def ahead(self, job: Job) -> int:
         """Return how many jobs are likely to be taken before a queued one; 0 for any other.
@@ -208,7 +152,7 @@ class JobTable:
             if job.state is JobState.queued:
                 return self._end(connection, job.seq, JobState.cancelled, cancel_requested=True)
             statement = update(jobs).where(jobs.c.seq == job.seq).values(cancel_requested=True).returning(jobs)
-            return _job(connection.execute(statement).one())
+            return job_of(connection.execute(statement).one())
 
     def retry(self, id: str, *, bound: int, share: int | None = None) -> Job | None:
         """Queue a job again that has failed, or was cancelled or interrupted; any other is returned as it is.
@@ -228,8 +172,8 @@ class JobTable:
                 state=JobState.queued, attempt=job.attempt + 1, cancel_requested=False, lease_until=None, **cleared
             )
             row = connection.execute(statement.returning(jobs)).one()
-            _note(connection, job.seq, "state", {"state": JobState.queued})
-            return _job(row)
+            note(connection, job.seq, "state", {"state": JobState.queued})
+            return job_of(row)
 
     def delete(self, id: str) -> bool:
         """Delete a job and its designs; a worker that runs it stops at its next step. Return whether it was there."""
@@ -255,7 +199,7 @@ class JobTable:
         """Return all jobs of a user, the oldest first."""
         with self._database.reading() as connection:
             rows = connection.execute(select(jobs).where(jobs.c.user_id == user_id).order_by(jobs.c.seq))
-            return [_job(row) for row in rows]
+            return [job_of(row) for row in rows]
 
     # ---- what workers do
 
@@ -285,38 +229,38 @@ class JobTable:
                 .values(state=JobState.running, started_at=started, worker=worker, lease_until=started + self.lease)
                 .returning(jobs)
             ).one()
-            _note(connection, row.seq, "state", {"state": JobState.running})
-            return _job(row)
+            note(connection, row.seq, "state", {"state": JobState.running})
+            return job_of(row)
 
     def wanted(self, job: Job) -> bool:
         """Return whether a running job is still this worker's, and nobody has cancelled it."""
-        statement = select(jobs.c.cancel_requested).where(_held(job))
+        statement = select(jobs.c.cancel_requested).where(held(job))
         with self._database.reading() as connection:
             return connection.scalar(statement) is False
 
     def renew(self, job: Job) -> bool:
         """Renew the lease of a running job; return whether it is still held."""
         with self._database.writing() as connection:
-            statement = update(jobs).where(_held(job)).values(lease_until=now() + self.lease)
+            statement = update(jobs).where(held(job)).values(lease_until=now() + self.lease)
             return bool(connection.execute(statement).rowcount)
 
     def report(self, job: Job, progress: Mapping[str, Any]) -> bool:
         """Write how far a running job is; return whether it is still held and wanted."""
         with self._database.writing() as connection:
-            statement = update(jobs).where(_held(job))
+            statement = update(jobs).where(held(job))
             statement = statement.values(progress=dict(progress), lease_until=now() + self.lease)
             row = connection.execute(statement.returning(jobs.c.cancel_requested)).one_or_none()
             if row is None:
                 return False
-            _note(connection, job.seq, "progress", progress)
+            note(connection, job.seq, "progress", progress)
             return not row.cancel_requested
 
     def show(self, job: Job, picture: Mapping[str, Any]) -> None:
         """Add to a running job's events a picture of what it is making; it goes when the job ends."""
         with self._database.writing() as connection:
-            held = update(jobs).where(_held(job)).values(lease_until=now() + self.lease)
-            if connection.execute(held).rowcount:
-                _note(connection, job.seq, _PICTURE, picture)
+            renewed = update(jobs).where(held(job)).values(lease_until=now() + self.lease)
+            if connection.execute(renewed).rowcount:
+                note(connection, job.seq, PICTURE, picture)
 
     def finish(
         self,
@@ -329,9 +273,9 @@ class JobTable:
     ) -> Job | None:
         """End a running job, with all its results or none; None when it is held no longer, and nothing is written."""
         with self._database.writing() as connection:
-            held = select(jobs.c.cancel_requested).where(_held(job))
-            held = held if self._database.is_sqlite else held.with_for_update()
-            cancelled = connection.scalar(held)
+            mine = select(jobs.c.cancel_requested).where(held(job))
+            mine = mine if self._database.is_sqlite else mine.with_for_update()
+            cancelled = connection.scalar(mine)
             if cancelled is None:
                 return None
             if cancelled:
@@ -377,7 +321,7 @@ class JobTable:
         row = connection.execute(statement).one_or_none()
         if row is None or (row.kept_until is not None and row.kept_until <= now()):
             return None
-        return _job(row)
+        return job_of(row)
 
     def _delete_expired(self, connection: Connection, id: str) -> None:
         connection.execute(delete(jobs).where(jobs.c.id == id, jobs.c.kept_until <= now()))
@@ -397,30 +341,7 @@ class JobTable:
             state=state, finished_at=finished, kept_until=finished + self.keep, lease_until=None, **values
         )
         row = connection.execute(statement.returning(jobs)).one()
-        _note(connection, seq, "state", {"state": state})
+        note(connection, seq, "state", {"state": state})
         # After the note: its number stays larger than theirs.
-        connection.execute(delete(job_events).where(job_events.c.job == seq, job_events.c.kind == _PICTURE))
-        return _job(row)
-
-
-def _held(job: Job) -> Any:
-    return and_(
-        jobs.c.seq == job.seq,
-        jobs.c.state == JobState.running,
-        jobs.c.worker == job.worker,
-        jobs.c.attempt == job.attempt,
-    )
-
-
-def _note(connection: Connection, seq: int, kind: str, data: Mapping[str, Any]) -> None:
-    """Add to a job's events; the caller has locked the job by writing to it."""
-    last = connection.scalar(select(func.max(job_events.c.number)).where(job_events.c.job == seq)) or 0
-    connection.execute(insert(job_events).values(job=seq, number=last + 1, kind=kind, data=dict(data)))
-
-
-def _job(row: Row[Any]) -> Job:
-    """Return a row as a job; one whose lease has lapsed is interrupted, even before that is written."""
-    values = {**row._mapping, "state": JobState(row.state)}
-    if values["state"] is JobState.running and row.lease_until is not None and row.lease_until <= now():
-        values |= {"state": JobState.interrupted, "finished_at": row.lease_until}
-    return Job(**values)
+        connection.execute(delete(job_events).where(job_events.c.job == seq, job_events.c.kind == PICTURE))
+        return job_of(row)
