@@ -85,7 +85,7 @@ class HeadAsGet:
         async def without_content(message: Message) -> None:
             await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
 
-        await self.app({**scope, "method": "GET"}, receive, without_content)
+        await self.app({**scope, "method": "GET", "recgan.head": True}, receive, without_content)
 
 
 class BodyLimit:

@@ -125,6 +125,7 @@ def test_no_more_streams_are_open_than_stated(catalogue):
                 break
             pause.wait(0.02)
         assert_problem(world.client.get(f"{url}/events"), "too-many-streams")
+        assert world.client.head(f"{url}/events").status_code == 200  # a head waits for nothing
         world.designer.release.set()
         assert told(first.result(PATIENCE))[-1][2] == {"state": "succeeded"}
         assert world.client.get(f"{url}/events").status_code == 200

@@ -179,6 +179,8 @@ async def events(
     """The request's progress as it is made (server-sent events)."""
     job = await run_in_threadpool(find_job, service, design_id)
     request.scope.get("recgan.seen", {})["stream"] = "yes"
+    if request.scope.get("recgan.head"):  # the head alone, and not after all that is to come
+        return Response(media_type=MEDIA_TYPE)
     return await run_in_threadpool(service.streams.follow, job, last_event_id)
 
 
