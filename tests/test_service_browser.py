@@ -86,6 +86,12 @@ def site(catalogue: Bundle) -> Iterator[Site]:
         yield site
 
 
+def expect(locator):
+    """Playwright's expectations, with patience for a busy machine."""
+    sync_api.expect.set_options(timeout=30_000)
+    return sync_api.expect(locator)
+
+
 @pytest.fixture
 def page(browser, site: Site) -> Iterator:
     """The site's page; whatever the browser complains of fails the test."""
@@ -101,6 +107,7 @@ def page(browser, site: Site) -> Iterator:
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("console", note)
     page.goto(site.url)
+    expect(page.locator("#recommended li")).to_have_count(9)  # it has started
     yield page
     context.close()
     assert complaints == []
@@ -109,12 +116,6 @@ def page(browser, site: Site) -> Iterator:
 def shown(page) -> list[str]:
     """Ids of the items that are recommended on the page."""
     return [text.split(" ", 1)[1] for text in page.locator("#recommended figcaption").all_inner_texts()]
-
-
-def expect(locator):
-    """Playwright's expectations, with patience for a busy machine."""
-    sync_api.expect.set_options(timeout=30_000)
-    return sync_api.expect(locator)
 
 
 def test_choosing_a_user_and_a_category(page):

@@ -148,7 +148,7 @@ export async function startPeople(categories) {
   state.users = (await api("v1/users?limit=200")).users;
   byId("users").replaceChildren(...state.users.map((user) => make("option", { value: user })));
   const user = new URLSearchParams(location.search).get("user") || state.users[0];
-  if (isSomebody()) return; // who was quick has chosen already
+  if (isSomebody() || byId("user").value) return; // who was quick has chosen already, or is about to
   if (user) await choose(user);
   else notice(new Error("The recommender knows no users yet: show photos, or train it on a catalogue with interactions."));
 }
@@ -163,7 +163,8 @@ byId("another").addEventListener("click", () => {
 byId("photos").addEventListener("change", trying((event) => takePhotos(event.target.files)));
 byId("no-photos").addEventListener("click", () => {
   takePhotosAway();
-  if (state.user) recommend();
+  const user = state.user ?? state.users[0];
+  if (user) choose(user);
 });
 byId("alike-close").addEventListener("click", () => { byId("alike").hidden = true; });
 const drop = byId("drop");
