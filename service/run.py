@@ -19,9 +19,10 @@ import uvicorn.config
 
 from recgan.errors import SettingsError
 from service.app import create_app
+from service.protocol import timed_protocol
 from service.settings import ServiceSettings
 
-__all__ = ["serve"]
+__all__ = ["log_config", "serve"]
 
 
 def serve(settings: ServiceSettings) -> None:
@@ -38,10 +39,11 @@ def serve(settings: ServiceSettings) -> None:
             server.should_exit = True
 
         app = create_app(settings, on_load_failure=stop)
-        server = uvicorn.Server(
+        server = _Server(
             uvicorn.Config(
                 app,
-                log_config=_log_config(),
+                log_config=log_config(),
+                http=timed_protocol(settings.header_seconds),
                 server_header=False,
                 timeout_graceful_shutdown=math.ceil(settings.shutdown_seconds),
             )
@@ -54,6 +56,15 @@ def serve(settings: ServiceSettings) -> None:
         failure = app.state.service.holder.failure
         if failure is not None:
             raise failure
+
+
+class _Server(uvicorn.Server):
+    """Ends the open streams when it is told to stop, instead of waiting for them."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop."""
+        self.config.app.state.service.streams.close()  # type: ignore[union-attr]
+        await super().shutdown(sockets)
 
 
 @contextmanager
@@ -73,7 +84,7 @@ def _terminated_as_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _log_config() -> dict[str, Any]:
+def log_config() -> dict[str, Any]:
     """Return uvicorn's own logging, to standard error all of it, with our logger beside its."""
     config = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
     config["handlers"]["access"]["stream"] = "ext://sys.stderr"

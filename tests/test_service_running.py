@@ -90,7 +90,7 @@ def test_requests_and_designs_have_their_own_numbers_of_torch_threads(catalogue)
 
 
 def settings_of(folder: Path) -> ServiceSettings:
-    return ServiceSettings(data=folder, recommender=folder, gan=folder)
+    return ServiceSettings(data=folder / "data", recommender=folder, gan=folder, design_worker="thread")
 
 
 def test_the_service_lives_before_it_is_ready(tmp_path):
@@ -135,7 +135,7 @@ def test_a_ready_service_says_so_and_what_it_runs(world):
     }
 
 
-def test_stopping_cancels_what_runs(catalogue):
+def test_stopping_interrupts_what_runs_and_keeps_what_waits(catalogue, tmp_path):
     entered = threading.Event()
 
     def endless(*given, progress, **options):
@@ -143,13 +143,21 @@ def test_stopping_cancels_what_runs(catalogue):
             progress("climbing", 1)
             entered.set()
 
-    with running(catalogue) as world:
+    url = f"sqlite:///{tmp_path / 'store.sqlite'}"
+    with running(catalogue, store=url) as world:
         world.designer.design = endless  # type: ignore[method-assign]
-        id = world.client.post("/v1/designs", json={"user_id": "anna", "category": "coats"}).json()["id"]
+        first, second = (
+            world.client.post("/v1/designs", json={"user_id": "anna", "category": "coats"}).json()["id"]
+            for _ in range(2)
+        )
         assert entered.wait(PATIENCE)
-        jobs = world.service.jobs
-    assert not jobs.alive
-    assert jobs.get(id).state == "cancelled"
+        worker = world.service.worker
+    assert not worker.alive
+    with running(catalogue, store=url) as world:
+        assert finished(world, f"/v1/designs/{second}")["state"] == "succeeded"
+        assert world.client.get(f"/v1/designs/{first}").json()["state"] == "interrupted"
+        assert world.client.post(f"/v1/designs/{first}/retry").json()["attempt"] == 2
+        assert finished(world, f"/v1/designs/{first}")["state"] == "succeeded"
 
 
 def test_a_variable_of_the_environment_is_a_setting_and_a_wrong_one_is_refused(monkeypatch, tmp_path):
