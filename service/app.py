@@ -9,16 +9,15 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio.to_thread
-import torch
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from threadpoolctl import threadpool_limits
 
-from recgan.device import available_cores, torch_threads
+from recgan.device import torch_threads
 from recgan.progress import Progress
 from service import middleware, problems
 from service.context import DesignWorker, Service
-from service.designs import make_designs
+from service.design_worker import design_worker
 from service.holder import ModelHolder
 from service.live.shop import ShopKeeper
 from service.metrics import Metrics
@@ -28,10 +27,9 @@ from service.security import Gate
 from service.settings import ServiceSettings
 from service.store import Store
 from service.streams import Streams
-from service.worker import Worker
 from service.worker_process import WorkerProcess
 
-__all__ = ["create_app", "design_worker"]
+__all__ = ["create_app"]
 
 logger = logging.getLogger("recgan.service")
 
@@ -87,7 +85,7 @@ def create_app(
     if settings.gan is not None and settings.design_worker == "process":
         worker = WorkerProcess(settings, store)
     elif settings.gan is not None and settings.design_worker == "thread":
-        worker = _worker(settings, store, holder, keeper)
+        worker = design_worker(settings, store, holder, keeper)
     service = Service(
         settings=settings,
         store=store,
@@ -134,26 +132,6 @@ def create_app(
     return app
 
 
-def design_worker(settings: ServiceSettings, store: Store, *, name: str) -> tuple[ModelHolder, Worker]:
-    """Return the models and the worker of a process that does nothing but design; neither is started."""
-    holder = ModelHolder(load_models, settings, store.models)
-    return holder, _worker(settings, store, holder, ShopKeeper(holder.get, store), name)
-
-
-def _worker(
-    settings: ServiceSettings, store: Store, holder: ModelHolder, keeper: ShopKeeper, name: str | None = None
-) -> Worker:
-    threads = settings.design_threads or max(1, available_cores() - 1)
-    return Worker(
-        store,
-        make_designs(keeper.now),
-        device=settings.device,
-        name=name,
-        thread_start=lambda: _give_threads(threads),
-        ready=lambda: holder.serving is not None,
-    )
-
-
 def _gauges(store: Store, holder: ModelHolder) -> dict[str, tuple[str, dict[str, float]]]:
     """Return what the store and the models have to tell Prometheus."""
     jobs = {state: float(count) for state, count in store.jobs.waiting().items()}
@@ -164,13 +142,6 @@ def _gauges(store: Store, holder: ModelHolder) -> dict[str, tuple[str, dict[str,
         "recgan_workers": ("Design workers that live.", {"design": living}),
         "recgan_model": ("The model that serves, by id.", serving),
     }
-
-
-def _give_threads(count: int) -> None:
-    """Give the calling thread ``count`` native torch threads, whatever other threads set later."""
-    torch.set_num_threads(count)
-    # torch reads the number that was set last when a thread first asks, and never again: ask now.
-    torch.get_num_threads()
 
 
 def _describe(app: FastAPI, *, with_keys: bool) -> None:

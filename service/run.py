@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import errno
 import math
 import signal
@@ -12,17 +11,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any
 
 import uvicorn
-import uvicorn.config
 
 from recgan.errors import SettingsError
 from service.app import create_app
+from service.logs import log_config
 from service.protocol import timed_protocol
 from service.settings import ServiceSettings
 
-__all__ = ["log_config", "serve"]
+__all__ = ["serve"]
 
 
 def serve(settings: ServiceSettings) -> None:
@@ -82,14 +80,6 @@ def _terminated_as_interrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def log_config() -> dict[str, Any]:
-    """Return uvicorn's own logging, to standard error all of it, with our logger beside its."""
-    config = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
-    config["handlers"]["access"]["stream"] = "ext://sys.stderr"
-    config["loggers"]["recgan"] = {"handlers": ["default"], "level": "INFO", "propagate": False}
-    return config
 
 
 def _listen(host: str, port: int) -> socket.socket:

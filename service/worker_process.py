@@ -11,6 +11,8 @@ import uuid
 from multiprocessing.connection import Connection
 
 from recgan.errors import RecganError
+from service.design_worker import design_worker_alone
+from service.logs import log_config
 from service.settings import ServiceSettings
 from service.store import Store
 
@@ -99,9 +101,6 @@ class WorkerProcess:
 
 def _work(settings: ServiceSettings, name: str, line: Connection) -> None:
     """Run a worker in this process until the other end of ``line`` is closed, or SIGTERM."""
-    from service.app import design_worker
-    from service.run import log_config
-
     logging.config.dictConfig(log_config())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent says when to stop
     terminated = threading.Event()
@@ -111,7 +110,7 @@ def _work(settings: ServiceSettings, name: str, line: Connection) -> None:
         return line.poll(seconds) or terminated.is_set()
 
     store = Store(settings.store_url, keep_seconds=settings.keep_seconds, lease_seconds=settings.lease_seconds)
-    holder, worker = design_worker(settings, store, name=name)
+    holder, worker = design_worker_alone(settings, store, name=name)
     holder.start()
     while not holder.loaded:
         if told_to_stop(0.1):
