@@ -18,7 +18,7 @@ from recgan.recommenders.models.popularity import log_popularity
 from recgan.recommenders.models.smoothing import SmoothedWhitening
 from recgan.recommenders.models.whitening import Whitening
 from recgan.recommenders.topk.index import FlatIndex, top_k
-from recgan.recommenders.training.losses import pairwise_loss, ranked_hinge_loss, sampled_softmax_loss
+from recgan.recommenders.training.losses import pairwise_loss, rank_weights, ranked_hinge_loss, sampled_softmax_loss
 from recgan.recommenders.training.sampler import InBatchNegatives, NegativeSampler, popularity_weights
 
 
@@ -265,7 +265,7 @@ class TestLosses:
         with torch.no_grad():
             differences[0] = 2 * users[0] / users[0].square().sum()  # 2 apart: beyond the margin
         trials, free = torch.tensor([1, 1, 3, 10]), torch.tensor([101, 101, 101, 5])
-        losses, to_users, to_differences = ranked_hinge_loss(users, differences, trials, free)
+        losses, to_users, to_differences = ranked_hinge_loss(users, differences, rank_weights(trials, free))
         ranks = [100, 100, 33, 0]  # (n - 1) / t
         for place, rank in enumerate(ranks):
             hinge = max(0.0, 1 - (users[place] @ differences[place]).item())

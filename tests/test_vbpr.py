@@ -1,16 +1,23 @@
 """What is VBPR's own; what every recommender promises is in ``test_recommenders.py``."""
 
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
 
-from recgan.config import EmbedSettings, SplitSettings, VBPRSettings, VBPRSSMSettings, WARPSettings
+from recgan.config import BPRMFSettings, EmbedSettings, SplitSettings, VBPRSettings, VBPRSSMSettings, WARPSettings
 from recgan.dataset.split import make_split
 from recgan.encoders import embed_items
 from recgan.recommenders import create_recommender
 from recgan.recommenders.data import training_data
-from recgan.recommenders.training.trainer import Trainer
+from recgan.recommenders.training import kernels
+from recgan.recommenders.training.trainer import Trainer, VisualPart
 from recgan.recommenders.training.validation import Validation
 from tests.conftest import write_bundle
 
@@ -112,3 +119,47 @@ def test_warp_takes_the_first_item_that_comes_too_near(data, monkeypatch):
         assert (int(worse[place]), int(trials[place])) == (own[first], first + 1)
     assert 0 < found_none < len(worse) / 2
     assert (trials > 1).any()
+
+
+@pytest.mark.parametrize("model", ["bpr_mf", "vbpr", "warp"])
+def test_the_compiled_step_is_the_step_of_tensors(data, model):
+    settings = (WARPSettings if model == "warp" else BPRMFSettings)(latent_dim=20, bias_regularisation=0.3)
+    rng = np.random.default_rng(0)
+    visual = VisualPart(rng.normal(size=(60, 8)).astype(np.float16), 5, 0.1, 0.1, 0.2, 0.3) if model == "vbpr" else None
+    prior = rng.normal(size=60).astype(np.float32)
+    loss = "warp" if model == "warp" else "bpr"
+    compiled, plain = (
+        Trainer(model, data, prior, settings, loss=loss, visual=visual, seed=0, device="cpu") for _ in range(2)
+    )
+    plain.compiled = None
+    rng = np.random.default_rng(0)
+    users, better, worse = (torch.from_numpy(rng.integers(0, 9, 400)) for _ in range(3))
+    worse += 9
+    worse[:200] -= 9  # an item that is taken by the one and not by the other
+    worse[worse == better] += 9
+    trials = (torch.from_numpy(rng.integers(1, 11, 400)),) if model == "warp" else ()
+    for step in range(4):
+        batch = [each[step * 100 :][:100] for each in (users, better, worse, *trials)]
+        assert compiled._pairwise_step(*batch) == pytest.approx(plain._pairwise_step(*batch), rel=1e-5)
+    begun = Trainer(model, data, prior, settings, loss=loss, visual=visual, seed=0, device="cpu")
+    for name, table in plain.tables.items():
+        assert (table - begun.tables[name]).abs().max() > 0.1
+        torch.testing.assert_close(compiled.tables[name], table, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(compiled.squares[name], plain.squares[name], rtol=1e-5, atol=1e-5)
+
+
+def test_without_a_folder_to_keep_it_the_step_is_compiled_all_the_same(tmp_path):
+    code = tmp_path / "training"
+    shutil.copytree(Path(kernels.__file__).parent, code, ignore=shutil.ignore_patterns("__pycache__"))
+    command = "import kernels; assert kernels.pairwise_step.nopython_signatures"
+    blocked = tmp_path / "file"
+    blocked.touch()  # nothing can be written below a file, not by root either
+    (code / "__pycache__").touch()
+    environment = os.environ | {"HOME": str(blocked), "XDG_CACHE_HOME": str(blocked), "NUMBA_CACHE_DIR": ""}
+    done = subprocess.run([sys.executable, "-c", command], cwd=code, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_numba_is_not_loaded_with_the_package():
+    command = "import sys, recgan.recommenders; assert 'numba' not in sys.modules"
+    subprocess.run([sys.executable, "-c", command], check=True)

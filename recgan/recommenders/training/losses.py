@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-__all__ = ["pairwise_loss", "ranked_hinge_loss", "sampled_softmax_loss", "warp_loss"]
+__all__ = ["pairwise_loss", "rank_weights", "ranked_hinge_loss", "sampled_softmax_loss", "warp_loss"]
 
 LossAndGradients = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """Losses, and the gradients of their sum to the users' and to the items' factors."""
@@ -26,25 +26,27 @@ def pairwise_loss(users: torch.Tensor, differences: torch.Tensor) -> LossAndGrad
     return F.softplus(-margin), slope * differences, slope * users
 
 
-def ranked_hinge_loss(
-    users: torch.Tensor, differences: torch.Tensor, trials: torch.Tensor, free: torch.Tensor
-) -> LossAndGradients:
-    """Return ln(1 + rank) times the hinge of each triple, and its gradients: WARP (Weston et al., IJCAI 2011).
+def rank_weights(trials: torch.Tensor, free: torch.Tensor) -> torch.Tensor:
+    """Return ln(1 + rank) of taken items, float32 [B], for `ranked_hinge_loss`.
 
-    If the first item not taken that comes within 1 of the taken one is the t-th that was drawn, about (n - 1) / t of
-    the user's n such items do: that, in whole numbers, is the rank.
+    If the first item not taken that comes within 1 of the taken one is the t-th that was drawn (``trials`` int64 [B]),
+    about (n - 1) / t of the user's n such items (``free`` int64 [B]) do: that, in whole numbers, is the rank.
+    """
+    return torch.log1p(torch.div(free - 1, trials, rounding_mode="floor").to(torch.float32))
+
+
+def ranked_hinge_loss(users: torch.Tensor, differences: torch.Tensor, weights: torch.Tensor) -> LossAndGradients:
+    """Return the weighted hinge of each triple, and its gradients: WARP (Weston et al., IJCAI 2011).
 
     Args:
         users: float [B, D].
-        differences: float [B, D], factors of the item taken less those of the t-th drawn.
-        trials: int64 [B], t.
-        free: int64 [B], n.
+        differences: float [B, D], factors of the item taken less those of one that comes too near.
+        weights: float [B], what `rank_weights` gives.
 
     Returns:
         Losses [B], gradients [B, D] to the users and to the differences.
     """
     hinge = (1 - torch.linalg.vecdot(users, differences)).clamp(min=0)
-    weights = torch.log1p(torch.div(free - 1, trials, rounding_mode="floor").to(users.dtype))
     slope = (-weights * (hinge > 0))[:, None]
     return weights * hinge, slope * differences, slope * users
 

@@ -8,7 +8,7 @@ users' and items' factors, each table is touched once a step, and only in the ro
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeAlias
@@ -22,7 +22,12 @@ from recgan.errors import DataError, TrainingError
 from recgan.progress import Progress
 from recgan.recommenders.data import TrainingData, concatenated
 from recgan.recommenders.training.checkpoint import Checkpoints
-from recgan.recommenders.training.losses import pairwise_loss, ranked_hinge_loss, sampled_softmax_loss
+from recgan.recommenders.training.losses import (
+    pairwise_loss,
+    rank_weights,
+    ranked_hinge_loss,
+    sampled_softmax_loss,
+)
 from recgan.recommenders.training.sampler import InBatchNegatives, NegativeSampler, popularity_weights
 from recgan.recommenders.training.validation import Validation
 from recgan.resume import interrupts
@@ -154,6 +159,14 @@ class Trainer:
         by_user = by_user[trainable[by_user]]
         self.users, self.items = users[by_user], torch.from_numpy(data.train.items).to(target)[by_user]
         self._start(prior)
+        self.compiled: Callable[..., float] | None = None
+        """The whole of a step of the pairwise losses, where the arithmetic is done on a CPU."""
+        if loss != "ssm" and target.type == "cpu":
+            from recgan.recommenders.training.kernels import pairwise_step
+
+            self.compiled = pairwise_step
+            state = (self.tables, self.squares, self.rates, self.pulls)
+            self._arrays = [each[name].numpy() for name in ("user", "item") for each in state] + [self.prior.numpy()]
 
     def _start(self, prior: np.ndarray) -> None:
         s, data, latent = self.settings, self.data, self.settings.latent_dim
@@ -323,19 +336,25 @@ class Trainer:
     def _pairwise_step(
         self, users: torch.Tensor, better: torch.Tensor, worse: torch.Tensor, trials: torch.Tensor | None = None
     ) -> float:
+        count, seen = len(users), self._features_of(better)
+        if seen is not None and (of_worse := self._features_of(worse)) is not None:
+            seen -= of_worse
+        weights = None if trials is None else rank_weights(trials, self.negatives.free.index_select(0, users))
+        if self.compiled is not None:
+            visual = torch.empty(count, 0) if seen is None else seen @ self.tables["projection"]
+            weights = torch.empty(0) if weights is None else weights
+            loss = self.compiled(*(one.numpy() for one in (users, better, worse, weights, visual)), *self._arrays)
+            self._step_projection(seen, visual, count)
+            return loss
         rows = torch.cat([better, worse])
-        user, item, count = self.tables["user"].index_select(0, users), self._rows_of_items(rows), len(users)
-        seen = self._features_of(rows)
-        if seen is not None:
-            seen = seen[:count] - seen[count:]
+        user, item = self.tables["user"].index_select(0, users), self._rows_of_items(rows)
         differences = self._factors(item[:count] - item[count:], seen)
-        if trials is None:
+        if weights is None:
             losses, to_user, to_item = pairwise_loss(user, differences)
         else:
-            free = self.negatives.free.index_select(0, users)
-            losses, to_user, to_item = ranked_hinge_loss(user, differences, trials, free)
+            losses, to_user, to_item = ranked_hinge_loss(user, differences, weights)
         own = to_item[:, : item.shape[1]]
-        self._step_projection(seen, to_item, count)
+        self._step_projection(seen, to_item[:, self.settings.latent_dim :], count)
         self._step_rows("item", rows, torch.cat([own, -own]), self._from_rest(item, rows))
         self._step_rows("user", users, to_user, user)
         return float(losses.sum())
@@ -348,7 +367,7 @@ class Trainer:
         losses, to_user, to_item = sampled_softmax_loss(
             user, self._factors(item, seen), batch.taken, batch.known, batch.log_weights
         )
-        self._step_projection(seen, to_item, len(users))
+        self._step_projection(seen, to_item[:, self.settings.latent_dim :], len(users))
         self._step_rows("item", batch.items, to_item[:, : item.shape[1]], self._from_rest(item, batch.items))
         self._step_rows("user", batch.users, to_user, user)
         return float(losses.sum())
@@ -373,11 +392,11 @@ class Trainer:
         visual = seen @ self.tables["projection"]
         return torch.cat([item[:, :-1], item[:, -1:] + visual[:, :1], visual[:, 1:]], dim=1)
 
-    def _step_projection(self, seen: torch.Tensor | None, to_item: torch.Tensor, count: int) -> None:
+    def _step_projection(self, seen: torch.Tensor | None, to_visual: torch.Tensor, count: int) -> None:
         if seen is None or self.visual is None:
             return
         table, squares = self.tables["projection"], self.squares["projection"]
-        gradient = seen.T @ to_item[:, self.settings.latent_dim :] / count
+        gradient = seen.T @ to_visual / count
         gradient += self.visual.projection_regularisation * table
         squares += gradient * gradient
         table -= self.visual.learning_rate * gradient * (squares + _EPSILON).rsqrt()
