@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -219,13 +220,17 @@ def design(world: World, **asked) -> dict:
 
 def finished(world: World, url: str) -> dict:
     """Wait for the end of a design, and return its last state."""
-    pause = threading.Event()
-    for _ in range(int(PATIENCE / 0.01)):
-        state = world.client.get(url).json()
-        if state["finished_at"] is not None:
-            return state
-        pause.wait(0.01)
-    raise AssertionError("the design never ended")
+    until(lambda: world.client.get(url).json()["finished_at"] is not None)
+    state: dict = world.client.get(url).json()
+    return state
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition; fail when it does not come."""
+    end = time.monotonic() + 4 * PATIENCE
+    while not condition():
+        assert time.monotonic() < end, f"it has not come about in {4 * PATIENCE:g} s"
+        time.sleep(0.02)
 
 
 def models_of(bundle: Bundle, *, with_gan: bool = True) -> tuple[Models, FakeRecommender, FakeDesigner, FakeEye]:

@@ -21,7 +21,7 @@ from service.store import Store
 from service.store.jobs import JobState
 from service.worker import JobResult, Worker
 from tests.databases import postgres_server, store_url  # noqa: F401
-from tests.service_world import PATIENCE, World, assert_problem, design, finished, running, write_catalogue
+from tests.service_world import PATIENCE, World, assert_problem, design, finished, running, until, write_catalogue
 
 ASKED = {"user_id": "anna", "category": "coats", "n": 2}
 
@@ -119,11 +119,7 @@ def test_no_more_streams_are_open_than_stated(catalogue):
         url = world.client.post("/v1/designs", json=ASKED).headers["location"]
         assert world.designer.entered.wait(PATIENCE)
         first = pool.submit(world.client.get, f"{url}/events")
-        pause = threading.Event()
-        for _ in range(int(PATIENCE / 0.02)):
-            if world.service.streams.open == 1:
-                break
-            pause.wait(0.02)
+        until(lambda: world.service.streams.open == 1)
         assert_problem(world.client.get(f"{url}/events"), "too-many-streams")
         assert world.client.head(f"{url}/events").status_code == 200  # a head waits for nothing
         world.designer.release.set()
@@ -255,13 +251,8 @@ def store(tmp_path) -> Iterator[Store]:
 
 def ended(store: Store, id: str):
     """Wait for a job's end."""
-    pause = threading.Event()
-    for _ in range(int(PATIENCE / 0.02)):
-        job = store.jobs.get(id)
-        if job.finished:
-            return job
-        pause.wait(0.02)
-    raise AssertionError("it never ended")
+    until(lambda: store.jobs.get(id).finished)
+    return store.jobs.get(id)
 
 
 def test_a_cancelled_job_stops_within_two_steps(store):

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -16,7 +15,7 @@ import pytest
 
 from service.store.jobs import JobState
 from tests.databases import postgres_server, store_url  # noqa: F401
-from tests.service_world import write_catalogue
+from tests.service_world import until, write_catalogue
 
 PATIENCE = 120.0
 
@@ -49,14 +48,6 @@ class Server:
         self.client.close()
         assert self.process.stdout is not None
         self.process.stdout.close()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition; fail when it does not come."""
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, "it never came about"
-        time.sleep(0.05)
 
 
 class Asked:

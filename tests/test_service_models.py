@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -26,17 +27,7 @@ from service.settings import ServiceSettings
 from service.store import Store
 from service.store.events import Event
 from tests.conftest import write_bundle
-from tests.service_world import PATIENCE, assert_problem, models_of, write_catalogue
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition; fail when it does not come."""
-    pause = threading.Event()
-    for _ in range(int(PATIENCE / 0.02)):
-        if condition():
-            return
-        pause.wait(0.02)
-    raise AssertionError("it never came about")
+from tests.service_world import PATIENCE, assert_problem, models_of, until, write_catalogue
 
 
 class Shelf:
@@ -92,27 +83,41 @@ def serves(client: TestClient, name: str) -> bool:
     return client.get("/v1/users/anna/recommendations").json()["model"]["recommender"] == name * 8
 
 
+@contextmanager
+def asking(client: TestClient, threads: int = 3) -> Iterator[list[tuple[int, str]]]:
+    """Ask for recommendations without a pause; yields the status and the model of each answer so far.
+
+    Who asks has ended before the client does, also when the test fails: the test client would wait for ever for an
+    answer that nobody reads.
+    """
+    seen: list[tuple[int, str]] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            answer = client.get("/v1/users/anna/recommendations")
+            seen.append((answer.status_code, answer.json()["model"]["recommender"][0]))
+
+    with ThreadPoolExecutor(threads) as pool:
+        asked = [pool.submit(ask) for _ in range(threads)]
+        try:
+            yield seen
+        finally:
+            stop.set()
+            for one in asked:
+                one.result(PATIENCE)
+
+
 def test_models_are_swapped_under_load_without_a_failed_request_and_every_answer_is_of_one_model(shelf):
     with serving(shelf) as client:
         other = shelf.put(client.app.state.service.store, "b")  # type: ignore[attr-defined]
-        seen, stop = [], threading.Event()
-
-        def ask() -> None:
-            while not stop.is_set():
-                answer = client.get("/v1/users/anna/recommendations")
-                seen.append((answer.status_code, answer.json()["model"]["recommender"][0]))
-
-        threads = [threading.Thread(target=ask) for _ in range(3)]
-        for thread in threads:
-            thread.start()
-        answer = client.post(f"/v1/models/{other}/activate")
-        assert (answer.status_code, answer.json()["active"]) == (202, True)
-        until(lambda: seen[-1][1] == "b")
-        assert client.post("/v1/models/rollback").status_code == 202
-        until(lambda: seen[-1][1] == "a")
-        stop.set()
-        for thread in threads:
-            thread.join(PATIENCE)
+        with asking(client) as seen:
+            until(lambda: (200, "a") in seen)
+            answer = client.post(f"/v1/models/{other}/activate")
+            assert (answer.status_code, answer.json()["active"]) == (202, True)
+            until(lambda: seen[-1][1] == "b")
+            assert client.post("/v1/models/rollback").status_code == 202
+            until(lambda: seen[-1][1] == "a")
         assert {status for status, _ in seen} == {200}
         history = client.get("/v1/models").json()["history"]
         assert [step["reason"] for step in history] == [

@@ -10,9 +10,8 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,6 +41,7 @@ from service.settings import ServiceSettings
 from service.store import Store
 from service.store.events import Event
 from tests.conftest import write_bundle
+from tests.service_world import until
 
 PATIENCE = 60.0
 QUICK = DesignSettings(preset="quick", samples=4, starts=2, steps=2, neighbours=3)
@@ -137,12 +137,8 @@ def test_the_service_designs_as_the_designer_does(client, made, monkeypatch):
         "/v1/designs", json={"user_id": "user-03", "category": "dresses", "n": 2, "seed": 7, "preset": "quick"}
     )
     assert answer.status_code == 202
-    pause = threading.Event()
-    for _ in range(int(PATIENCE / 0.05)):
-        state = client.get(answer.headers["location"]).json()
-        if state["finished_at"] is not None:
-            break
-        pause.wait(0.05)
+    until(lambda: client.get(answer.headers["location"]).json()["finished_at"] is not None)
+    state = client.get(answer.headers["location"]).json()
     assert state["state"] == "succeeded", state
     assert state["model"] == client.get("/version").json()["model"]
     assert len(state["results"]) == 2
@@ -254,16 +250,6 @@ def server(**environment: str) -> tuple[subprocess.Popen[str], httpx.Client]:
     client = httpx.Client(base_url=url[1], transport=httpx.HTTPTransport(retries=10), timeout=PATIENCE)
     until(lambda: client.get("/health/ready").status_code == 200)
     return process, client
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition; fail when it does not come."""
-    pause = threading.Event()
-    for _ in range(int(2 * PATIENCE / 0.1)):
-        if condition():
-            return
-        pause.wait(0.1)
-    raise AssertionError("it never came about")
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
