@@ -10,7 +10,7 @@ from service.problems import Problem
 from service.schemas import DesignedItem, DesignProgress, DesignRequest, DesignStatus, ModelVersion, NearItem
 from service.store import Store
 from service.store.designs import StoredDesign
-from service.store.jobs import Job
+from service.store.job import Job
 
 __all__ = ["status", "statuses"]
 

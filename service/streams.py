@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 
 from service.problems import ProblemError
 from service.store import Store
-from service.store.jobs import Job, JobEvent, JobState
+from service.store.job import Job, JobEvent, JobState
 
 __all__ = ["MEDIA_TYPE", "Streams"]
 
@@ -69,7 +69,7 @@ class Streams:
                 # The job first: what happened before it ended is then among the events.
                 current = await run_in_threadpool(jobs.get, job.id)
                 if current is not None and current.state is JobState.interrupted:
-                    await run_in_threadpool(jobs.interrupt)  # so that it is among them, too
+                    await run_in_threadpool(self._store.leases.interrupt)  # so that it is among them, too
                 events = await run_in_threadpool(jobs.events_after, job, after, _CHUNK)
                 for event in events:
                     yield _written(event)

@@ -24,7 +24,7 @@ from recgan.progress import Progress
 from service.pictures import encode_png
 from service.problems import Problem, problem_of
 from service.store import Store
-from service.store.jobs import Job, JobState
+from service.store.job import Job, JobState
 
 __all__ = ["JobResult", "Worker"]
 
@@ -99,20 +99,20 @@ class Worker:
             self._thread.join(timeout)
         ended = not self._thread.is_alive()
         with suppress(RecganError):
-            self._store.jobs.interrupt(self.name)
+            self._store.leases.interrupt(self.name)
             self._store.workers.gone(self.name)
         return ended
 
     def _beat(self) -> None:
         """Tell that the worker lives, also while one step of the work takes long."""
-        pause = self._store.jobs.lease.total_seconds() / 4
+        pause = self._store.leases.duration.total_seconds() / 4
         while True:
             try:
                 self._store.workers.seen(self.name, self._device, self._seconds)
-                self._store.jobs.interrupt()
+                self._store.leases.interrupt()
                 self._store.jobs.expire()
                 if (job := self._running) is not None:
-                    self._store.jobs.renew(job)
+                    self._store.leases.renew(job)
             except RecganError as error:
                 logger.error("the design worker cannot reach the store: %s", error)
             if self._stop.wait(pause):
@@ -125,7 +125,7 @@ class Worker:
             self._prepared.set()
         while not self._stop.is_set():
             try:
-                job = self._store.jobs.claim(self.name) if self._ready() else None
+                job = self._store.leases.claim(self.name) if self._ready() else None
                 if job is None:
                     self._stop.wait(IDLE_SECONDS)
                     continue
@@ -142,11 +142,11 @@ class Worker:
 
         def report(step: str, done: int, total: int | None = None, note: str = "") -> None:
             nonlocal told
-            if self._stop.is_set() or not self._store.jobs.wanted(job):
+            if self._stop.is_set() or not self._store.leases.wanted(job):
                 raise _Stopped
             if told and time.monotonic() - told < REPORT_SECONDS and done != total:
                 return
-            if not self._store.jobs.report(job, {"step": step, "done": done, "total": total, "note": note}):
+            if not self._store.leases.report(job, {"step": step, "done": done, "total": total, "note": note}):
                 raise _Stopped
             told = time.monotonic()
 
@@ -154,7 +154,7 @@ class Worker:
             nonlocal shown
             if time.monotonic() - shown >= SHOW_SECONDS:
                 picture = base64.b64encode(encode_png(draw())).decode("ascii")
-                self._store.jobs.show(job, {"index": place, "png": picture})
+                self._store.leases.show(job, {"index": place, "png": picture})
                 shown = time.monotonic()
 
         failure: Problem | None = None
@@ -168,7 +168,7 @@ class Worker:
             state, failure = JobState.failed, problem_of(error)
         finally:
             self._running = None
-        self._store.jobs.finish(
+        self._store.leases.finish(
             job,
             state,
             results=result.designs if result else None,

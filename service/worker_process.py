@@ -85,7 +85,7 @@ class WorkerProcess:
                 held.close()
             self._process.join()
             try:
-                self._store.jobs.interrupt(name)
+                self._store.leases.interrupt(name)
                 self._store.workers.gone(name)
             except RecganError as error:
                 logger.error("cannot tell the store that a design worker has ended: %s", error)

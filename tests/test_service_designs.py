@@ -18,7 +18,7 @@ from PIL import Image
 from recgan.dataset.bundle import Bundle
 from recgan.errors import SettingsError
 from service.store import Store
-from service.store.jobs import JobState
+from service.store.job import JobState
 from service.worker import JobResult, Worker
 from tests.databases import postgres_server, store_url  # noqa: F401
 from tests.service_world import PATIENCE, World, assert_problem, design, finished, running, until, write_catalogue

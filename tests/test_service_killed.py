@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.store.jobs import JobState
+from service.store.job import JobState
 from tests.databases import postgres_server, store_url  # noqa: F401
 from tests.service_world import until, write_catalogue
 

@@ -20,7 +20,7 @@ from service.store.database import Database
 from service.store.errors import StoreBusy, StoreUnavailable
 from service.store.events import BatchConflict, Event
 from service.store.items import Picture, StoredItem
-from service.store.jobs import JobConflict, JobState, QueueFull
+from service.store.job import JobConflict, JobState, QueueFull
 from service.store.keys import Scope
 from service.store.models import StoredModel
 from service.store.tables import jobs as jobs_table
@@ -255,12 +255,12 @@ def results(count: int) -> list[dict]:
 def test_a_job_from_the_queue_to_its_results(store):
     job = submit(store, user_id="anna")
     assert (job.state, job.attempt, store.jobs.ahead(job)) == (JobState.queued, 1, 0)
-    held = store.jobs.claim("w1")
+    held = store.leases.claim("w1")
     assert (held.id, held.state, held.worker) == (job.id, JobState.running, "w1")
-    assert store.jobs.wanted(held)
-    assert store.jobs.report(held, {"step": "climbing", "done": 1})
+    assert store.leases.wanted(held)
+    assert store.leases.report(held, {"step": "climbing", "done": 1})
     assert store.jobs.get(job.id).progress == {"step": "climbing", "done": 1}
-    done = store.jobs.finish(held, JobState.succeeded, results=results(2), model={"recommender": "r"})
+    done = store.leases.finish(held, JobState.succeeded, results=results(2), model={"recommender": "r"})
     assert (done.state, done.model) == (JobState.succeeded, {"recommender": "r"})
     assert done.submitted_at <= done.started_at <= done.finished_at < done.kept_until
     assert [one.facts["seed"] for one in store.designs.of([done])[done.seq]] == [0, 1]
@@ -278,7 +278,7 @@ def test_many_workers_claim_each_job_once(store, store_url):  # noqa: F811
     claimed, lock = [], threading.Lock()
 
     def work(place):
-        while (job := (store, other)[place % 2].jobs.claim(f"w{place}")) is not None:
+        while (job := (store, other)[place % 2].leases.claim(f"w{place}")) is not None:
             with lock:
                 claimed.append(job.id)
 
@@ -293,9 +293,9 @@ def test_owners_take_turns_whoever_asks_most(store):
     greedy = [submit(store, n, owner="greedy") for n in range(3)]
     modest = [submit(store, n, owner="modest") for n in range(2)]
     assert [store.jobs.ahead(job) for job in (*greedy, *modest)] == [1, 3, 4, 1, 3]
-    taken = [store.jobs.claim("w").owner for _ in range(5)]
+    taken = [store.leases.claim("w").owner for _ in range(5)]
     assert taken == ["greedy", "modest", "greedy", "modest", "greedy"]
-    assert store.jobs.claim("w") is None
+    assert store.leases.claim("w") is None
 
 
 def test_the_queue_is_bounded_in_all_and_for_each_owner_even_for_those_who_ask_at_once(store):
@@ -327,13 +327,13 @@ def test_a_client_s_own_id_makes_a_request_once(store):
 def test_cancelling(store):
     waiting, running = submit(store, 1), submit(store, 2)
     assert store.jobs.cancel(waiting.id).state is JobState.cancelled
-    held = store.jobs.claim("w")
+    held = store.leases.claim("w")
     assert held.id == running.id
     assert store.jobs.cancel(running.id).cancel_requested
-    assert not store.jobs.wanted(held)
-    assert not store.jobs.report(held, {"step": "x"})
+    assert not store.leases.wanted(held)
+    assert not store.leases.report(held, {"step": "x"})
     # Cancelled after its last step: it is cancelled all the same, and shows nothing.
-    assert store.jobs.finish(held, JobState.succeeded, results=results(1)).state is JobState.cancelled
+    assert store.leases.finish(held, JobState.succeeded, results=results(1)).state is JobState.cancelled
     assert store.designs.of([held])[held.seq] == []
     assert store.jobs.cancel(running.id).state is JobState.cancelled
     assert store.jobs.cancel("nothing") is None
@@ -347,28 +347,28 @@ def lapse(store: Store) -> None:
 
 def test_a_job_whose_worker_fell_silent_is_interrupted_and_can_be_retried(store):
     submit(store)
-    held = store.jobs.claim("w1")
+    held = store.leases.claim("w1")
     lapse(store)
     assert store.jobs.get(held.id).state is JobState.interrupted  # before anybody has written it
-    assert store.jobs.interrupt() == 1
-    assert store.jobs.interrupt() == 0
+    assert store.leases.interrupt() == 1
+    assert store.leases.interrupt() == 0
     again = store.jobs.retry(held.id, bound=9)
     assert (again.state, again.attempt) == (JobState.queued, 2)
-    second = store.jobs.claim("w1")
+    second = store.leases.claim("w1")
     # The worker that was taken for dead comes back: it can do nothing to the second attempt.
-    assert not store.jobs.renew(held)
-    assert not store.jobs.report(held, {})
-    assert store.jobs.finish(held, JobState.failed) is None
-    assert store.jobs.renew(second)
-    assert store.jobs.finish(second, JobState.succeeded).state is JobState.succeeded
+    assert not store.leases.renew(held)
+    assert not store.leases.report(held, {})
+    assert store.leases.finish(held, JobState.failed) is None
+    assert store.leases.renew(second)
+    assert store.leases.finish(second, JobState.succeeded).state is JobState.succeeded
     assert store.jobs.retry(held.id, bound=9).state is JobState.succeeded  # there is nothing to try again
 
 
 def test_only_the_jobs_of_one_worker_are_interrupted_when_it_is_known_to_be_gone(store):
     for n in range(2):
         submit(store, n)
-    mine, others = store.jobs.claim("w1"), store.jobs.claim("w2")
-    assert store.jobs.interrupt("w1") == 1
+    mine, others = store.leases.claim("w1"), store.leases.claim("w2")
+    assert store.leases.interrupt("w1") == 1
     assert store.jobs.get(mine.id).state is JobState.interrupted
     assert store.jobs.get(others.id).state is JobState.running
 
@@ -377,7 +377,7 @@ def test_a_finished_job_is_kept_for_its_time_unless_a_design_is_starred_or_appro
     made = []
     for n in range(3):
         submit(store, n)
-        made.append(store.jobs.finish(store.jobs.claim("w"), JobState.succeeded, results=results(2)))
+        made.append(store.leases.finish(store.leases.claim("w"), JobState.succeeded, results=results(2)))
     soon = datetime.now(UTC) + timedelta(seconds=100)
     assert store.designs.say(made[0], 1, "starred", keep=soon)
     assert store.designs.say(made[1], 0, "approved", keep=soon)
@@ -414,11 +414,11 @@ def test_jobs_are_listed_page_by_page_while_new_ones_come(store):
 
 def test_deleting_a_running_job_tells_its_worker_to_stop(store):
     job = submit(store)
-    held = store.jobs.claim("w")
+    held = store.leases.claim("w")
     assert store.jobs.delete(job.id)
     assert not store.jobs.delete(job.id)
-    assert not store.jobs.wanted(held)
-    assert store.jobs.finish(held, JobState.succeeded, results=results(1)) is None
+    assert not store.leases.wanted(held)
+    assert store.leases.finish(held, JobState.succeeded, results=results(1)) is None
 
 
 def test_workers_that_have_told_of_themselves_live(store):

@@ -20,7 +20,7 @@ from service.routes.designs import find_job
 from service.schemas import DesignId, DesignStatus, DesignVerdict
 from service.security import READ, WRITE
 from service.store.designs import StoredDesign
-from service.store.jobs import UNFINISHED, Job
+from service.store.job import UNFINISHED, Job
 
 __all__ = ["router"]
 

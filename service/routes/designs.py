@@ -20,7 +20,7 @@ from service.photos import as_base64, photos_of
 from service.problems import FieldProblem, ProblemError, documented
 from service.schemas import DesignId, DesignPage, DesignQuery, DesignRequest, DesignStatus
 from service.security import READ, WRITE, Caller, Writer
-from service.store.jobs import Job, JobConflict, JobState, QueueFull
+from service.store.job import Job, JobConflict, JobState, QueueFull
 from service.streams import MEDIA_TYPE
 
 __all__ = ["find_job", "router"]

@@ -13,7 +13,7 @@ from recgan.config import MAX_SEED
 from service.problems import Problem
 from service.schemas.answers import Answer, ModelVersion
 from service.schemas.requests import MAX_IDS, MAX_PHOTOS, Id, Photo64, Strict, UserQuery
-from service.store.jobs import JobState
+from service.store.job import JobState
 
 __all__ = [
     "DesignId",

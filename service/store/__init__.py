@@ -9,6 +9,7 @@ from service.store.events import EventTable
 from service.store.items import ItemTable
 from service.store.jobs import JobTable
 from service.store.keys import KeyTable, RateTable
+from service.store.leases import LeaseTable
 from service.store.migrate import migrate
 from service.store.models import ModelTable
 from service.store.workers import WorkerTable
@@ -34,7 +35,8 @@ class Store:
         migrate(self.database)
         self.items = ItemTable(self.database)
         self.events = EventTable(self.database)
-        self.jobs = JobTable(self.database, keep_seconds=keep_seconds, lease_seconds=lease_seconds)
+        self.jobs = JobTable(self.database, keep_seconds=keep_seconds)
+        self.leases = LeaseTable(self.database, keep_seconds=keep_seconds, lease_seconds=lease_seconds)
         self.designs = DesignTable(self.database)
         self.workers = WorkerTable(self.database, silent_seconds=lease_seconds)
         self.keys = KeyTable(self.database)

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import exists, insert, select, update
 
 from service.store.database import Database
-from service.store.jobs import Job
+from service.store.job import Job
 from service.store.tables import designs, jobs, opinions
 from service.store.types import now
 

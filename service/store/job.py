@@ -4,19 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, insert, select
+from sqlalchemy import Connection, Row, and_, delete, func, insert, select, update
 
 from service.store.tables import job_events, jobs
 from service.store.types import now
 
-__all__ = ["PICTURE", "UNFINISHED", "Job", "JobConflict", "JobEvent", "JobState", "QueueFull", "held", "job_of", "note"]
+__all__ = [
+    "PICTURE",
+    "QUEUE_LOCK",
+    "UNFINISHED",
+    "Job",
+    "JobConflict",
+    "JobEvent",
+    "JobState",
+    "QueueFull",
+    "end",
+    "held",
+    "job_of",
+    "note",
+]
 
 PICTURE = "picture"
 """Kind of the events that show what a running job is making."""
+QUEUE_LOCK = 0x6A6F6273
+"""Who decides by all that waits, how much it is or whose turn comes, locks this first."""
 
 
 class JobState(StrEnum):
@@ -98,6 +113,20 @@ def note(connection: Connection, seq: int, kind: str, data: Mapping[str, Any]) -
     """Add to a job's events; the caller has locked the job by writing to it."""
     last = connection.scalar(select(func.max(job_events.c.number)).where(job_events.c.job == seq)) or 0
     connection.execute(insert(job_events).values(job=seq, number=last + 1, kind=kind, data=dict(data)))
+
+
+def end(connection: Connection, seq: int, state: JobState, keep: timedelta, **values: Any) -> Job:
+    """End a job that the caller has locked, and keep it for so long; further columns get ``values``."""
+    finished = now()
+    statement = update(jobs).where(jobs.c.seq == seq)
+    statement = statement.values(
+        state=state, finished_at=finished, kept_until=finished + keep, lease_until=None, **values
+    )
+    row = connection.execute(statement.returning(jobs)).one()
+    note(connection, seq, "state", {"state": state})
+    # After the note: its number stays larger than theirs.
+    connection.execute(delete(job_events).where(job_events.c.job == seq, job_events.c.kind == PICTURE))
+    return job_of(row)
 
 
 def job_of(row: Row[Any]) -> Job:

@@ -1,8 +1,6 @@
-"""The queue of design jobs: it outlives the process, and several workers may take from it.
+"""The queue of design jobs, as clients see it: it outlives the process, and several services may share it.
 
-A worker *claims* a job and holds it by a *lease*, which it renews. A lease that lapses means that the worker is gone:
-its job is then `interrupted`, and may be tried again. Whatever a worker writes, it writes only to a job that it still
-holds, so that one that was taken for dead cannot disturb the next.
+What workers do with it is in `service.store.leases`.
 """
 
 from __future__ import annotations
@@ -15,24 +13,11 @@ from typing import Any
 from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, select, update
 
 from service.store.database import Database
-from service.store.job import (
-    PICTURE,
-    UNFINISHED,
-    Job,
-    JobConflict,
-    JobEvent,
-    JobState,
-    QueueFull,
-    held,
-    job_of,
-    note,
-)
+from service.store.job import QUEUE_LOCK, UNFINISHED, Job, JobConflict, JobEvent, JobState, QueueFull, end, job_of, note
 from service.store.tables import designs, job_events, jobs
 from service.store.types import now
 
-__all__ = ["UNFINISHED", "Job", "JobConflict", "JobEvent", "JobState", "JobTable", "QueueFull"]
-
-_LOCK = 0x6A6F6273
+__all__ = ["JobTable"]
 
 
 class JobTable:
@@ -41,15 +26,11 @@ class JobTable:
     Args:
         database: where it is.
         keep_seconds: how long a finished job is kept, unless a design of it is starred or approved.
-        lease_seconds: how long a worker may be silent.
     """
 
-    def __init__(self, database: Database, *, keep_seconds: float = 3600, lease_seconds: float = 15) -> None:
+    def __init__(self, database: Database, *, keep_seconds: float = 3600) -> None:
         self._database = database
         self.keep = timedelta(seconds=keep_seconds)
-        self.lease = timedelta(seconds=lease_seconds)
-
-    # ---- what clients do
 
     def submit(
         self,
@@ -77,7 +58,7 @@ class JobTable:
         """
         id = id or uuid.uuid4().hex
         with self._database.writing() as connection:
-            self._database.lock(connection, _LOCK)
+            self._database.lock(connection, QUEUE_LOCK)
             if (found := self._find(connection, id)) is not None:
                 if found.owner != owner or dict(found.request) != dict(request):
                     raise JobConflict(id)
@@ -150,7 +131,7 @@ class JobTable:
             if job is None or job.finished:
                 return job
             if job.state is JobState.queued:
-                return self._end(connection, job.seq, JobState.cancelled, cancel_requested=True)
+                return end(connection, job.seq, JobState.cancelled, self.keep, cancel_requested=True)
             statement = update(jobs).where(jobs.c.seq == job.seq).values(cancel_requested=True).returning(jobs)
             return job_of(connection.execute(statement).one())
 
@@ -161,7 +142,7 @@ class JobTable:
             QueueFull: as `submit`.
         """
         with self._database.writing() as connection:
-            self._database.lock(connection, _LOCK)
+            self._database.lock(connection, QUEUE_LOCK)
             job = self._find(connection, id, lock=True)
             if job is None or job.state in (*UNFINISHED, JobState.succeeded):
                 return job
@@ -201,108 +182,6 @@ class JobTable:
             rows = connection.execute(select(jobs).where(jobs.c.user_id == user_id).order_by(jobs.c.seq))
             return [job_of(row) for row in rows]
 
-    # ---- what workers do
-
-    def claim(self, worker: str) -> Job | None:
-        """Take the next job: of the owner whose last turn is longest ago, the oldest. No two workers get the same."""
-        turns = select(jobs.c.owner, func.max(jobs.c.started_at).label("last")).group_by(jobs.c.owner).subquery()
-        following = (
-            select(jobs.c.seq)
-            .join(turns, turns.c.owner == jobs.c.owner)
-            .where(jobs.c.state == JobState.queued)
-            .order_by(turns.c.last.asc().nulls_first(), jobs.c.seq)
-            .limit(1)
-        )
-        with self._database.reading() as connection:
-            if connection.scalar(following) is None:
-                return None
-        with self._database.writing() as connection:
-            # One claim at a time: whose turn it is depends on the claim before.
-            self._database.lock(connection, _LOCK)
-            seq = connection.scalar(following)
-            if seq is None:
-                return None
-            started = now()
-            row = connection.execute(
-                update(jobs)
-                .where(jobs.c.seq == seq)
-                .values(state=JobState.running, started_at=started, worker=worker, lease_until=started + self.lease)
-                .returning(jobs)
-            ).one()
-            note(connection, row.seq, "state", {"state": JobState.running})
-            return job_of(row)
-
-    def wanted(self, job: Job) -> bool:
-        """Return whether a running job is still this worker's, and nobody has cancelled it."""
-        statement = select(jobs.c.cancel_requested).where(held(job))
-        with self._database.reading() as connection:
-            return connection.scalar(statement) is False
-
-    def renew(self, job: Job) -> bool:
-        """Renew the lease of a running job; return whether it is still held."""
-        with self._database.writing() as connection:
-            statement = update(jobs).where(held(job)).values(lease_until=now() + self.lease)
-            return bool(connection.execute(statement).rowcount)
-
-    def report(self, job: Job, progress: Mapping[str, Any]) -> bool:
-        """Write how far a running job is; return whether it is still held and wanted."""
-        with self._database.writing() as connection:
-            statement = update(jobs).where(held(job))
-            statement = statement.values(progress=dict(progress), lease_until=now() + self.lease)
-            row = connection.execute(statement.returning(jobs.c.cancel_requested)).one_or_none()
-            if row is None:
-                return False
-            note(connection, job.seq, "progress", progress)
-            return not row.cancel_requested
-
-    def show(self, job: Job, picture: Mapping[str, Any]) -> None:
-        """Add to a running job's events a picture of what it is making; it goes when the job ends."""
-        with self._database.writing() as connection:
-            renewed = update(jobs).where(held(job)).values(lease_until=now() + self.lease)
-            if connection.execute(renewed).rowcount:
-                note(connection, job.seq, PICTURE, picture)
-
-    def finish(
-        self,
-        job: Job,
-        state: JobState,
-        *,
-        results: list[dict[str, Any]] | None = None,
-        model: Mapping[str, Any] | None = None,
-        failure: Mapping[str, Any] | None = None,
-    ) -> Job | None:
-        """End a running job, with all its results or none; None when it is held no longer, and nothing is written."""
-        with self._database.writing() as connection:
-            mine = select(jobs.c.cancel_requested).where(held(job))
-            mine = mine if self._database.is_sqlite else mine.with_for_update()
-            cancelled = connection.scalar(mine)
-            if cancelled is None:
-                return None
-            if cancelled:
-                return self._end(connection, job.seq, JobState.cancelled)
-            if results:
-                connection.execute(
-                    insert(designs),
-                    [{"job": job.seq, "place": place, "starred": False, **one} for place, one in enumerate(results)],
-                )
-            values = {"model": None if model is None else dict(model), "failure": failure and dict(failure)}
-            return self._end(connection, job.seq, state, **values)
-
-    def interrupt(self, worker: str | None = None) -> int:
-        """Mark as interrupted the running jobs whose lease has lapsed, or all of one worker; return how many."""
-        gone = jobs.c.worker == worker if worker is not None else jobs.c.lease_until <= now()
-        lapsed = select(jobs.c.seq).where(jobs.c.state == JobState.running, gone)
-        with self._database.reading() as connection:
-            if connection.execute(lapsed.limit(1)).first() is None:
-                return 0
-        with self._database.writing() as connection:
-            if not self._database.is_sqlite:
-                lapsed = lapsed.with_for_update(skip_locked=True)
-            found = list(connection.execute(lapsed).scalars())
-            for seq in found:
-                self._end(connection, seq, JobState.interrupted)
-        return len(found)
-
     def expire(self) -> int:
         """Delete finished jobs that are kept no longer; return how many."""
         with self._database.reading() as connection:
@@ -333,15 +212,3 @@ class JobTable:
             raise QueueFull(len(queued), own=False)
         if share is not None and queued.count(owner) >= share:
             raise QueueFull(queued.count(owner), own=True)
-
-    def _end(self, connection: Connection, seq: int, state: JobState, **values: Any) -> Job:
-        finished = now()
-        statement = update(jobs).where(jobs.c.seq == seq)
-        statement = statement.values(
-            state=state, finished_at=finished, kept_until=finished + self.keep, lease_until=None, **values
-        )
-        row = connection.execute(statement.returning(jobs)).one()
-        note(connection, seq, "state", {"state": state})
-        # After the note: its number stays larger than theirs.
-        connection.execute(delete(job_events).where(job_events.c.job == seq, job_events.c.kind == PICTURE))
-        return job_of(row)
