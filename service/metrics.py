@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["CONTENT_TYPE", "Measure", "Metrics"]
+__all__ = ["CONTENT_TYPE", "Metrics"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.04, 0.06, 0.1, 0.25, 0.5, 1, 2.5, 10)
-_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"))
 
 
 class Metrics:
@@ -37,6 +34,12 @@ class Metrics:
         )
         self._registry.register(self)
 
+    def answered(self, route: str, method: str, status: int, seconds: float | None) -> None:
+        """Count one request of a path's pattern, and its time if that says anything."""
+        self.requests.labels(route, method, str(status)).inc()
+        if seconds is not None:
+            self.seconds.labels(route).observe(seconds)
+
     def collect(self) -> Iterator[Metric]:
         """Yield the gauges."""
         for name, (told, values) in self._gauges().items():
@@ -52,34 +55,3 @@ class Metrics:
     def text(self) -> bytes:
         """Return all figures as Prometheus reads them."""
         return generate_latest(self._registry)
-
-
-class Measure:
-    """Counts requests and their time by the path's pattern, never by what a client wrote."""
-
-    def __init__(self, app: ASGIApp, metrics: Callable[[], Metrics]) -> None:
-        self.app = app
-        self._metrics = metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        seen: dict[str, str] = {}
-        scope = {**scope, "recgan.seen": seen}
-        started, status = time.perf_counter(), 499  # the client left before there was an answer
-
-        async def watched(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self.app(scope, receive, watched)
-        finally:
-            metrics, route = self._metrics(), seen.get("route", "none")
-            method = scope["method"] if scope["method"] in _METHODS else "other"
-            metrics.requests.labels(route, method, str(status)).inc()
-            if seen.get("stream") is None:
-                metrics.seconds.labels(route).observe(time.perf_counter() - started)

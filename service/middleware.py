@@ -1,4 +1,5 @@
-"""What every request passes, from the outside in: headers, the error boundary, the body limit, HEAD, encoded paths.
+"""What every request passes, from the outside in: `service.observe`, headers, the error boundary, the body limit, HEAD,
+encoded paths.
 
 Plain ASGI, so that answers stream through untouched.
 """
@@ -15,7 +16,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.metrics import Measure, Metrics
+from service.metrics import Metrics
+from service.observe import REQUEST_ID, Observe
 from service.problems import ProblemError, answer, path_asked, problem_of
 from service.settings import ServiceSettings
 
@@ -197,9 +199,16 @@ def install(app: FastAPI, settings: ServiceSettings, metrics: Callable[[], Metri
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
-            allow_headers=("Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "Last-Event-ID"),
-            expose_headers=("ETag", "Location", "Retry-After"),
+            allow_headers=(
+                "Authorization",
+                "Content-Type",
+                "Idempotency-Key",
+                "If-None-Match",
+                "Last-Event-ID",
+                REQUEST_ID,
+            ),
+            expose_headers=("ETag", "Location", "Retry-After", REQUEST_ID),
             max_age=600,
         )
     app.add_middleware(ResponseHeaders)
-    app.add_middleware(Measure, metrics=metrics)
+    app.add_middleware(Observe, metrics=metrics)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
+import logging
 import math
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +21,8 @@ from service.protocol import timed_protocol
 from service.settings import ServiceSettings
 
 __all__ = ["serve"]
+
+logger = logging.getLogger("recgan.service")
 
 
 def serve(settings: ServiceSettings) -> None:
@@ -40,7 +42,8 @@ def serve(settings: ServiceSettings) -> None:
         server = _Server(
             uvicorn.Config(
                 app,
-                log_config=log_config(),
+                log_config=log_config(settings.log_format),
+                access_log=False,  # `service.observe` does it
                 http=timed_protocol(settings.header_seconds),
                 server_header=False,
                 timeout_graceful_shutdown=math.ceil(settings.shutdown_seconds),
@@ -48,7 +51,7 @@ def serve(settings: ServiceSettings) -> None:
         )
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
-        print(f"recgan is at http://{shown}:{port}/ (Ctrl-C stops it)", file=sys.stderr, flush=True)
+        logger.info("recgan is at http://%s:%d/ (Ctrl-C stops it)", shown, port)
         with _terminated_as_interrupted(), suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
         failure = app.state.service.holder.failure

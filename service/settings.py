@@ -63,6 +63,9 @@ class ServiceSettings(BaseSettings):
     max_streams: int = Field(100, ge=1)
     """Clients that may follow designs at the same time."""
 
+    log_format: Literal["auto", "json", "text"] = "auto"
+    """How the log is written: JSON lines, or text for a person; ``auto`` is text on a terminal alone."""
+
     request_threads: int = Field(4, ge=1)
     """Requests that compute at the same time; the others wait their turn, and the event loop goes on."""
     torch_threads: int = Field(1, ge=1)

@@ -101,7 +101,7 @@ class WorkerProcess:
 
 def _work(settings: ServiceSettings, name: str, line: Connection) -> None:
     """Run a worker in this process until the other end of ``line`` is closed, or SIGTERM."""
-    logging.config.dictConfig(log_config())
+    logging.config.dictConfig(log_config(settings.log_format))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent says when to stop
     terminated = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: terminated.set())

@@ -36,7 +36,7 @@ if __name__ == "__main__":
         store=sys.argv[2],
         design_worker="thread",
         design_queue=1000,
-        lease_seconds=1,
+        lease_seconds=5,
     )
     app = create_app(settings, load=lambda settings, progress: models)
     listener = socket.create_server(("127.0.0.1", 0))

@@ -244,7 +244,7 @@ class Work:
 @pytest.fixture
 def store(tmp_path) -> Iterator[Store]:
     """A store."""
-    store = Store(f"sqlite:///{tmp_path / 'store.sqlite'}", lease_seconds=0.4)
+    store = Store(f"sqlite:///{tmp_path / 'store.sqlite'}")
     yield store
     store.close()
 
@@ -268,13 +268,15 @@ def test_a_cancelled_job_stops_within_two_steps(store):
     assert worker.close(PATIENCE)
 
 
-def test_a_long_step_keeps_its_lease_and_closing_interrupts(store):
+def test_a_long_step_keeps_its_lease_and_closing_interrupts(tmp_path):
+    store = Store(f"sqlite:///{tmp_path / 'store.sqlite'}", lease_seconds=4)
     work = Work()
     worker = Worker(store, work)
     worker.start()
     job = store.jobs.submit({}, bound=1)
     assert work.entered.wait(PATIENCE)
-    threading.Event().wait(1.2)  # three leases long, one step
+    given = store.jobs.get(job.id)
+    until(lambda: store.jobs.get(job.id).lease_until > given.lease_until)  # in the middle of a step
     assert store.jobs.get(job.id).state is JobState.running
     assert not worker.close(0.01)  # the work does not look up; its job is given up all the same
     assert store.jobs.get(job.id).state is JobState.interrupted
@@ -282,6 +284,7 @@ def test_a_long_step_keeps_its_lease_and_closing_interrupts(store):
     assert worker.close(PATIENCE)
     assert store.jobs.get(job.id).state is JobState.interrupted
     assert store.workers.living() == 0
+    store.close()
 
 
 def test_a_bug_is_logged_and_told_without_its_inside_and_the_worker_goes_on(store, caplog):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import re
@@ -232,22 +233,26 @@ def test_an_address_that_cannot_be_had_is_named(made):
         serve(made.settings(host="no.such.host.invalid", port=0))
 
 
-def server(**environment: str) -> tuple[subprocess.Popen[str], httpx.Client]:
-    """Start a server process, and return it with a client of it, once it is ready."""
+def server(log: Path, **environment: str) -> tuple[subprocess.Popen[bytes], httpx.Client]:
+    """Start a server process that logs to a file, and return it with a client of it, once it is ready."""
     program = "from service.run import serve; from service.settings import service_settings; serve(service_settings())"
-    process = subprocess.Popen(
-        [sys.executable, "-c", program],
-        env={**os.environ, "RECGAN_SERVICE_PORT": "0", "OMP_NUM_THREADS": "1", **environment},
-        cwd=Path(__file__).parents[1],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    first = process.stderr.readline()
-    url = re.fullmatch(r"recgan is at (http://127\.0\.0\.1:\d+)/ .*\n", first)
-    assert url, first + process.stderr.read()
-    client = httpx.Client(base_url=url[1], transport=httpx.HTTPTransport(retries=10), timeout=PATIENCE)
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-c", program],
+            env={**os.environ, "RECGAN_SERVICE_PORT": "0", "OMP_NUM_THREADS": "1", **environment},
+            cwd=Path(__file__).parents[1],
+            stdout=out,
+            stderr=out,
+        )
+    found: list[str] = []
+
+    def listens() -> bool:
+        assert process.poll() is None, log.read_text()
+        found.extend(re.findall(r"recgan is at (http://127\.0\.0\.1:\d+)/ ", log.read_text()))
+        return bool(found)
+
+    until(listens)
+    client = httpx.Client(base_url=found[0], transport=httpx.HTTPTransport(retries=10), timeout=PATIENCE)
     until(lambda: client.get("/health/ready").status_code == 200)
     return process, client
 
@@ -255,25 +260,32 @@ def server(**environment: str) -> tuple[subprocess.Popen[str], httpx.Client]:
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
 def test_a_server_process_serves_until_it_is_told_to_stop(made, tmp_path, stop):
     process, client = server(
+        tmp_path / "log",
         RECGAN_SERVICE_DATA=str(made.bundle.path),
         RECGAN_SERVICE_RECOMMENDER=str(made.popularity),
         RECGAN_SERVICE_STORE=f"sqlite:///{tmp_path / 'store.sqlite'}",
         RECGAN_SERVICE_DESIGN_WORKER="none",
     )
     try:
-        answer = client.get("/v1/users/user-03/recommendations?k=2")
+        answer = client.get("/v1/users/user-03/recommendations?k=2", headers={"X-Request-ID": "mine-4711"})
         assert (answer.status_code, len(answer.json()["items"])) == (200, 2)
         # httptools or h11, the path arrives as it was encoded.
         assert client.get("/v1/items/a%2Fb").json()["detail"].startswith("there is no item 'a/b'")
         process.send_signal(stop)
-        output, log = process.communicate(timeout=PATIENCE)
+        process.wait(PATIENCE)
     finally:
         process.kill()
         process.wait()
         client.close()
+    log = (tmp_path / "log").read_text()
     assert process.returncode == 0, log
-    assert output == ""
     assert "Traceback" not in log
+    lines = [json.loads(line) for line in log.splitlines()]  # nothing is written but JSON
+    mine = [line for line in lines if line.get("request_id") == "mine-4711"]
+    assert [(line["method"], line["route"], line["status"]) for line in mine] == [
+        ("GET", "/v1/users/{user_id:id}/recommendations", 200)
+    ]
+    assert "user-03" not in log
 
 
 def test_what_was_acknowledged_outlives_kill_9_and_nothing_is_falsely_done(made, tmp_path):
@@ -283,14 +295,14 @@ def test_what_was_acknowledged_outlives_kill_9_and_nothing_is_falsely_done(made,
         "RECGAN_SERVICE_GAN": str(made.gan),
         "RECGAN_SERVICE_DEVICE": "cpu",
         "RECGAN_SERVICE_STORE": f"sqlite:///{tmp_path / 'store.sqlite'}",
-        "RECGAN_SERVICE_LEASE_SECONDS": "2",
+        "RECGAN_SERVICE_LEASE_SECONDS": "5",
     }
     asked = {"user_id": "user-03", "category": "dresses", "n": 32, "seed": 7}
 
     def state(client: httpx.Client, id: str) -> str:
         return client.get(f"/v1/designs/{id}").json()["state"]
 
-    process, client = server(**environment)
+    process, client = server(tmp_path / "log", **environment)
     try:
         for id in ("first", "second"):
             assert client.put(f"/v1/designs/{id}", json=asked).status_code == 202
@@ -301,7 +313,7 @@ def test_what_was_acknowledged_outlives_kill_9_and_nothing_is_falsely_done(made,
         process.kill()
         process.wait()
         client.close()
-    process, client = server(**environment)
+    process, client = server(tmp_path / "log", **environment)
     try:
         assert [one["item_id"] for one in client.get("/v1/users/user-03").json()["events"]] == ["0001"]
         until(lambda: state(client, "first") == "interrupted")
@@ -312,12 +324,12 @@ def test_what_was_acknowledged_outlives_kill_9_and_nothing_is_falsely_done(made,
         assert client.post("/v1/designs/first/retry").json()["attempt"] == 2
         until(lambda: state(client, "first") == "running")
         process.send_signal(signal.SIGTERM)
-        _, log = process.communicate(timeout=PATIENCE)
+        process.wait(PATIENCE)
     finally:
         process.kill()
         process.wait()
         client.close()
-    assert process.returncode == 0, log
+    assert process.returncode == 0, (tmp_path / "log").read_text()
 
 
 def test_a_worker_that_is_killed_is_started_again_and_its_job_can_be_retried(made):

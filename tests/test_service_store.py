@@ -350,6 +350,10 @@ def test_a_job_whose_worker_fell_silent_is_interrupted_and_can_be_retried(store)
     held = store.leases.claim("w1")
     lapse(store)
     assert store.jobs.get(held.id).state is JobState.interrupted  # before anybody has written it
+    # What was once told stays so: the worker that comes back now has lost its job.
+    assert not store.leases.renew(held)
+    assert not store.leases.report(held, {})
+    assert store.leases.finish(held, JobState.succeeded) is None
     assert store.leases.interrupt() == 1
     assert store.leases.interrupt() == 0
     again = store.jobs.retry(held.id, bound=9)

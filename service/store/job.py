@@ -100,12 +100,17 @@ class JobConflict(Exception):
 
 
 def held(job: Job) -> Any:
-    """Return the condition that a running job is still in the hands that took it."""
+    """Return the condition that a running job is still in the hands that took it.
+
+    A lease that has lapsed is not renewed, even if nobody has noticed yet: somebody may have been told that the job is
+    interrupted.
+    """
     return and_(
         jobs.c.seq == job.seq,
         jobs.c.state == JobState.running,
         jobs.c.worker == job.worker,
         jobs.c.attempt == job.attempt,
+        jobs.c.lease_until > now(),
     )
 
 
