@@ -59,6 +59,11 @@ class Asked:
         self.items: list[str] = []
         self.designs: list[str] = []
 
+    @property
+    def acknowledged(self) -> int:
+        """How much was acknowledged."""
+        return len(self.events) + len(self.items) + len(self.designs)
+
     def hammer(self, client: httpx.Client, stop: threading.Event) -> None:
         """Ask for one thing after the other, until the server is gone."""
         while not stop.is_set():
@@ -89,11 +94,15 @@ def test_nothing_that_was_acknowledged_is_lost_and_nothing_is_falsely_done(tmp_p
         threads = [threading.Thread(target=asked.hammer, args=(server.client, stop)) for _ in range(4)]
         for thread in threads:
             thread.start()
-        time.sleep(chance.uniform(0.3, 2))
-        server.kill()
-        stop.set()
-        for thread in threads:
-            thread.join(PATIENCE)
+        enough = asked.acknowledged + chance.randint(10, 60)
+        try:
+            until(lambda enough=enough: asked.acknowledged >= enough)
+            time.sleep(chance.uniform(0, 0.1))
+        finally:
+            server.kill()
+            stop.set()
+            for thread in threads:
+                thread.join(PATIENCE)
     assert min(len(asked.events), len(asked.items), len(asked.designs)) > 0
     server = Server(bundle, store_url)
     try:
