@@ -27,6 +27,7 @@ _HOMES = {
     "load_gan": "recgan.gan",
     "load_designer": "recgan.design",
     "evaluate_ranking": "recgan.evaluation.ranking",
+    "evaluate_generative": "recgan.evaluation.generative",
     "backtest": "recgan.evaluation.backtest",
     "tune": "recgan.evaluation.tune",
     "reproduce_kang2017": "recgan.evaluation.reproduce",

@@ -143,7 +143,7 @@ def train_gan(
     )
     if world.first:
         judged = held_out if held_out is not None and len(held_out) else images
-        _write(run, out, bundle, judged, overwrite=overwrite or resume)
+        _write(run, out, bundle, judged, monitor, overwrite=overwrite or resume)
     world.wait()
     return load_gan(out, str(where))
 
@@ -177,8 +177,17 @@ def default_length(recipe: Recipe, training_images: int) -> int:
     return math.ceil(recipe.epochs * max(1, training_images // recipe.batch_size)) * recipe.batch_size
 
 
-def _write(run: TrainingRun, out: str | Path, bundle: Bundle, judged: CatalogueImages, *, overwrite: bool) -> None:
-    """Write the artifact; ``judged`` are the real images that set the scale of realism."""
+def _write(
+    run: TrainingRun,
+    out: str | Path,
+    bundle: Bundle,
+    judged: CatalogueImages,
+    monitor: MonitorSettings | None,
+    *,
+    overwrite: bool,
+) -> None:
+    """Write the artifact; ``judged`` are the real images that set the scale of realism, ``monitor`` is how the run was
+    looked at."""
     images_seen, seconds, best = run.state.images_seen, run.state.seconds, run.best()
     if best is not None:
         run.restore_best()
@@ -221,4 +230,5 @@ def _write(run: TrainingRun, out: str | Path, bundle: Bundle, judged: CatalogueI
             "untrained_categories": int((run.train_images == 0).sum()),
             "realism_part": run.identity["parts"] if judged is run.images or not len(judged) else ["validation"],
             "realism_images": len(chosen),
+            "monitor": monitor.model_dump() if monitor is not None and best is not None else None,
         }
