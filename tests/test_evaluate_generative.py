@@ -22,7 +22,7 @@ from recgan.dataset.bundle import Bundle
 from recgan.dataset.pixels import decode_image, letterbox, load_pixels, to_float
 from recgan.encoders import Encoder, register_encoder
 from recgan.encoders.perceptual import PerceptualDistance
-from recgan.errors import DataError, MismatchError, NotFoundError
+from recgan.errors import DataError, MismatchError, NotFoundError, SettingsError
 from recgan.evaluation.generative import GenerativeJudge, evaluate_generative
 from recgan.evaluation.generative_report import GenerativeReport
 from recgan.gan import TrainedGAN, load_gan, train_gan
@@ -241,6 +241,17 @@ def test_too_few_photos_are_refused(make_bundle: Callable[..., Bundle], tmp_path
     gan = train_gan(few, RECIPE, size=SIZE, images_seen=8, out=tmp_path / "gan", device="cpu")
     with pytest.raises(DataError, match="at least 50 are needed"):
         evaluate_generative(gan, few, SETTINGS)
+
+
+def test_an_extractor_that_sees_nothing_is_refused(catalogue: Bundle) -> None:
+    class Blind(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.zeros(len(images), 4)
+
+    register_encoder("blind", lambda: Encoder("blind", Blind(), dim=4, input_size=16, mean=(0.5,) * 3, std=(0.5,) * 3))
+    settings = SETTINGS.model_copy(update={"extractor": "blind", "classifier_images": 50, "classifier_epochs": 1})
+    with pytest.raises(SettingsError, match="sees no difference between the photos at 16 px"):
+        GenerativeJudge(catalogue, SIZE, settings)
 
 
 def test_pixels_that_are_no_numbers_are_refused(catalogue: Bundle, gan: TrainedGAN) -> None:

@@ -30,7 +30,7 @@ from recgan.atomic import check_place
 from recgan.config import GenerativeSettings
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.pixels import TRANSFORM, load_pixels, to_uint8
-from recgan.errors import DataError, MismatchError
+from recgan.errors import DataError, MismatchError, SettingsError
 from recgan.evaluation.generative_eyes import Eyes, Seen
 from recgan.evaluation.generative_figures import Bootstrap, coverage_by_class, pairs_within, share_by_class
 from recgan.evaluation.generative_report import ClassFigures, GenerativeReport
@@ -109,7 +109,8 @@ class GenerativeJudge:
 
         Raises:
             DataError: fewer than `recgan.gan.quality.FEWEST` test photos of categories with training photos.
-            SettingsError, NotFoundError: there is no such extractor, or weights cannot be had.
+            SettingsError, NotFoundError: there is no such extractor, it sees nothing at its size, or weights cannot be
+                had.
         """
         began = time.perf_counter()
         self.bundle, self.size, self.seed = bundle, size, seed
@@ -135,6 +136,11 @@ class GenerativeJudge:
         self._test_small = self._eyes.small(self._photos, self._test)
         self._real = self._all_test.first(self.n)
         self._train_features = self._eyes.features(self._photos, self._train, "looking at training photos", progress)
+        if not self._train_features.std(axis=0).any():
+            raise SettingsError(
+                f"extractor '{self.settings.extractor}' sees no difference between the photos at "
+                f"{self.settings.extractor_size} px; set extractor_size to more"
+            )
         self._near = nearest_neighbours(self._all_test.features, self._train_features)[0][:, 0]
         self._pairs = pairs_within(self._real.class_index)
         self._differences = self._eyes.differences(self._photos, *(self._test[: self.n][side] for side in self._pairs))

@@ -30,6 +30,7 @@ from recgan.dataset.bundle import Bundle
 from recgan.dataset.pixels import TRANSFORM
 from recgan.errors import DataError, SettingsError
 from recgan.gan.artifact import FORMAT_VERSION, KIND, TrainedGAN, load_gan, write_parts
+from recgan.gan.card import CARD, model_card
 from recgan.gan.data import CatalogueImages
 from recgan.gan.networks import build_networks
 from recgan.gan.parallel import join
@@ -231,4 +232,15 @@ def _write(
             "realism_part": run.identity["parts"] if judged is run.images or not len(judged) else ["validation"],
             "realism_images": len(chosen),
             "monitor": monitor.model_dump() if monitor is not None and best is not None else None,
+            "licence": bundle.header.licence,
         }
+        card = model_card(
+            run.recipe,
+            size=run.identity["size"],
+            categories=run.category_names,
+            train_images=run.train_images,
+            metrics=writer.metrics,
+            facts=writer.facts,
+            catalogue=bundle.catalogue_digest,
+        )
+        writer.path(CARD).write_text(card, encoding="utf-8")
