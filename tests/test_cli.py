@@ -117,6 +117,17 @@ def test_design_has_its_promised_shape(line, run, tmp_path):
         assert Image.open(path).size == (32, 32)
 
 
+def test_export_has_its_promised_shape(line, run, tmp_path):
+    folder, _ = line
+    verb = ("export", "gan", folder / "gan", "--out", tmp_path / "out", "--format")
+    answer = answered(run(*verb, "safetensors", "--half", "--json"))
+    assert set(answer["files"]) == {"generator.safetensors", "generator.json", "MODEL_CARD.md"}
+    assert answer["output"]["images"]["shape"] == ["N", 3, 32, 32]
+    code, out, err = run(*verb, "gif", "--overwrite")
+    assert (code, out) == (2, "")
+    assert "use onnx or safetensors" in err
+
+
 def test_evaluate_ranking_has_its_promised_shape(line, run):
     folder, _ = line
     answer = answered(

@@ -1,4 +1,4 @@
-"""Verbs that measure: ranking, report."""
+"""Verbs that measure: ranking, generative, report."""
 
 from __future__ import annotations
 
@@ -82,6 +82,68 @@ def evaluate_ranking_(
     answer(report.as_json(), ranking_table(report), as_json=as_json)
     if out is not None:
         remark(f"wrote {out} (look at {out}/ranking.png)")
+
+
+@evaluate_app.command("generative")
+def evaluate_generative_(
+    gan: Annotated[str, typer.Argument(metavar="GAN", help="A trained generator: folder or fsspec URL.")],
+    bundle: BundlePath,
+    samples: Annotated[int | None, typer.Option("--samples", help="How many samples, and test photos.")] = None,
+    extractor: Annotated[str | None, typer.Option("--extractor", help="The encoder that compares them.")] = None,
+    published: Annotated[
+        bool,
+        typer.Option(
+            "--published",
+            help="Also FID, Inception Score and LPIPS with their own networks, which are downloaded once "
+            "(pip install 'recgan[fidelity]').",
+        ),
+    ] = False,
+    settings: Assignments = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="PATH",
+            parser=local_path,
+            help="Folder for generative.json, the samples, and the real photos they are nearest to.",
+        ),
+    ] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Judge a generator by photos that it never saw: likeness, classes, diversity, memorisation."""
+    from recgan.cli.generative_table import generative_table
+    from recgan.config import GenerativeSettings, overridden
+    from recgan.dataset.bundle import Bundle
+    from recgan.evaluation.generative import evaluate_generative
+
+    given = [
+        *(settings or []),
+        *([f"samples={samples}"] if samples is not None else []),
+        *([f"extractor={extractor}"] if extractor is not None else []),
+        *(["published=true"] if published else []),
+    ]
+    chosen = overridden(GenerativeSettings(), given)
+    with shown_progress() as progress:
+        report = evaluate_generative(
+            gan,
+            Bundle.open(bundle),
+            chosen,
+            seed=seed,
+            device=device,
+            out=out,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    answer(report.as_json(), generative_table(report), as_json=as_json)
+    if report.n < chosen.samples:
+        remark(f"note: only {report.n:,} test photos are there, so as many samples were judged")
+    if report.chosen_by_the_extractor:
+        remark(f"note: {chosen.extractor} also chose the checkpoint; --extractor names another eye")
+    if out is not None:
+        remark(f"wrote {out} (look at {out}/samples.png; {out}/neighbours.png shows real photos)")
 
 
 @evaluate_app.command("report")

@@ -9,6 +9,7 @@ from recgan.config.base import Settings, complaint, overridden
 from recgan.config.data import EmbedSettings, ImportOptions, SimulateSettings, SplitSettings
 from recgan.config.demo import DemoSettings
 from recgan.config.design import MAX_DESIGNS, MAX_SEED, DesignSettings
+from recgan.config.evaluation import GenerativeSettings
 from recgan.config.gan import MonitorSettings, Recipe
 from recgan.config.recommenders import (
     ALSSettings,
@@ -44,6 +45,7 @@ __all__ = [
     "EmbedSettings",
     "FactorSettings",
     "FeatureKind",
+    "GenerativeSettings",
     "IdealPointSettings",
     "ImportOptions",
     "IndexSettings",

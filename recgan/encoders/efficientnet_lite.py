@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -21,11 +22,23 @@ from recgan.encoders.base import Encoder, weights_digest
 from recgan.encoders.registry import register_encoder
 from recgan.errors import NotFoundError
 
-__all__ = ["load_efficientnet_lite"]
+__all__ = ["load_efficientnet_lite", "network_levels"]
 
 _MEAN = (127 / 255,) * 3
 _STD = (128 / 255,) * 3
 _INPUT_SIZE = {0: 224, 2: 260}
+
+
+def network_levels(network: Any, images: torch.Tensor) -> list[torch.Tensor]:
+    """Return the maps [N, c, h, w] of an EfficientNet-Lite after its stem and after each of its stages, for images
+    [N, 3, H, W] that are normalised as it expects."""
+    x = network._swish(network._bn0(network._conv_stem(images)))
+    levels = [x]
+    for block, following in zip(network._blocks, [*network._blocks[1:], None], strict=True):
+        x = block(x)
+        if following is None or following._block_args.input_filters != following._block_args.output_filters:
+            levels.append(x)
+    return levels
 
 
 class _PooledFeatures(nn.Module):
@@ -52,25 +65,41 @@ class _LevelFeatures(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         network: Any = self.network
-        x = network._swish(network._bn0(network._conv_stem(images)))
-        levels = [images, x]
-        for block, following in zip(network._blocks, [*network._blocks[1:], None], strict=True):
-            x = block(x)
-            if following is None or following._block_args.input_filters != following._block_args.output_filters:
-                levels.append(x)
-        features = [network._swish(network._bn1(network._conv_head(x))).mean(dim=(2, 3))]
-        for level in levels:
+        levels = network_levels(network, images)
+        features = [network._swish(network._bn1(network._conv_head(levels[-1]))).mean(dim=(2, 3))]
+        for level in [images, *levels]:
             variance, mean = torch.var_mean(level, dim=(2, 3), correction=0)
             # The epsilon keeps the gradient finite where a channel is dark all over.
             features += [mean, (variance + 1e-6).sqrt()]
         return torch.cat(features, dim=1)
 
 
-def load_efficientnet_lite(variant: int, *, levels: bool = False) -> Encoder:
+class _MapFeatures(nn.Module):
+    """The maps of every level, each place's channels scaled to length 1 and each map to an area of 1, flat.
+
+    The squared distance of two of them is the sum over levels of the mean over places: equation 1 of Zhang et al. 2018
+    with all weights 1.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        maps = network_levels(self.network, images)
+        return torch.cat([F.normalize(x, dim=1).flatten(1) / x[0, 0].numel() ** 0.5 for x in maps], dim=1)
+
+
+_BODIES: dict[str, type[nn.Module]] = {"": _PooledFeatures, "levels": _LevelFeatures, "maps": _MapFeatures}
+
+
+def load_efficientnet_lite(variant: int, *, body: str = "", input_size: int | None = None) -> Encoder:
     """Return EfficientNet-Lite ``variant`` (0 or 2) as an encoder.
 
-    Its features are the 1280 of the last convolution, averaged over the picture, and with ``levels`` also the mean and
-    the spread of the channels of all earlier levels (1638 more for Lite0): colour and texture are told much better.
+    Its features are the 1280 of the last convolution, averaged over the picture. With ``body="levels"`` there are also
+    the mean and the spread of the channels of all earlier levels (1638 more for Lite0): colour and texture are told
+    much better. With ``body="maps"`` they are all the maps themselves, for `recgan.encoders.perceptual`. ``input_size``
+    is the side in pixels at which it sees pictures, default its own.
 
     The weight file is read by torch's restricted unpickler (``weights_only``), which builds tensors and containers
     and refuses anything else, so it cannot run code.
@@ -94,13 +123,13 @@ def load_efficientnet_lite(variant: int, *, levels: bool = False) -> Encoder:
     network._fc = nn.Identity()
     digest = weights_digest(network)
     _fuse(network.eval())
-    body = _LevelFeatures(network) if levels else _PooledFeatures(network)
-    size = _INPUT_SIZE[variant]
+    features = _BODIES[body](network)
+    size = input_size or _INPUT_SIZE[variant]
     with torch.inference_mode():
-        dim = body(torch.zeros(1, 3, size, size)).shape[1]
+        dim = features(torch.zeros(1, 3, size, size)).shape[1]
     return Encoder(
-        f"efficientnet_lite{variant}" + ("_levels" if levels else ""),
-        body,
+        f"efficientnet_lite{variant}" + (f"_{body}" if body else ""),
+        features,
         dim=dim,
         input_size=size,
         mean=_MEAN,
@@ -139,4 +168,4 @@ def _fuse_pairs(owner: nn.Module, pairs: dict[str, str]) -> None:
 
 for _variant in _INPUT_SIZE:
     register_encoder(f"efficientnet_lite{_variant}", partial(load_efficientnet_lite, _variant))
-register_encoder("efficientnet_lite0_levels", partial(load_efficientnet_lite, 0, levels=True))
+register_encoder("efficientnet_lite0_levels", partial(load_efficientnet_lite, 0, body="levels"))

@@ -1,6 +1,7 @@
 """Class-conditional GANs: recipes, training, sampling."""
 
 from recgan.gan.artifact import TrainedGAN, load_gan
+from recgan.gan.export import export_gan
 from recgan.gan.networks import build_networks
 from recgan.gan.plan import plan_gan
 from recgan.gan.recipes import RECIPES, default_recipe, find_recipe
@@ -13,6 +14,7 @@ __all__ = [
     "build_networks",
     "default_recipe",
     "design_seeds",
+    "export_gan",
     "find_recipe",
     "latents",
     "load_gan",

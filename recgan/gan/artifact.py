@@ -8,6 +8,7 @@
     classes.safetensors         train_images int64 [K], realism_mean and realism_deviation float32 [K]
     categories.json             the K category names, in class order
     sheet.png                   uncurated samples, one row a class
+    MODEL_CARD.md               for people: data, training, figures, limits
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from recgan.artifacts import Artifact, ArtifactWriter, Manifest, open_artifact
 from recgan.config import Recipe
 from recgan.device import resolve_device
 from recgan.errors import ArtifactError, NotFoundError, nearest_name
+from recgan.gan.card import model_card
 from recgan.gan.networks import empty_networks, load_network, network_arrays
 from recgan.gan.sampling import sample, sample_sheet
 
@@ -106,6 +108,18 @@ class TrainedGAN:
         [N]: 0 for the average real image of the class, in standard deviations of real ones. Differentiable."""
         logits = self.discriminator(images, class_index)
         return (logits - self.realism_mean[class_index]) / self.realism_deviation[class_index]
+
+    def card(self) -> str:
+        """Return the model card, Markdown: see `recgan.gan.card`."""
+        return model_card(
+            self.recipe,
+            size=self.size,
+            categories=self.category_names,
+            train_images=self.train_images,
+            metrics=self.manifest.metrics,
+            facts=self.manifest.facts,
+            catalogue=self.catalogue_digest,
+        )
 
     def sheet(self, *, rows: int = 20, columns: int = 12, seed: int = 0) -> Image.Image:
         """Return a sheet of uncurated samples: see `recgan.gan.sampling.sample_sheet`."""

@@ -30,6 +30,7 @@ from recgan.dataset.bundle import Bundle
 from recgan.dataset.pixels import TRANSFORM
 from recgan.errors import DataError, SettingsError
 from recgan.gan.artifact import FORMAT_VERSION, KIND, TrainedGAN, load_gan, write_parts
+from recgan.gan.card import CARD, model_card
 from recgan.gan.data import CatalogueImages
 from recgan.gan.networks import build_networks
 from recgan.gan.parallel import join
@@ -143,7 +144,7 @@ def train_gan(
     )
     if world.first:
         judged = held_out if held_out is not None and len(held_out) else images
-        _write(run, out, bundle, judged, overwrite=overwrite or resume)
+        _write(run, out, bundle, judged, monitor, overwrite=overwrite or resume)
     world.wait()
     return load_gan(out, str(where))
 
@@ -177,8 +178,17 @@ def default_length(recipe: Recipe, training_images: int) -> int:
     return math.ceil(recipe.epochs * max(1, training_images // recipe.batch_size)) * recipe.batch_size
 
 
-def _write(run: TrainingRun, out: str | Path, bundle: Bundle, judged: CatalogueImages, *, overwrite: bool) -> None:
-    """Write the artifact; ``judged`` are the real images that set the scale of realism."""
+def _write(
+    run: TrainingRun,
+    out: str | Path,
+    bundle: Bundle,
+    judged: CatalogueImages,
+    monitor: MonitorSettings | None,
+    *,
+    overwrite: bool,
+) -> None:
+    """Write the artifact; ``judged`` are the real images that set the scale of realism, ``monitor`` is how the run was
+    looked at."""
     images_seen, seconds, best = run.state.images_seen, run.state.seconds, run.best()
     if best is not None:
         run.restore_best()
@@ -221,4 +231,16 @@ def _write(run: TrainingRun, out: str | Path, bundle: Bundle, judged: CatalogueI
             "untrained_categories": int((run.train_images == 0).sum()),
             "realism_part": run.identity["parts"] if judged is run.images or not len(judged) else ["validation"],
             "realism_images": len(chosen),
+            "monitor": monitor.model_dump() if monitor is not None and best is not None else None,
+            "licence": bundle.header.licence,
         }
+        card = model_card(
+            run.recipe,
+            size=run.identity["size"],
+            categories=run.category_names,
+            train_images=run.train_images,
+            metrics=writer.metrics,
+            facts=writer.facts,
+            catalogue=bundle.catalogue_digest,
+        )
+        writer.path(CARD).write_text(card, encoding="utf-8")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["bootstrap_means", "holm", "interval", "paired_p_value"]
+__all__ = ["bootstrap_counts", "bootstrap_means", "holm", "interval", "paired_p_value"]
 
 _CHUNK_DRAWS = 1 << 22
 
@@ -30,10 +30,18 @@ def bootstrap_means(values: np.ndarray, *, resamples: int = 2000, seed: int = 0)
     step = max(1, _CHUNK_DRAWS // n)
     for start in range(0, resamples, step):
         rows = min(step, resamples - start)
-        draws = rng.integers(0, n, size=(rows, n)) + n * np.arange(rows)[:, None]
-        weights = np.bincount(draws.ravel(), minlength=rows * n).reshape(rows, n)
-        means[start : start + rows] = weights @ values / n
+        means[start : start + rows] = _counts(n, rows, rng) @ values / n
     return means
+
+
+def bootstrap_counts(n: int, resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """Return how often each of n rows is drawn in each resample of n rows with replacement, float64 [resamples, n]."""
+    return _counts(n, resamples, rng).astype(np.float64)
+
+
+def _counts(n: int, resamples: int, rng: np.random.Generator) -> np.ndarray:
+    draws = rng.integers(0, n, size=(resamples, n)) + n * np.arange(resamples)[:, None]
+    return np.bincount(draws.ravel(), minlength=resamples * n).reshape(resamples, n)
 
 
 def interval(means: np.ndarray, level: float = 0.95) -> tuple[float, float]:

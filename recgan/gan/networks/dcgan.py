@@ -49,7 +49,7 @@ class DCGANGenerator(nn.Module):
         """Return images float [N, 3, size, size]."""
         if self.classes is not None:
             z = join_vector(z, self.classes(class_index))
-        x = self.dense(z).view(len(z), -1, START, START)
+        x = self.dense(z).unflatten(1, (-1, START, START))
         for norm, layer in zip(self.norms, self.layers):
             x = layer(F.relu(norm(x)))
         return shown(x)

@@ -44,6 +44,7 @@ class _Growth(nn.Module):
     def __init__(self, steps: int, share: float) -> None:
         super().__init__()
         self.steps, self.share = steps, share
+        self._fixed: float | None = None
         self.register_buffer("grown", torch.empty(()))
 
     def advance(self, share: float) -> None:
@@ -54,9 +55,13 @@ class _Growth(nn.Module):
 
     def state(self) -> tuple[int, float]:
         """Return the largest side that counts, as doublings of 4 px, and the weight of the side below it."""
-        grown = float(self.grown)
+        grown = float(self.grown) if self._fixed is None else self._fixed
         side = math.ceil(grown)
         return side, side - grown
+
+    def freeze(self) -> None:
+        """Stay as far as it has grown, so that a program made from the network need not ask."""
+        self._fixed = float(self.grown)
 
     def reset(self, generator: torch.Generator) -> None:
         """Begin at 4 px."""

@@ -103,7 +103,7 @@ class StyleGenerator(nn.Module):
     def synthesis(self, w: torch.Tensor) -> torch.Tensor:
         """Return images float [N, 3, size, size] for w float [N, latent_dim]."""
         to_image, *others = self.colours
-        x = self.first(self.constant.expand(len(w), -1, -1, -1), w)
+        x = self.first(self.constant.expand(w.shape[0], -1, -1, -1), w)
         image = to_image(x, w)
         for pair, to_image in zip(self.pairs, others):
             x = upsample_smoothly(x)

@@ -1,0 +1,32 @@
+"""Settings of evaluations."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from recgan.config.base import Settings
+
+__all__ = ["GenerativeSettings"]
+
+
+class GenerativeSettings(Settings):
+    """How a generator is judged (`recgan.evaluation.generative`)."""
+
+    samples: int = Field(2000, ge=50, le=10_000)
+    """Samples, and as many test photos of the same classes; fewer where there are fewer test photos."""
+    extractor: str = "efficientnet_lite0"
+    """The encoder that compares them: not the one by which training chooses its checkpoint (`MonitorSettings`)."""
+    extractor_size: int = Field(128, ge=8)
+    """Side in pixels at which it sees them."""
+    neighbours: int = Field(5, ge=1, lt=50)
+    """k of precision, recall, density and coverage."""
+    classifier_images: int = Field(10_000, ge=50)
+    """Training photos that the classifier learns from, and samples that its twin learns from; fewer where there are
+    fewer training photos."""
+    classifier_size: int = Field(32, ge=16)
+    """Side in pixels at which they see (the generator's own where that is smaller)."""
+    classifier_epochs: int = Field(8, ge=1)
+    resamples: int = Field(1000, ge=100)
+    """Of the bootstrap."""
+    published: bool = False
+    """Also FID, Inception Score and LPIPS with their published networks, by torch-fidelity."""
