@@ -1,4 +1,4 @@
-"""Verbs that train: recommender, gan."""
+"""Verbs that train: recommender, gan, inverter."""
 
 from __future__ import annotations
 
@@ -149,3 +149,33 @@ def train_gan_(
         as_json=as_json,
     )
     remark(f"wrote {out} (look at {out}/sheet.png)\nnext: recgan design --recommender DIR --gan {out} …")
+
+
+@train_app.command("inverter")
+def train_inverter_(
+    gan: Annotated[str, typer.Argument(metavar="GAN", help="A trained GAN.")],
+    out: Out,
+    settings: Assignments = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Train an encoder that finds the latent of a picture, from what the GAN itself makes."""
+    from recgan.config import InverterSettings, overridden
+    from recgan.gan import load_gan
+    from recgan.gan.latent import train_inverter
+
+    chosen = overridden(InverterSettings(), settings or [])
+    with shown_progress() as progress:
+        inverter = train_inverter(
+            load_gan(gan, device), out=out, settings=chosen, seed=seed, overwrite=overwrite, progress=progress
+        )
+    metrics = inverter.metrics
+    answer(
+        {"out": str(out), "space": inverter.space.name, "metrics": metrics},
+        f"on fresh samples: {metrics['latent_r2']:.0%} of the latents' variance, pixels off by "
+        f"{metrics['pixel_error']:.1f} of 255 (another sample of the class: {metrics['by_chance']:.1f})",
+        as_json=as_json,
+    )
+    remark(f"wrote {out}\nnext: recgan sample invert {gan} --inverter {out} --data BUNDLE --out photos.png")

@@ -9,7 +9,7 @@ from recgan.config.base import Settings, complaint, overridden
 from recgan.config.data import EmbedSettings, ImportOptions, SimulateSettings, SplitSettings
 from recgan.config.demo import DemoSettings
 from recgan.config.design import MAX_DESIGNS, MAX_SEED, DesignSettings
-from recgan.config.gan import MonitorSettings, Recipe
+from recgan.config.gan import InverterSettings, MonitorSettings, Recipe
 from recgan.config.recommenders import (
     ALSSettings,
     BlendSettings,
@@ -47,6 +47,7 @@ __all__ = [
     "IdealPointSettings",
     "ImportOptions",
     "IndexSettings",
+    "InverterSettings",
     "LookSettings",
     "MonitorSettings",
     "PopularitySettings",
