@@ -21,6 +21,9 @@ class MonitorSettings(Settings):
     """Looks in the whole run, at even distances."""
     images: int = Field(500, ge=50)
     """At most this many held-out images, and as many samples, are compared at a look."""
+    on_alarm: Literal["advise", "act"] = "advise"
+    """Whether an alarm says what to do, or does it: goes back to the best state, halves rates, raises penalties
+    (`recgan.gan.mending`)."""
     extractor: str = "efficientnet_lite2"
     """The encoder that sees them: not the one that recommenders look through by default."""
     extractor_size: int = Field(128, ge=8)
