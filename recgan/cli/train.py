@@ -206,7 +206,9 @@ def _sweep(
         )
     shown = sweep_table(rows)
     told = {"recipe": recipe.name, "out": out, "runs": [asdict(row) for row in rows]}
-    answer(told, table(shown.to_dict("records"), list(shown.columns)), as_json=as_json)
+    columns = [str(name) for name in shown.columns]
+    lines = [dict(zip(columns, row)) for row in shown.itertuples(index=False)]
+    answer(told, table(lines, columns), as_json=as_json)
     remark(f"wrote {out} (its table is {out}/sweep.md)")
 
 

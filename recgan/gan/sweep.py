@@ -225,12 +225,21 @@ def _run(
     alarms = sorted({alarm["name"] for alarm in read_lines(run, "alarms", options["images_seen"] * 2)})
     for path in (place, run):
         shutil.rmtree(path, ignore_errors=True)
-    figures = {
-        key: math.nan if best.get(key) is None else best[key]
-        for key in ("kid", "coverage", "class_consistency", "least_diversity")
-    }
+
+    def figure(name: str) -> float:
+        return math.nan if best.get(name) is None else float(best[name])
+
     return SweepRow(
-        name, changed, **figures, images_seen=best.get("images_seen", 0), seconds=seconds, alarms=alarms, error=error
+        change=name,
+        settings=changed,
+        kid=figure("kid"),
+        coverage=figure("coverage"),
+        class_consistency=figure("class_consistency"),
+        least_diversity=figure("least_diversity"),
+        images_seen=best.get("images_seen", 0),
+        seconds=seconds,
+        alarms=alarms,
+        error=error,
     )
 
 
@@ -241,8 +250,9 @@ def _plain(row: SweepRow) -> dict[str, Any]:
 
 
 def _read(path: Path) -> SweepRow:
-    values = json.loads(path.read_text(encoding="utf-8"))
-    return SweepRow(**{key: math.nan if value is None else value for key, value in values.items()})
+    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    restored: dict[str, Any] = {key: math.nan if value is None else value for key, value in values.items()}
+    return SweepRow(**restored)
 
 
 def _markdown(table: pd.DataFrame) -> str:

@@ -47,7 +47,7 @@ def slerp(start: Tensor, end: Tensor, shares: Tensor) -> Tensor:
         (share * angle).sin() / sine * point[:, None] / length.clamp(min=1e-12)
         for share, point, length in zip((1 - shares, shares), (start, end), lengths)
     )
-    arc = (before + after) * torch.lerp(*lengths, shares)
+    arc = (before + after) * torch.lerp(lengths[0], lengths[1], shares)
     straight = (sine < PARALLEL) | (product == 0) | (shares == 0) | (shares == 1)  # at the ends: to the bit
     return torch.where(straight, lerp(start, end, shares.flatten()), arc)
 
