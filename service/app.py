@@ -9,19 +9,25 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio.to_thread
-import torch
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from threadpoolctl import threadpool_limits
 
-from recgan.device import available_cores, torch_threads
+from recgan.device import torch_threads
 from recgan.progress import Progress
 from service import middleware, problems
-from service.context import DesignQueue, Service
-from service.designs import make_designs
-from service.models import ModelHolder, Models, load_models
-from service.routes import catalogue, designs, health, page, recommendations
+from service.context import DesignWorker, Service
+from service.design_worker import design_worker
+from service.holder import ModelHolder
+from service.live.shop import ShopKeeper
+from service.metrics import Metrics
+from service.models import Models, load_models
+from service.routes import design_results, designs, events, health, items, models, page, recommendations, users
+from service.security import Gate
 from service.settings import ServiceSettings
+from service.store import Store
+from service.streams import Streams
+from service.worker_process import WorkerProcess
 
 __all__ = ["create_app"]
 
@@ -37,11 +43,17 @@ Recommendations from a fashion catalogue, and designs of new items that a user w
   that the recommender scores it high for one user; whether the user agrees, only the user can tell.
 * Every answer names the `model` that gave it: the digests (fingerprints) of the catalogue, the recommender and the
   generator. Another digest means other figures.
+* Where the service asks for API keys, send one as `Authorization: Bearer rg_…`. A key may `read`, `write` or `admin`.
 * Lists are paged: pass an answer's `next_cursor` as `cursor`.
-* Designing takes seconds to minutes: `POST /v1/designs` answers 202 with a `Location` to ask until it is finished.
+* Designing takes seconds to minutes: `POST /v1/designs` answers 202 with a `Location` to ask until it is finished;
+  `/v1/designs/{id}/events` tells of it as it goes on.
+* Pictures come in as JPEG, PNG or WebP; inside JSON as Base64 text.
 """
 TAGS = [
     {"name": "recommendations", "description": "What would this user like? What is like this item?"},
+    {"name": "events", "description": "What users do; it counts from the next request on."},
+    {"name": "users", "description": "Who is known, what is held of one, and forgetting one."},
+    {"name": "models", "description": "What has been served, what serves, and changing it."},
     {"name": "designs", "description": "New items that a user would prefer, beside the nearest real ones."},
     {"name": "catalogue", "description": "Items, categories and photos."},
     {"name": "health", "description": "For probes and operators."},
@@ -61,14 +73,28 @@ def create_app(
         load: makes the models of the settings.
         on_load_failure: told when the models cannot be loaded.
     """
-    holder = ModelHolder(lambda progress: load(settings, progress), on_load_failure)
-    design_threads = settings.design_threads or max(1, available_cores() - 1)
-    jobs: DesignQueue = DesignQueue(
-        make_designs(holder.get),
-        bound=settings.design_queue,
+    store = Store(
+        settings.store_url,
         keep_seconds=settings.keep_seconds,
-        keep_jobs=settings.keep_designs,
-        thread_start=lambda: _give_threads(design_threads),
+        lease_seconds=settings.lease_seconds,
+        connections=settings.request_threads + 4,
+    )
+    holder = ModelHolder(load, settings, store.models, on_load_failure)
+    keeper = ShopKeeper(holder.get, store)
+    worker: DesignWorker | None = None
+    if settings.gan is not None and settings.design_worker == "process":
+        worker = WorkerProcess(settings, store)
+    elif settings.gan is not None and settings.design_worker == "thread":
+        worker = design_worker(settings, store, holder, keeper)
+    service = Service(
+        settings=settings,
+        store=store,
+        holder=holder,
+        keeper=keeper,
+        gate=Gate(settings, store),
+        metrics=Metrics(lambda: _gauges(store, holder)),
+        streams=Streams(store, settings.max_streams),
+        worker=worker,
     )
 
     @asynccontextmanager
@@ -76,12 +102,15 @@ def create_app(
         anyio.to_thread.current_default_thread_limiter().total_tokens = settings.request_threads
         # One request's arithmetic stays on few threads: several requests run at once, beside the design worker.
         # The worker first: torch gives a new thread the number that was set last, and that is to be the requests'.
-        jobs.start()
+        if worker is not None:
+            worker.start()
         with torch_threads(settings.torch_threads), threadpool_limits(settings.torch_threads, user_api="blas"):
             holder.start()
             yield
-            if not await anyio.to_thread.run_sync(jobs.close, settings.shutdown_seconds):
+            holder.stop()
+            if worker is not None and not await anyio.to_thread.run_sync(worker.close, settings.shutdown_seconds):
                 logger.warning("a design was still running after %g s; it was dropped", settings.shutdown_seconds)
+            store.close()
 
     app = FastAPI(
         title="recgan",
@@ -93,25 +122,31 @@ def create_app(
         redirect_slashes=False,  # it would redirect to whatever host the request names
         lifespan=lifespan,
     )
-    app.state.service = Service(settings, holder, jobs)
-    for room in (recommendations, designs, catalogue, health, page):
+    app.state.service = service
+    for room in (recommendations, users, events, items, designs, design_results, models, health, page):
         app.include_router(room.router)
     app.mount("/static", StaticFiles(directory=page.STATIC), name="static")
     problems.install(app)
-    middleware.install(app, max_body_bytes=settings.max_body_bytes)
-    _describe_problems(app)
+    middleware.install(app, settings, lambda: service.metrics)
+    _describe(app, with_keys=settings.needs_keys)
     return app
 
 
-def _give_threads(count: int) -> None:
-    """Give the calling thread ``count`` native torch threads, whatever other threads set later."""
-    torch.set_num_threads(count)
-    # torch reads the number that was set last when a thread first asks, and never again: ask now.
-    torch.get_num_threads()
+def _gauges(store: Store, holder: ModelHolder) -> dict[str, tuple[str, dict[str, float]]]:
+    """Return what the store and the models have to tell Prometheus."""
+    jobs = {state: float(count) for state, count in store.jobs.waiting().items()}
+    living = float(store.workers.living())
+    serving = {holder.serving: 1.0} if holder.serving else {}
+    return {
+        "recgan_designs": ("Design requests that are kept, by state.", jobs),
+        "recgan_workers": ("Design workers that live.", {"design": living}),
+        "recgan_model": ("The model that serves, by id.", serving),
+    }
 
 
-def _describe_problems(app: FastAPI) -> None:
-    """Put the problem's schema into the OpenAPI document, which the routes refer to."""
+def _describe(app: FastAPI, *, with_keys: bool) -> None:
+    """Put the problem's schema into the OpenAPI document, which the routes refer to; and take API keys out of it where
+    none are asked for."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -120,6 +155,11 @@ def _describe_problems(app: FastAPI) -> None:
         described = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas.update(described.pop("$defs", {}))
         schemas["Problem"] = described
+        if not with_keys:
+            document["components"].pop("securitySchemes", None)
+            for methods in document["paths"].values():
+                for operation in methods.values():
+                    operation.pop("security", None)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

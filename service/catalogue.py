@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,8 +12,7 @@ import pandas as pd
 
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.pixels import decode_image
-from recgan.errors import nearest_name
-from service.problems import FieldProblem, ProblemError
+from service.problems import ProblemError
 
 __all__ = ["Catalogue", "Photo", "web_image"]
 
@@ -51,61 +49,23 @@ class Catalogue:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def row(self, item_id: str) -> int:
-        """Return an item's row.
-
-        Raises:
-            ProblemError: unknown-item (404).
-        """
-        if item_id not in self._rows:
-            raise ProblemError(
-                "unknown-item", f"there is no item '{item_id}' in the catalogue; GET /v1/items lists them"
-            )
-        return self._rows[item_id]
-
-    def check_items(self, item_ids: Sequence[str], field: str) -> None:
-        """Refuse a request that names unknown items in ``field``, telling each.
-
-        Raises:
-            ProblemError: invalid-request (422).
-        """
-        faults = [
-            FieldProblem(pointer=f"/{field}/{place}", detail=f"there is no item '{item_id}' in the catalogue")
-            for place, item_id in enumerate(item_ids)
-            if item_id not in self._rows
-        ]
-        if faults:
-            more = f" (and {len(faults) - 1} more unknown)" if len(faults) > 1 else ""
-            raise ProblemError("invalid-request", f"{faults[0].pointer}: {faults[0].detail}{more}", errors=faults[:100])
-
-    def check_categories(self, names: Sequence[str], field: str) -> None:
-        """Refuse a request that names a category that the catalogue does not have.
-
-        Raises:
-            ProblemError: invalid-request (422), with the nearest name.
-        """
-        for name in names:
-            if name not in self._category_set:
-                hint = nearest_name(name, self.categories[:2000]) or "; GET /v1/categories lists them"
-                fault = FieldProblem(pointer=field, detail=f"there is no category '{name}'{hint}")
-                raise ProblemError("invalid-request", f"{field}: {fault.detail}", errors=[fault])
+    def find(self, item_id: str) -> int | None:
+        """Return an item's row; None if there is no such item."""
+        return self._rows.get(item_id)
 
     @cached_property
-    def _category_set(self) -> frozenset[str]:
+    def category_set(self) -> frozenset[str]:
+        """The names of the categories."""
         return frozenset(self.categories)
 
-    def page(self, category: str | None, start: int, limit: int) -> tuple[list[int], bool]:
-        """Return up to ``limit`` item rows from place ``start`` (of one category, if given), and if more follow."""
+    def rows_from(self, category: str | None, start: int) -> np.ndarray:
+        """Return the item rows from ``start`` on (of one category, if given), int64, ascending."""
         if category is None:
-            stop = min(start + limit, len(self))
-            return list(range(start, stop)), stop < len(self)
-        rows = self._rows_of(category)
-        return rows[start : start + limit].tolist(), start + limit < len(rows)
-
-    def _rows_of(self, category: str) -> np.ndarray:
+            return np.arange(min(start, len(self)), len(self))
         index = self.categories.index(category)
         first, last = self._category_bounds[index : index + 2]
-        return self._rows_by_category[first:last]
+        rows = self._rows_by_category[first:last]
+        return rows[np.searchsorted(rows, start) :]
 
     @cached_property
     def _rows_by_category(self) -> np.ndarray:

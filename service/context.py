@@ -1,21 +1,35 @@
-"""What the routes share: the settings, the models that serve, the design queue."""
+"""What the routes share: the settings, the store, the models, the gate, and the shop as it is now."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Protocol
 
 from fastapi import Depends, Request
 
-from service.designs import DesignJobResult
-from service.jobs import JobQueue
-from service.models import ModelHolder, Models
-from service.schemas import DesignRequest
+from service.holder import ModelHolder
+from service.live.shop import Shop, ShopKeeper
+from service.metrics import Metrics
+from service.security import Gate
 from service.settings import ServiceSettings
+from service.store import Store
+from service.streams import Streams
 
-__all__ = ["CurrentModels", "DesignQueue", "Service", "TheService"]
+__all__ = ["CurrentShop", "DesignWorker", "Service", "TheService"]
 
-DesignQueue = JobQueue[DesignRequest, DesignJobResult]
+
+class DesignWorker(Protocol):
+    """Whatever runs designs: `service.worker.Worker`, or `service.worker_process.WorkerProcess`."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it works."""
+
+    def start(self) -> None:
+        """Start it."""
+
+    def close(self, timeout: float) -> bool:
+        """End it; return whether it ended within ``timeout`` seconds."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +37,14 @@ class Service:
     """One running service."""
 
     settings: ServiceSettings
+    store: Store
     holder: ModelHolder
-    jobs: DesignQueue
+    keeper: ShopKeeper
+    gate: Gate
+    metrics: Metrics
+    streams: Streams
+    worker: DesignWorker | None
+    """None where other processes make the designs, or there is no generator."""
 
 
 async def _service(request: Request) -> Service:
@@ -36,9 +56,9 @@ async def _service(request: Request) -> Service:
 TheService = Annotated[Service, Depends(_service)]
 
 
-async def _models(service: TheService) -> Models:
-    return service.holder.get()
+def _shop(service: TheService) -> Shop:
+    return service.keeper.now()
 
 
-CurrentModels = Annotated[Models, Depends(_models)]
-"""The models that serve now; a 503 problem until there are any."""
+CurrentShop = Annotated[Shop, Depends(_shop)]
+"""The shop as it is now; a 503 problem until there are models."""

@@ -3,88 +3,66 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from PIL import Image
-
+from recgan.design.search import Preview
 from recgan.progress import Progress
-from service.models import Models
-from service.schemas import DesignRequest, ModelVersion
+from service.live.shop import Shop
+from service.pictures import decode_base64, encode_png
+from service.schemas import DesignRequest
+from service.worker import JobResult
 
 if TYPE_CHECKING:
     from recgan.design.results import Design
 
-__all__ = ["DesignJobResult", "StoredDesign", "make_designs"]
+__all__ = ["make_designs"]
 
 
-@dataclass(frozen=True)
-class StoredDesign:
-    """One design as it is kept: its picture encoded, the rest as JSON values."""
+def make_designs(shop: Callable[[], Shop]) -> Callable[[dict[str, Any], Progress, Preview], JobResult]:
+    """Return the work of the queue: design what a request asks for, with the models that serve when it starts."""
 
-    png: bytes
-    etag: str
-    category: str
-    seed: int
-    score: float
-    percentile: float
-    realism: float
-    nearest: tuple[tuple[str, float], ...]
-    settings: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class DesignJobResult:
-    """The designs of one request, best first, and the models that made them."""
-
-    designs: tuple[StoredDesign, ...]
-    model: ModelVersion
-
-
-def make_designs(models: Callable[[], Models]) -> Callable[[DesignRequest, Progress], DesignJobResult]:
-    """Return the work of the queue: design what a request asks for with the models that serve when it starts."""
-
-    def work(request: DesignRequest, progress: Progress) -> DesignJobResult:
+    def work(given: dict[str, Any], progress: Progress, preview: Preview) -> JobResult:
         from recgan.design.presets import load_preset
 
-        current = models()
-        designer = current.need_designer()
+        request, current = DesignRequest.model_validate(given), shop()
+        designer = current.models.need_designer()
         assert request.seed is not None
-        someone = request.user_id if request.user_id is not None else current.recommender.fold_in(request.liked)
+        if request.user_id is not None:
+            taste = current.tastes.of_user(request.user_id)
+        else:
+            photos = [decode_base64(photo) for photo in request.photos]
+            taste = current.tastes.of_session(request.liked, photos=photos)
+        search = load_preset(request.preset)
+        if request.realism is not None:
+            search = search.model_copy(update={"realism_weight": request.realism})
         designs = designer.design(
-            someone,
+            taste.learned if taste.learned is not None else taste.vector,
             request.category,
             request.n,
             seed=request.seed,
-            settings=load_preset(request.preset),
+            settings=search,
             progress=progress,
+            preview=preview,
         )
         best_first = sorted(designs, key=lambda design: -design.score)
-        return DesignJobResult(tuple(_stored(design) for design in best_first), current.version)
+        return JobResult([_row(design) for design in best_first], current.version.model_dump())
 
     return work
 
 
-def _stored(design: Design) -> StoredDesign:
+def _row(design: Design) -> dict[str, Any]:
     png = encode_png(design.image)
-    return StoredDesign(
-        png=png,
-        etag=f'"{hashlib.sha256(png).hexdigest()[:32]}"',
-        category=design.category,
-        seed=design.seed,
-        score=design.score,
-        percentile=design.percentile,
-        realism=design.realism,
-        nearest=tuple(design.nearest),
-        settings=design.settings,
-    )
-
-
-def encode_png(pixels: np.ndarray) -> bytes:
-    """Return uint8 pixels [H, W, 3] as an optimised PNG."""
-    out = io.BytesIO()
-    Image.fromarray(pixels).save(out, "PNG", optimize=True)
-    return out.getvalue()
+    return {
+        "png": png,
+        "etag": f'"{hashlib.sha256(png).hexdigest()[:32]}"',
+        "category": design.category,
+        "facts": {
+            "seed": design.seed,
+            "score": design.score,
+            "percentile": design.percentile,
+            "realism": design.realism,
+            "nearest": [[item_id, distance] for item_id, distance in design.nearest],
+            "settings": design.settings,
+        },
+    }

@@ -17,6 +17,6 @@ def design_path(design_id: str) -> str:
     return f"/v1/designs/{design_id}"
 
 
-def design_image_path(design_id: str, index: int) -> str:
-    """Return the path of one design's picture."""
-    return f"/v1/designs/{design_id}/{index}.png"
+def design_image_path(design_id: str, index: int, form: str = "png") -> str:
+    """Return the path of one design's picture, or of its settings (``json``)."""
+    return f"/v1/designs/{design_id}/{index}.{form}"

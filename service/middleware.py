@@ -1,18 +1,25 @@
-"""What every request passes, from the outside in: headers, the error boundary, the body limit, HEAD, encoded paths.
+"""What every request passes, from the outside in: `service.observe`, headers, the error boundary, the body limit, HEAD,
+encoded paths.
 
 Plain ASGI, so that answers stream through untouched.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from urllib.parse import quote, unquote
 
 from fastapi import FastAPI
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.datastructures import MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.metrics import Metrics
+from service.observe import REQUEST_ID, Observe
 from service.problems import ProblemError, answer, path_asked, problem_of
+from service.settings import ServiceSettings
 
 __all__ = ["IdConvertor", "install"]
 
@@ -25,6 +32,8 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+UPLOADS = ("/v1/items", "/v1/sessions/", "/v1/search", "/v1/designs")
+"""Where pictures may come in."""
 
 
 class IdConvertor(Convertor[str]):
@@ -52,9 +61,16 @@ class EncodedPath:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            scope = {**scope, "path": path_asked(scope)}
-        await self.app(scope, receive, send)
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        inner = {**scope, "path": path_asked(scope)}
+        try:
+            await self.app(inner, receive, send)
+        finally:
+            route = getattr(inner.get("route"), "path", None)
+            if route is not None and "recgan.seen" in scope:
+                scope["recgan.seen"]["route"] = route
 
 
 class HeadAsGet:
@@ -71,35 +87,56 @@ class HeadAsGet:
         async def without_content(message: Message) -> None:
             await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
 
-        await self.app({**scope, "method": "GET"}, receive, without_content)
+        await self.app({**scope, "method": "GET", "recgan.head": True}, receive, without_content)
 
 
 class BodyLimit:
-    """Refuses a body over ``limit`` bytes, by its announced length or, when that is missing or wrong, as it arrives."""
+    """Refuses a body that is too long, by its announced length or, when that is missing or wrong, as it arrives; and
+    one that takes too long.
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    Args:
+        app: what is inside.
+        limit: bytes.
+        upload_limit: bytes of a request that may bring pictures.
+        seconds: for the whole body.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int, upload_limit: int, seconds: float) -> None:
         self.app = app
         self.limit = limit
+        self.upload_limit = upload_limit
+        self.seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        limit = self.upload_limit if path_asked(scope).startswith(UPLOADS) else self.limit
         # The connection is closed: what is still on its way is not read.
         too_large = ProblemError(
-            "body-too-large", f"the body may have {self.limit:,} bytes at most", headers={"Connection": "close"}
+            "body-too-large", f"the body may have {limit:,} bytes at most", headers={"Connection": "close"}
         )
         announced = dict(scope["headers"]).get(b"content-length", b"")
-        if announced.isdigit() and int(announced) > self.limit:
+        if announced.isdigit() and int(announced) > limit:
             await answer(problem_of(too_large, path_asked(scope)), too_large.headers)(scope, receive, send)
             return
-        taken = 0
+        taken, whole = 0, False
+        until = asyncio.get_running_loop().time() + self.seconds
 
         async def counted() -> Message:
-            nonlocal taken
-            message = await receive()
+            nonlocal taken, whole
+            if whole:  # from here on it waits for the client to leave
+                return await receive()
+            try:
+                async with asyncio.timeout_at(until):
+                    message = await receive()
+            except TimeoutError as error:
+                raise ProblemError(
+                    "too-slow", f"the body took longer than {self.seconds:g} s", headers={"Connection": "close"}
+                ) from error
             taken += len(message.get("body", b""))
-            if taken > self.limit:
+            whole = not message.get("more_body", False)
+            if taken > limit:
                 raise too_large
             return message
 
@@ -146,10 +183,32 @@ class ResponseHeaders:
         await self.app(scope, receive, with_headers)
 
 
-def install(app: FastAPI, *, max_body_bytes: int) -> None:
+def install(app: FastAPI, settings: ServiceSettings, metrics: Callable[[], Metrics]) -> None:
     """Put the middleware around ``app``; the last one added is the outermost."""
     app.add_middleware(EncodedPath)
     app.add_middleware(HeadAsGet)
-    app.add_middleware(BodyLimit, limit=max_body_bytes)
+    app.add_middleware(
+        BodyLimit,
+        limit=settings.max_body_bytes,
+        upload_limit=settings.max_upload_bytes,
+        seconds=settings.body_seconds,
+    )
     app.add_middleware(ErrorBoundary)
+    if settings.cors_origins:  # without cookies: what a page of another origin does, it does with its own key
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
+            allow_headers=(
+                "Authorization",
+                "Content-Type",
+                "Idempotency-Key",
+                "If-None-Match",
+                "Last-Event-ID",
+                REQUEST_ID,
+            ),
+            expose_headers=("ETag", "Location", "Retry-After", REQUEST_ID),
+            max_age=600,
+        )
     app.add_middleware(ResponseHeaders)
+    app.add_middleware(Observe, metrics=metrics)

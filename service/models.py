@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from recgan.errors import RecganError
 from recgan.progress import Progress, quiet
 from service.catalogue import Catalogue
+from service.live.eye import Eye, eye_of
 from service.problems import ProblemError
 from service.schemas import ModelVersion
 from service.settings import ServiceSettings
 
 if TYPE_CHECKING:
     from recgan.design import Designer
-    from recgan.recommenders.base import Recommender
+    from recgan.recommenders import Recommender
 
-__all__ = ["ModelHolder", "Models", "load_models"]
+__all__ = ["Models", "load_models"]
 
 logger = logging.getLogger("recgan.service")
 
@@ -35,23 +34,33 @@ class Models:
     designable: frozenset[str]
     """The categories that the generator knows."""
     version: ModelVersion
+    eye: Eye | None = None
+    """What the recommender sees in a picture; None for one that does not look."""
+    events_to: int = 0
+    """The last event of the store that the recommender was trained on."""
+
+    @cached_property
+    def id(self) -> str:
+        """Names this set of artifacts: the same digests, the same id."""
+        return hashlib.sha256(self.version.model_dump_json().encode()).hexdigest()[:16]
 
     @cached_property
     def _users(self) -> frozenset[str]:
         return frozenset(self.recommender.user_ids)
 
-    def check_user(self, user_id: str) -> None:
-        """Refuse a user whom the recommender does not know.
+    def knows(self, user_id: str) -> bool:
+        """Return whether the recommender has learned of a user."""
+        return user_id in self._users
+
+    def need_eye(self) -> Eye:
+        """Return the eye.
 
         Raises:
-            ProblemError: unknown-user (404).
+            ProblemError: no-eye (422).
         """
-        if user_id not in self._users:
-            raise ProblemError(
-                "unknown-user",
-                f"there is no user '{user_id}' in this model; for a new user, send liked items to "
-                "POST /v1/sessions/recommendations",
-            )
+        if self.eye is None:
+            raise ProblemError("no-eye", f"the recommender '{self.recommender.name}' does not look at pictures")
+        return self.eye
 
     def need_designer(self) -> Designer:
         """Return the designer.
@@ -113,65 +122,6 @@ def load_models(settings: ServiceSettings, progress: Progress = quiet) -> Models
             recommender=recommender.digest,
             generator=designer.gan.digest if designer else None,
         ),
+        eye=eye_of(recommender, settings.device),
+        events_to=int(recommender.facts.get("events_to", 0)),
     )
-
-
-class ModelHolder:
-    """Holds the models that serve now; they are loaded in a thread of their own, so that the service answers meanwhile.
-
-    Args:
-        load: makes the models; called once, in the thread.
-        on_failure: told when it raises.
-    """
-
-    def __init__(self, load: Callable[[Progress], Models], on_failure: Callable[[], None] = lambda: None) -> None:
-        self._load = load
-        self._on_failure = on_failure
-        self._models: Models | None = None
-        self._step = "starting"
-        self.failure: Exception | None = None
-        self._thread = threading.Thread(target=self._run, name="model-loader", daemon=True)
-
-    def start(self) -> None:
-        """Begin to load."""
-        self._thread.start()
-
-    def wait(self, timeout: float | None = None) -> None:
-        """Wait until loading has ended, well or not."""
-        self._thread.join(timeout)
-
-    def _run(self) -> None:
-        def note(step: str, done: int, total: int | None = None, note: str = "") -> None:
-            self._step = step
-
-        try:
-            self._models = self._load(note)
-            logger.info("ready: %s items in the catalogue", f"{len(self._models.catalogue):,}")
-        except Exception as error:
-            self.failure = error
-            expected = isinstance(error, RecganError)
-            logger.error("the models cannot be loaded: %s", error, exc_info=None if expected else error)
-            self._on_failure()
-
-    @property
-    def version(self) -> ModelVersion | None:
-        """What serves now; None before anything does."""
-        return self._models.version if self._models else None
-
-    def reasons(self) -> list[str]:
-        """Return why no request can be served; nothing when they can."""
-        if self._models is not None:
-            return []
-        if self.failure is not None:
-            return ["the models could not be loaded; the service's log says why"]
-        return [self._step]
-
-    def get(self) -> Models:
-        """Return the models that serve now.
-
-        Raises:
-            ProblemError: loading (503).
-        """
-        if self._models is None:
-            raise ProblemError("loading", f"not ready yet: {self.reasons()[0]}", headers={"Retry-After": "2"})
-        return self._models

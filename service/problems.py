@@ -19,6 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Mount
 
 from recgan import errors
+from service.store.errors import StoreBusy, StoreUnavailable
 
 __all__ = [
     "PROBLEMS",
@@ -54,14 +55,20 @@ PROBLEMS = {
     for kind in (
         ProblemKind("bad-request", 400, "The request cannot be read"),
         ProblemKind("refused", 400, "The request cannot be carried out"),
+        ProblemKind("no-key", 401, "An API key is needed"),
+        ProblemKind("not-allowed", 403, "The API key does not allow this"),
         ProblemKind("no-such-path", 404, "There is nothing at this path"),
         ProblemKind("not-found", 404, "What was asked for does not exist"),
         ProblemKind("unknown-user", 404, "The user is not known"),
         ProblemKind("unknown-item", 404, "The item is not in the catalogue"),
         ProblemKind("unknown-design", 404, "There is no such design"),
+        ProblemKind("unknown-model", 404, "There is no such model"),
         ProblemKind("method-not-allowed", 405, "The method is not allowed here"),
+        ProblemKind("too-slow", 408, "The request did not arrive in time"),
         ProblemKind("not-ready", 409, "The picture is not ready"),
         ProblemKind("already-finished", 409, "The design has already finished"),
+        ProblemKind("not-retriable", 409, "The design cannot be tried again"),
+        ProblemKind("other-request", 409, "The same id or key came with another request before"),
         ProblemKind("mismatch", 409, "The parts do not belong together"),
         ProblemKind("unusable-artifact", 409, "An artifact cannot be used"),
         ProblemKind("body-too-large", 413, "The request's body is too large"),
@@ -69,15 +76,25 @@ PROBLEMS = {
         ProblemKind("invalid-request", 422, "The request is not valid"),
         ProblemKind("invalid-setting", 422, "A setting is not valid"),
         ProblemKind("invalid-data", 422, "The data are not valid"),
+        ProblemKind("refused-picture", 422, "A picture cannot be used"),
+        ProblemKind("no-picture", 422, "The item has no picture"),
+        ProblemKind("no-eye", 422, "The model does not look at pictures"),
+        ProblemKind("rate-limit", 429, "Too many requests"),
         ProblemKind("queue-full", 429, "Too many designs are waiting"),
         ProblemKind("internal", 500, "Something went wrong inside the service"),
         ProblemKind("loading", 503, "The service is not ready yet"),
+        ProblemKind("store-busy", 503, "The store is busy"),
+        ProblemKind("store-unavailable", 503, "The store does not answer"),
+        ProblemKind("too-many-streams", 503, "Too many clients follow designs"),
         ProblemKind("no-generator", 503, "The service runs without a generator"),
         ProblemKind("storage", 507, "There is no room to store the result"),
     )
 }
 
 _OF_ERROR: tuple[tuple[type[errors.RecganError], str], ...] = (
+    (StoreBusy, "store-busy"),
+    (StoreUnavailable, "store-unavailable"),
+    (errors.ImageRefused, "refused-picture"),
     (errors.NotFoundError, "not-found"),
     (errors.SettingsError, "invalid-setting"),
     (errors.DataError, "invalid-data"),
@@ -149,7 +166,10 @@ def problem_of(error: Exception, instance: str | None = None) -> Problem:
         kind, detail = PROBLEMS[slug], str(error)
     else:
         kind, detail = PROBLEMS["internal"], ""
-    if kind.status >= 500 and not isinstance(error, HTTPException):
+    if isinstance(error, StoreBusy):
+        logger.warning("%s: %s", instance or "a design", error)
+        detail = "others keep the store busy; try again in a moment"
+    elif kind.status >= 500 and not isinstance(error, HTTPException):
         logger.error("%s failed", instance or "a design", exc_info=error)
         detail = "the service's log has the details; try again, and tell its operator when it goes on"
     return Problem(
@@ -203,7 +223,8 @@ def _methods_at(request: Request) -> list[str]:
 
 
 async def _on_recgan(request: Request, error: Exception) -> Response:
-    return answer(problem_of(error, path_asked(request.scope)))
+    headers = {"Retry-After": "1"} if isinstance(error, StoreUnavailable) else None
+    return answer(problem_of(error, path_asked(request.scope)), headers)
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:
@@ -241,10 +262,13 @@ def _fault(item: Mapping[str, Any]) -> FieldProblem:
     return FieldProblem(pointer=pointer, detail=detail[:1].lower() + detail[1:])
 
 
+_ANYWHERE = ("no-key", "not-allowed", "invalid-request", "rate-limit", "internal", "store-busy", "store-unavailable")
+
+
 def documented(*slugs: str) -> dict[int | str, dict[str, Any]]:
-    """Return OpenAPI ``responses`` for the problems that a route may answer with (invalid requests are in all)."""
+    """Return OpenAPI ``responses`` for the problems that a route may answer with; those that any may are added."""
     by_status: dict[int, list[ProblemKind]] = {}
-    for slug in dict.fromkeys((*slugs, "invalid-request", "internal")):
+    for slug in dict.fromkeys((*slugs, *_ANYWHERE)):
         by_status.setdefault(PROBLEMS[slug].status, []).append(PROBLEMS[slug])
     return {
         status: {

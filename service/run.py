@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import copy
 import errno
+import logging
 import math
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any
 
 import uvicorn
-import uvicorn.config
 
 from recgan.errors import SettingsError
 from service.app import create_app
+from service.logs import log_config
+from service.protocol import timed_protocol
 from service.settings import ServiceSettings
 
 __all__ = ["serve"]
+
+logger = logging.getLogger("recgan.service")
 
 
 def serve(settings: ServiceSettings) -> None:
@@ -38,22 +39,33 @@ def serve(settings: ServiceSettings) -> None:
             server.should_exit = True
 
         app = create_app(settings, on_load_failure=stop)
-        server = uvicorn.Server(
+        server = _Server(
             uvicorn.Config(
                 app,
-                log_config=_log_config(),
+                log_config=log_config(settings.log_format),
+                access_log=False,  # `service.observe` does it
+                http=timed_protocol(settings.header_seconds),
                 server_header=False,
                 timeout_graceful_shutdown=math.ceil(settings.shutdown_seconds),
             )
         )
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
-        print(f"recgan is at http://{shown}:{port}/ (Ctrl-C stops it)", file=sys.stderr, flush=True)
+        logger.info("recgan is at http://%s:%d/ (Ctrl-C stops it)", shown, port)
         with _terminated_as_interrupted(), suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
         failure = app.state.service.holder.failure
         if failure is not None:
             raise failure
+
+
+class _Server(uvicorn.Server):
+    """Ends the open streams when it is told to stop, instead of waiting for them."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop."""
+        self.config.app.state.service.streams.close()  # type: ignore[union-attr]
+        await super().shutdown(sockets)
 
 
 @contextmanager
@@ -71,14 +83,6 @@ def _terminated_as_interrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _log_config() -> dict[str, Any]:
-    """Return uvicorn's own logging, to standard error all of it, with our logger beside its."""
-    config = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
-    config["handlers"]["access"]["stream"] = "ext://sys.stderr"
-    config["loggers"]["recgan"] = {"handlers": ["default"], "level": "INFO", "propagate": False}
-    return config
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -79,16 +79,20 @@ def write_bundle(out: Path, *, items: int = 24, users: int = 16, seed: int = 0, 
 
 @contextmanager
 def loaded_benchmark(name: str) -> Iterator[ModuleType]:
-    """Yield a script of ``benchmarks/``, which is no package, as a module."""
+    """Yield a script of ``benchmarks/``, which is no package, as a module; what lies beside it can be imported."""
     path = Path(__file__).parents[1] / "benchmarks" / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"{name}_benchmark", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+    sys.path.insert(0, str(path.parent))
+    try:
+        spec.loader.exec_module(module)
+        yield module
+    finally:
+        sys.path.remove(str(path.parent))
+        del sys.modules[spec.name]
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,10 @@ answers are worked out by hand."""
 
 from __future__ import annotations
 
+import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,13 +15,14 @@ import numpy as np
 import pandas as pd
 from fastapi.testclient import TestClient
 
-from recgan.config import DesignSettings
+from recgan.config import DesignSettings, Settings
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.pixels import decode_image, pixel_digest
 from recgan.design.results import Design
+from recgan.design.search import Preview
 from recgan.progress import Progress, quiet
-from recgan.recommenders import Recommendation, UserVector
+from recgan.recommenders import Recommendation, Recommender, UserVector
 from service.app import create_app
 from service.catalogue import Catalogue
 from service.context import Service
@@ -34,6 +37,10 @@ PATIENCE = 30.0
 # Item i has the id IDS[i]; even ones are coats, odd ones hats; the last has no picture.
 IDS = ["plain", "a/b", "50%", "käse 日本 👗", "x/similar", "a?b#c", "..%2F", "<script>", "back\\slash", "bare"]
 USERS = ["anna", "b/c", "d%2Fe", "Ünï 👒"]
+
+
+class NoSettings(Settings):
+    """Of a recommender that has none."""
 
 
 def write_catalogue(out: Path) -> Bundle:
@@ -57,49 +64,73 @@ def write_catalogue(out: Path) -> Bundle:
     return Bundle.open(out)
 
 
-class FakeRecommender:
-    """Likes items in the catalogue's order: item i scores -i. The user 'anna' has seen item 0."""
+class FakeRecommender(Recommender):
+    """Likes items in the catalogue's order: item i scores -i for everybody. The user 'anna' has seen item 0.
 
-    catalogue_digest = "fake"
+    Only the factors are made up; filters, top-k and folding in are the real ones. All items are available to it.
+    """
+
+    name = "fake"
+    settings_type = NoSettings
 
     def __init__(self, bundle: Bundle) -> None:
-        self.bundle = bundle
-        self.user_ids = np.array(USERS, dtype=object)
+        super().__init__()
         self.asked: list[dict[str, Any]] = []
+        self.folded_in: list[list[int]] = []
+        self.category_names = tuple(bundle.category_names)
+        items, users = len(IDS), len(USERS)
+        self.restore(
+            np.array(USERS, dtype=object),
+            bundle.items.assign(available=True),
+            {
+                "user_factors": np.ones((users, 1), dtype=np.float32),
+                "item_factors": -np.arange(items, dtype=np.float32)[:, None],
+                "seen_indptr": np.array([0] + [1] * users, dtype=np.int64),
+                "seen_items": np.array([0], dtype=np.int64),
+            },
+        )
 
-    def recommend(
-        self,
-        users: Sequence[str | UserVector],
-        k: int = 10,
-        *,
-        exclude_seen: bool = True,
-        categories: Sequence[str] | None = None,
-        where: Any = None,
-        candidates: Any = None,
-    ) -> list[list[Recommendation]]:
+    def recommend(self, users: Sequence[str | UserVector], k: int = 10, **filters: Any) -> list[list[Recommendation]]:
         """One list a user."""
-        self.asked.append({"users": users, "k": k, "exclude_seen": exclude_seen, "categories": categories})
-        answers = []
-        for user in users:
-            seen = {0} if user == "anna" else set(user.seen.tolist()) if isinstance(user, UserVector) else set()
-            answers.append(self._best(k, seen if exclude_seen else set(), categories))
-        return answers
+        self.asked.append({"users": users, "k": k, **filters})
+        return super().recommend(users, k, **filters)
 
-    def _best(self, k: int, without: set[int], categories: Sequence[str] | None) -> list[Recommendation]:
-        found = []
-        for row, (item_id, category) in enumerate(zip(self.bundle.item_ids, self.bundle.items["category"])):
-            if row not in without and (categories is None or category in categories):
-                found.append(Recommendation(item_id, -float(row), category))
-        return found[:k]
+    def _train(self, *given: Any) -> None:
+        raise NotImplementedError
 
-    def fold_in(self, liked: Sequence[str] = (), disliked: Sequence[str] = (), *, images: Any = None) -> UserVector:
-        """A vector whose seen items are those given."""
-        rows = self.bundle.item_rows([*liked, *disliked])
-        return UserVector(np.zeros(1, dtype=np.float32), np.sort(rows))
+    def _fold_in(self, liked: np.ndarray, disliked: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        self.folded_in.append(seen.tolist())
+        return np.ones(1, dtype=np.float32)
 
-    def similar(self, item_id: str, k: int = 10, **filters: Any) -> list[Recommendation]:
-        """The others, in order."""
-        return self._best(k, set(self.bundle.item_rows([item_id]).tolist()), None)
+    @property
+    def similarity_space(self) -> str:
+        """All items are alike, so that they come in the catalogue's order."""
+        return "factors"
+
+    def _similarity_vectors(self) -> np.ndarray:
+        return np.ones((len(IDS), 1), dtype=np.float32)
+
+
+class FakeEye:
+    """Sees how bright a picture is, 0 to 10; that is also the score of a new item."""
+
+    key = "brightness"
+
+    def __init__(self) -> None:
+        self.looked = 0
+
+    def look(self, pictures: Sequence[bytes]) -> np.ndarray:
+        """Return the brightness."""
+        self.looked += len(pictures)
+        return np.array([[np.asarray(decode_image(data)).mean() / 25.5] for data in pictures], dtype=np.float32)
+
+    def vectors(self, seen: np.ndarray) -> np.ndarray:
+        """All pictures are alike."""
+        return np.ones((len(seen), 1), dtype=np.float32)
+
+    def factors(self, seen: np.ndarray, categories: Sequence[str] = ()) -> np.ndarray:
+        """The brighter, the better."""
+        return seen
 
 
 class FakeDesigner:
@@ -121,10 +152,13 @@ class FakeDesigner:
         seed: int = 0,
         settings: DesignSettings,
         progress: Progress = quiet,
+        preview: Preview | None = None,
     ) -> list[Design]:
         """Wait for ``release`` between two steps, or fail."""
         self.asked.append((user, category, n, seed))
         progress("climbing", 1, 2, "half-way")
+        if preview is not None:
+            preview(0, lambda: np.full((8, 8, 3), 77, dtype=np.uint8))
         self.entered.set()
         assert self.release.wait(60)
         if self.failure is not None:
@@ -149,10 +183,11 @@ class FakeDesigner:
 class World:
     """The running service of one test, its client and its fakes."""
 
-    def __init__(self, client: TestClient, recommender: FakeRecommender, designer: FakeDesigner) -> None:
+    def __init__(self, client: TestClient, recommender: FakeRecommender, designer: FakeDesigner, eye: FakeEye) -> None:
         self.client = client
         self.recommender = recommender
         self.designer = designer
+        self.eye = eye
 
     @property
     def service(self) -> Service:
@@ -185,36 +220,49 @@ def design(world: World, **asked) -> dict:
 
 def finished(world: World, url: str) -> dict:
     """Wait for the end of a design, and return its last state."""
-    pause = threading.Event()
-    for _ in range(int(PATIENCE / 0.01)):
-        state = world.client.get(url).json()
-        if state["finished_at"] is not None:
-            return state
-        pause.wait(0.01)
-    raise AssertionError("the design never ended")
+    until(lambda: world.client.get(url).json()["finished_at"] is not None)
+    state: dict = world.client.get(url).json()
+    return state
 
 
-@contextmanager
-def running(bundle: Bundle, *, with_gan: bool = True, **settings: Any) -> Iterator[World]:
-    """Run the service over the fakes; ``settings`` are those of the service."""
-    recommender, designer = FakeRecommender(bundle), FakeDesigner()
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition; fail when it does not come."""
+    end = time.monotonic() + 4 * PATIENCE
+    while not condition():
+        assert time.monotonic() < end, f"it has not come about in {4 * PATIENCE:g} s"
+        time.sleep(0.02)
+
+
+def models_of(bundle: Bundle, *, with_gan: bool = True) -> tuple[Models, FakeRecommender, FakeDesigner, FakeEye]:
+    """Models over the fakes."""
+    recommender, designer, eye = FakeRecommender(bundle), FakeDesigner(), FakeEye()
     catalogue = Catalogue(bundle)
     models = Models(
         catalogue=catalogue,
-        recommender=recommender,  # type: ignore[arg-type]
+        recommender=recommender,
         designer=designer if with_gan else None,  # type: ignore[arg-type]
         designable=frozenset({"coats"}) if with_gan else frozenset(),
         version=ModelVersion(
             catalogue=catalogue.digest, recommender="r" * 64, generator="g" * 64 if with_gan else None
         ),
+        eye=eye,
     )
-    app = create_app(
-        ServiceSettings(data=bundle.path, recommender=bundle.path, gan=bundle.path if with_gan else None, **settings),
-        load=lambda settings, progress: models,
-    )
-    with TestClient(app) as client:
-        app.state.service.holder.wait(30)
-        try:
-            yield World(client, recommender, designer)
-        finally:
-            designer.release.set()
+    return models, recommender, designer, eye
+
+
+@contextmanager
+def running(bundle: Bundle, *, with_gan: bool = True, **settings: Any) -> Iterator[World]:
+    """Run the service over the fakes; ``settings`` are those of the service. Its store is its own, if none is given."""
+    models, recommender, designer, eye = models_of(bundle, with_gan=with_gan)
+    with tempfile.TemporaryDirectory() as folder:
+        given = {"store": f"sqlite:///{folder}/store.sqlite", "design_worker": "thread", **settings}
+        app = create_app(
+            ServiceSettings(data=bundle.path, recommender=bundle.path, gan=bundle.path if with_gan else None, **given),
+            load=lambda settings, progress: models,
+        )
+        with TestClient(app) as client:
+            app.state.service.holder.wait(30)
+            try:
+                yield World(client, recommender, designer, eye)
+            finally:
+                designer.release.set()

@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 
+from recgan.config import VBPRSettings
 from tests.conftest import loaded_benchmark
 
 
@@ -34,54 +35,64 @@ def test_training_is_compared_on_the_same_data(benchmark, tmp_path):
 
 
 def test_the_lists_of_all_are_compared(benchmark, monkeypatch):
-    monkeypatch.setattr(benchmark, "ROUNDS", 1)
-    monkeypatch.setattr(benchmark, "_peak_memory", lambda scale: 0.0)
-    found = benchmark.topk_vs_implicit("tiny")
+    from recommending import topk
+
+    monkeypatch.setattr(topk, "ROUNDS", 1)
+    monkeypatch.setattr(topk, "_peak_memory", lambda scale: 0.0)
+    found = topk.topk_vs_implicit("tiny")
     assert found["equal"] is True
     assert all(found[f"users_per_second_{name}"] > 0 for name in ("ours", "implicit", "faiss", "torch"))
     # A list with one item too many that is not among the best is told from a right one.
-    users, items = benchmark._factors(4, 500)
-    right = np.argsort(-(users @ items.T), axis=1)[:, : benchmark.K]
+    users, items = topk._factors(4, 500)
+    right = np.argsort(-(users @ items.T), axis=1)[:, : topk.K]
     wrong = right.copy()
     wrong[2, 7] = np.argmin(users[2] @ items.T)
-    assert benchmark._same_scores(users, items, right, right)
-    assert not benchmark._same_scores(users, items, wrong, right)
+    assert topk._same_scores(users, items, right, right)
+    assert not topk._same_scores(users, items, wrong, right)
 
 
 def test_the_best_epoch_counts_and_a_rival_stops_as_ours_does(benchmark):
-    drawn = benchmark.world("tiny")
+    from recommending.data import world
+    from recommending.timing import PATIENCE, Chooser
+
+    drawn = world("tiny")
     rng = np.random.default_rng(0)
     users, items = rng.normal(size=(150, 4)), rng.normal(size=(200, 4))
     taken = np.zeros((150, 200))
     taken[drawn.data.validation.users, drawn.data.validation.items] = 1
-    chooser = benchmark._Chooser(drawn, 20)
+    chooser = Chooser(drawn, 20)
     chooser.judge(np.zeros_like(users), items)  # knows nothing: half
     assert chooser.best == 0.5
     chooser.judge(users, items)
     chooser.judge(np.eye(150), taken.T.copy())  # knows every validation pair
     assert chooser.best == 1
-    for _ in range(benchmark.PATIENCE - 1):
+    for _ in range(PATIENCE - 1):
         chooser.judge(users, items)
     with pytest.raises(StopIteration):
         chooser.judge(users, items)
-    assert (chooser.best_epoch, chooser.epoch) == (3, 3 + benchmark.PATIENCE)
+    assert (chooser.best_epoch, chooser.epoch) == (3, 3 + PATIENCE)
     assert 0 < chooser.best_seconds[0] < chooser.seconds[0]
 
 
 def test_a_clock_stands_still_while_it_is_stopped(benchmark, monkeypatch):
+    from recommending import timing
+
     now = iter([10.0, 12.0, 50.0, 51.0])
-    monkeypatch.setattr(benchmark.time, "perf_counter", lambda: next(now))
-    monkeypatch.setattr(benchmark.time, "process_time", lambda: 0.0)
-    clock = benchmark._Clock()
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: next(now))
+    monkeypatch.setattr(timing.time, "process_time", lambda: 0.0)
+    clock = timing.Clock()
     assert clock.stop().tolist() == [2, 0]
     clock.start()
     assert clock.stop().tolist() == [3, 0]
 
 
 def test_ours_is_timed_epoch_by_epoch_and_judged_as_it_chose(benchmark):
-    drawn = benchmark.world("tiny")
-    settings = benchmark.VBPRSettings(latent_dim=4, visual_dim=4, epochs=3, patience=3)
-    found, epochs = benchmark._trained(drawn, "vbpr", settings)
+    from recommending.data import world
+    from recommending.timing import trained
+
+    drawn = world("tiny")
+    settings = VBPRSettings(latent_dim=4, visual_dim=4, epochs=3, patience=3)
+    found, epochs = trained(drawn, "vbpr", settings)
     assert len(epochs) >= 3
     assert found["validation_auc_ours"] in [epoch.validation for epoch in epochs]
     assert all(np.all(a.seconds < b.seconds) for a, b in itertools.pairwise(epochs))
@@ -91,13 +102,16 @@ def test_ours_is_timed_epoch_by_epoch_and_judged_as_it_chose(benchmark):
 
 
 def test_a_shop_is_drawn_without_doubles_and_trained(benchmark):
-    shop = benchmark._shop(300, 80, 4_000, np.zeros((80, 2)), validation=100)
+    from recommending.data import drawn_shop
+    from recommending.shop import _train_shop
+
+    shop = drawn_shop(300, 80, 4_000, np.zeros((80, 2)), validation=100)
     keys = np.concatenate([part.users * 80 + part.items for part in (shop.train, shop.validation)])
     assert len(np.unique(keys)) == len(keys) > 2_000
     assert len(shop.validation) == 100
     counts = np.sort(shop.item_counts)
     assert counts[-8:].sum() > 3 * counts[:8].sum()  # a few items take most
-    found = benchmark._train_shop(300, 80, 4_000, 16)
+    found = _train_shop(300, 80, 4_000, 16)
     assert found["epoch_seconds"] > 0
     assert found["peak_memory_mb"] > 0
     assert found["validation_auc"] > 0.55

@@ -241,3 +241,18 @@ def test_values_that_are_not_finite_stop_the_search_with_a_reason(broken):
     }[broken]
     with pytest.raises(TrainingError, match="not finite"):
         search(space, near(TARGET), torch.zeros(1, 8, 3), 0, DesignSettings(steps=2), quiet)
+
+
+def test_a_preview_shows_the_design_that_is_climbed_as_it_is_at_that_step():
+    told = []
+    z = torch.zeros(2, 3, 3)
+    settings = DesignSettings(steps=2, samples=3, starts=3)
+
+    def preview(place, draw):
+        told.append((place, draw()))
+
+    search(flat_world(), near(TARGET), z, 0, settings, quiet, preview)
+    assert [place for place, _ in told] == [0, 0, 1, 1]
+    assert all(pixels.dtype == np.uint8 and pixels.shape[2] == 3 for _, pixels in told)
+    first, second = (pixels.astype(int) for _, pixels in told[:2])
+    assert not np.array_equal(first, second)  # it moves on

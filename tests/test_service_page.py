@@ -14,6 +14,9 @@ from service.problems import PROBLEMS
 from service.routes.page import STATIC
 from tests.service_world import World, running, write_catalogue
 
+SCRIPTS = sorted((STATIC / "js").glob("*.js"))
+SCRIPT = "\n".join(path.read_text("utf-8") for path in SCRIPTS)
+
 
 class Page(HTMLParser):
     """The elements of a page as (tag, attributes)."""
@@ -66,17 +69,35 @@ def page(world: World) -> Page:
 
 def test_everything_that_the_page_needs_comes_from_the_service(world, page):
     linked = [attributes[name] for _, attributes in page.elements for name in ("src", "href") if name in attributes]
-    assert {"static/page.css", "static/page.js", "static/icon.svg", "openapi.json"} <= set(linked)
+    assert {"static/page.css", "static/js/main.js", "static/icon.svg", "openapi.json"} <= set(linked)
     for path in linked:
         assert path is not None
-        if path.startswith("#"):
+        if path.startswith("#/"):
+            assert f'"{path}"' in SCRIPT or path == "#/"
+        elif path.startswith("#"):
             assert path[1:] in page.ids
         else:
             # Relative, so that the page works under a proxy's prefix.
             assert re.fullmatch(r"[a-z]+[a-z./]*", path)
             assert world.client.get(f"/{path}").status_code == 200
-    for name in ("page.css", "page.js"):
-        assert not re.search(r"\w://|url\(|@import|[\"'`]//", (STATIC / name).read_text("utf-8"))
+    for text in (SCRIPT, (STATIC / "page.css").read_text("utf-8")):
+        assert not re.search(r"\w://|url\(|@import|[\"'`]//", text)
+
+
+def test_each_script_imports_what_the_others_export(world):
+    exported = {
+        path.name: set(re.findall(r"export (?:async )?(?:function|const|class) (\w+)", path.read_text()))
+        for path in SCRIPTS
+    }
+    for path in SCRIPTS:
+        answer = world.client.get(f"/static/js/{path.name}")
+        assert "javascript" in answer.headers["content-type"]
+        imports = re.findall(r'^import \{ (.*) \} from "\./(.*)";$', path.read_text("utf-8"), re.M)
+        assert len(imports) == path.read_text("utf-8").count("import ")
+        for names, module in imports:
+            assert set(names.split(", ")) <= exported[module]
+            rest = re.sub(r"^import .*$", "", path.read_text("utf-8"), flags=re.M)
+            assert all(re.search(rf"\b{name}\b", rest) for name in names.split(", "))
 
 
 def test_the_content_security_policy_forbids_nothing_that_the_page_does(page):
@@ -95,13 +116,13 @@ def test_every_control_has_a_name(page):
 
 
 def test_the_script_finds_every_element_that_it_looks_for(page):
-    wanted = set(re.findall(r'byId\("([^"]+)"\)', (STATIC / "page.js").read_text("utf-8")))
+    wanted = set(re.findall(r'byId\("([^"]+)"\)', SCRIPT))
     assert len(wanted) > 10
     assert wanted <= page.ids
 
 
 def test_the_words_that_the_script_has_of_its_own_are_for_things_that_exist():
-    script = (STATIC / "page.js").read_text("utf-8")
+    script = SCRIPT
     told = re.findall(r'"urn:recgan:problem:([^"]+)"', script)
     assert told
     assert set(told) <= set(PROBLEMS)
@@ -112,7 +133,7 @@ def test_the_words_that_the_script_has_of_its_own_are_for_things_that_exist():
 
 
 def test_the_script_sets_text_and_never_markup():
-    script = (STATIC / "page.js").read_text("utf-8")
+    script = SCRIPT
     for unsafe in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
         assert unsafe not in script
 

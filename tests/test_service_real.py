@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import re
@@ -10,9 +11,10 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -32,10 +34,15 @@ from recgan.errors import ArtifactError, MismatchError, SettingsError
 from recgan.gan import load_gan, train_gan
 from recgan.recommenders import create_recommender, load_recommender, training_data
 from service.app import create_app
+from service.holder import stored_model
 from service.models import load_models
+from service.retrain import retrain
 from service.run import serve
 from service.settings import ServiceSettings
+from service.store import Store
+from service.store.events import Event
 from tests.conftest import write_bundle
+from tests.service_world import until
 
 PATIENCE = 60.0
 QUICK = DesignSettings(preset="quick", samples=4, starts=2, steps=2, neighbours=3)
@@ -52,7 +59,14 @@ class Made:
 
     def settings(self, **changed) -> ServiceSettings:
         """The settings of a service on it."""
-        given = {"data": self.bundle.path, "recommender": self.recommender, "gan": self.gan, "device": "cpu"}
+        given = {
+            "data": self.bundle.path,
+            "recommender": self.recommender,
+            "gan": self.gan,
+            "device": "cpu",
+            "design_worker": "thread",
+            "store": f"sqlite:///{self.bundle.path.parent / uuid.uuid4().hex}.sqlite",
+        }
         return ServiceSettings(**{**given, **changed})
 
 
@@ -124,12 +138,8 @@ def test_the_service_designs_as_the_designer_does(client, made, monkeypatch):
         "/v1/designs", json={"user_id": "user-03", "category": "dresses", "n": 2, "seed": 7, "preset": "quick"}
     )
     assert answer.status_code == 202
-    pause = threading.Event()
-    for _ in range(int(PATIENCE / 0.05)):
-        state = client.get(answer.headers["location"]).json()
-        if state["finished_at"] is not None:
-            break
-        pause.wait(0.05)
+    until(lambda: client.get(answer.headers["location"]).json()["finished_at"] is not None)
+    state = client.get(answer.headers["location"]).json()
     assert state["state"] == "succeeded", state
     assert state["model"] == client.get("/version").json()["model"]
     assert len(state["results"]) == 2
@@ -180,6 +190,28 @@ def test_a_model_that_sees_no_pictures_is_served_without_a_generator(made):
         assert refused.status_code == 422
 
 
+def test_a_visual_model_is_retrained_beside_its_generator_and_serves_what_it_has_learned(made, tmp_path):
+    settings = made.settings()
+    store = Store(settings.store_url)
+    models = load_models(settings)
+    noted = stored_model(models, settings, source="given", metrics={})
+    store.models.register(noted, activate="the first")
+    then = datetime(2025, 6, 1, tzinfo=UTC)
+    for user in range(8):
+        store.events.add([Event(f"new-{user}", item, "purchase", 1.0, then) for item in ("0003", "0006", "0009")])
+    told = retrain(store, tmp_path / "runs", min_gain=-1, min_users=5, device="cpu")
+    assert told.promoted, told.reason
+    promoted = store.models.get(told.model)
+    places = {"data": Path(promoted.data), "recommender": Path(promoted.recommender)}
+    again = load_models(settings.model_copy(update=places))
+    assert again.id == told.model
+    assert again.designer is not None  # the catalogue has not changed, so the generator fits
+    assert again.knows("new-5")
+    assert not models.knows("new-5")
+    assert again.events_to == 24
+    store.close()
+
+
 # ---- the server process
 
 
@@ -201,44 +233,119 @@ def test_an_address_that_cannot_be_had_is_named(made):
         serve(made.settings(host="no.such.host.invalid", port=0))
 
 
-@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
-def test_a_server_process_serves_until_it_is_told_to_stop(made, stop):
-    environment = {
-        **os.environ,
-        "RECGAN_SERVICE_DATA": str(made.bundle.path),
-        "RECGAN_SERVICE_RECOMMENDER": str(made.popularity),
-        "RECGAN_SERVICE_PORT": "0",
-        "OMP_NUM_THREADS": "1",
-    }
+def server(log: Path, **environment: str) -> tuple[subprocess.Popen[bytes], httpx.Client]:
+    """Start a server process that logs to a file, and return it with a client of it, once it is ready."""
     program = "from service.run import serve; from service.settings import service_settings; serve(service_settings())"
-    process = subprocess.Popen(
-        [sys.executable, "-c", program],
-        env=environment,
-        cwd=Path(__file__).parents[1],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-c", program],
+            env={**os.environ, "RECGAN_SERVICE_PORT": "0", "OMP_NUM_THREADS": "1", **environment},
+            cwd=Path(__file__).parents[1],
+            stdout=out,
+            stderr=out,
+        )
+    found: list[str] = []
+
+    def listens() -> bool:
+        assert process.poll() is None, log.read_text()
+        found.extend(re.findall(r"recgan is at (http://127\.0\.0\.1:\d+)/ ", log.read_text()))
+        return bool(found)
+
+    until(listens)
+    client = httpx.Client(base_url=found[0], transport=httpx.HTTPTransport(retries=10), timeout=PATIENCE)
+    until(lambda: client.get("/health/ready").status_code == 200)
+    return process, client
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_process_serves_until_it_is_told_to_stop(made, tmp_path, stop):
+    process, client = server(
+        tmp_path / "log",
+        RECGAN_SERVICE_DATA=str(made.bundle.path),
+        RECGAN_SERVICE_RECOMMENDER=str(made.popularity),
+        RECGAN_SERVICE_STORE=f"sqlite:///{tmp_path / 'store.sqlite'}",
+        RECGAN_SERVICE_DESIGN_WORKER="none",
     )
     try:
-        assert process.stderr is not None
-        first = process.stderr.readline()
-        url = re.fullmatch(r"recgan is at (http://127\.0\.0\.1:\d+)/ .*\n", first)
-        assert url, first
-        with httpx.Client(base_url=url[1], transport=httpx.HTTPTransport(retries=10), timeout=PATIENCE) as client:
-            pause = threading.Event()
-            for _ in range(int(PATIENCE / 0.1)):
-                if client.get("/health/ready").status_code == 200:
-                    break
-                pause.wait(0.1)
-            answer = client.get("/v1/users/user-03/recommendations?k=2")
-            assert (answer.status_code, len(answer.json()["items"])) == (200, 2)
-            # httptools or h11, the path arrives as it was encoded.
-            assert client.get("/v1/items/a%2Fb").json()["detail"].startswith("there is no item 'a/b'")
+        answer = client.get("/v1/users/user-03/recommendations?k=2", headers={"X-Request-ID": "mine-4711"})
+        assert (answer.status_code, len(answer.json()["items"])) == (200, 2)
+        # httptools or h11, the path arrives as it was encoded.
+        assert client.get("/v1/items/a%2Fb").json()["detail"].startswith("there is no item 'a/b'")
         process.send_signal(stop)
-        output, log = process.communicate(timeout=PATIENCE)
+        process.wait(PATIENCE)
     finally:
         process.kill()
         process.wait()
+        client.close()
+    log = (tmp_path / "log").read_text()
     assert process.returncode == 0, log
-    assert output == ""
     assert "Traceback" not in log
+    lines = [json.loads(line) for line in log.splitlines()]  # nothing is written but JSON
+    mine = [line for line in lines if line.get("request_id") == "mine-4711"]
+    assert [(line["method"], line["route"], line["status"]) for line in mine] == [
+        ("GET", "/v1/users/{user_id:id}/recommendations", 200)
+    ]
+    assert "user-03" not in log
+
+
+def test_what_was_acknowledged_outlives_kill_9_and_nothing_is_falsely_done(made, tmp_path):
+    environment = {
+        "RECGAN_SERVICE_DATA": str(made.bundle.path),
+        "RECGAN_SERVICE_RECOMMENDER": str(made.recommender),
+        "RECGAN_SERVICE_GAN": str(made.gan),
+        "RECGAN_SERVICE_DEVICE": "cpu",
+        "RECGAN_SERVICE_STORE": f"sqlite:///{tmp_path / 'store.sqlite'}",
+        "RECGAN_SERVICE_LEASE_SECONDS": "5",
+    }
+    asked = {"user_id": "user-03", "category": "dresses", "n": 32, "seed": 7}
+
+    def state(client: httpx.Client, id: str) -> str:
+        return client.get(f"/v1/designs/{id}").json()["state"]
+
+    process, client = server(tmp_path / "log", **environment)
+    try:
+        for id in ("first", "second"):
+            assert client.put(f"/v1/designs/{id}", json=asked).status_code == 202
+        event = {"events": [{"user_id": "user-03", "item_id": "0001", "event": "purchase"}]}
+        assert client.post("/v1/events", json=event).status_code == 201
+        until(lambda: client.get("/v1/designs/first").json()["progress"] is not None)
+    finally:
+        process.kill()
+        process.wait()
+        client.close()
+    process, client = server(tmp_path / "log", **environment)
+    try:
+        assert [one["item_id"] for one in client.get("/v1/users/user-03").json()["events"]] == ["0001"]
+        until(lambda: state(client, "first") == "interrupted")
+        assert client.get("/v1/designs/first").json()["results"] == []
+        until(lambda: state(client, "second") == "running")  # it had waited, and is made now
+        assert client.post("/v1/designs/second/cancel").status_code == 202
+        until(lambda: state(client, "second") == "cancelled")
+        assert client.post("/v1/designs/first/retry").json()["attempt"] == 2
+        until(lambda: state(client, "first") == "running")
+        process.send_signal(signal.SIGTERM)
+        process.wait(PATIENCE)
+    finally:
+        process.kill()
+        process.wait()
+        client.close()
+    assert process.returncode == 0, (tmp_path / "log").read_text()
+
+
+def test_a_worker_that_is_killed_is_started_again_and_its_job_can_be_retried(made):
+    app = create_app(made.settings(design_worker="process", lease_seconds=60))
+    with TestClient(app) as client:
+        worker = app.state.service.worker
+        app.state.service.holder.wait(PATIENCE)
+        asked = {"user_id": "user-03", "category": "dresses", "n": 32, "seed": 7}
+        for id in ("first", "second"):
+            client.put(f"/v1/designs/{id}", json=asked)
+        until(lambda: client.get("/v1/designs/first").json()["progress"] is not None)
+        killed = worker.pid
+        os.kill(killed, signal.SIGKILL)
+        # At once: nobody waits for the lease to lapse.
+        until(lambda: client.get("/v1/designs/first").json()["state"] == "interrupted")
+        assert client.get("/v1/users/user-03/recommendations").status_code == 200
+        until(lambda: client.get("/v1/designs/second").json()["state"] == "running")
+        assert worker.pid != killed
+        assert client.get("/health/ready").status_code == 200

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import json
 import logging
+import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +19,7 @@ from fastapi.testclient import TestClient
 from recgan.dataset.bundle import Bundle
 from recgan.errors import MismatchError, SettingsError
 from service.app import create_app
+from service.logs import JsonLines, TextLines, request_id
 from service.settings import ServiceSettings, service_settings
 from tests.service_world import PATIENCE, World, assert_problem, design, finished, running, write_catalogue
 
@@ -90,7 +95,7 @@ def test_requests_and_designs_have_their_own_numbers_of_torch_threads(catalogue)
 
 
 def settings_of(folder: Path) -> ServiceSettings:
-    return ServiceSettings(data=folder, recommender=folder, gan=folder)
+    return ServiceSettings(data=folder / "data", recommender=folder, gan=folder, design_worker="thread")
 
 
 def test_the_service_lives_before_it_is_ready(tmp_path):
@@ -135,7 +140,7 @@ def test_a_ready_service_says_so_and_what_it_runs(world):
     }
 
 
-def test_stopping_cancels_what_runs(catalogue):
+def test_stopping_interrupts_what_runs_and_keeps_what_waits(catalogue, tmp_path):
     entered = threading.Event()
 
     def endless(*given, progress, **options):
@@ -143,13 +148,21 @@ def test_stopping_cancels_what_runs(catalogue):
             progress("climbing", 1)
             entered.set()
 
-    with running(catalogue) as world:
+    url = f"sqlite:///{tmp_path / 'store.sqlite'}"
+    with running(catalogue, store=url) as world:
         world.designer.design = endless  # type: ignore[method-assign]
-        id = world.client.post("/v1/designs", json={"user_id": "anna", "category": "coats"}).json()["id"]
+        first, second = (
+            world.client.post("/v1/designs", json={"user_id": "anna", "category": "coats"}).json()["id"]
+            for _ in range(2)
+        )
         assert entered.wait(PATIENCE)
-        jobs = world.service.jobs
-    assert not jobs.alive
-    assert jobs.get(id).state == "cancelled"
+        worker = world.service.worker
+    assert not worker.alive
+    with running(catalogue, store=url) as world:
+        assert finished(world, f"/v1/designs/{second}")["state"] == "succeeded"
+        assert world.client.get(f"/v1/designs/{first}").json()["state"] == "interrupted"
+        assert world.client.post(f"/v1/designs/{first}/retry").json()["attempt"] == 2
+        assert finished(world, f"/v1/designs/{first}")["state"] == "succeeded"
 
 
 def test_a_variable_of_the_environment_is_a_setting_and_a_wrong_one_is_refused(monkeypatch, tmp_path):
@@ -184,3 +197,69 @@ def test_a_bug_is_answered_without_its_inside_and_logged(world, caplog):
     assert "secret" not in answer.text
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert "the secret of /srv/model" in caplog.text
+
+
+# ---- the log
+
+
+@pytest.fixture
+def lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """A function that returns what has been logged so far as JSON lines, each read back."""
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(JsonLines())
+    logger = logging.getLogger("recgan.service")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    yield lambda: [json.loads(line) for line in written.getvalue().splitlines()]
+    logger.removeHandler(handler)
+    logger.setLevel(level)
+
+
+def test_every_answer_carries_the_request_s_id_and_makes_one_line(world, lines):
+    asked = [("/v1/items/a%2Fb", "shop-1"), ("/v1/items/none", "a/b:c=d"), ("/nowhere", "x" * 128)]
+    for path, id in asked:
+        assert world.client.get(path, headers={"X-Request-ID": id}).headers["X-Request-ID"] == id
+    told = [(line["request_id"], line["method"], line["route"], line["status"], line["level"]) for line in lines()]
+    route = "/v1/items/{item_id:id}"
+    assert told == [
+        ("shop-1", "GET", route, 200, "info"),
+        ("a/b:c=d", "GET", route, 404, "info"),
+        ("x" * 128, "GET", "none", 404, "info"),
+    ]
+    assert all(0 < line["seconds"] < PATIENCE for line in lines())
+    assert {line["message"].split()[0] for line in lines()} == {"GET"}
+    world.client.get("/health/live")
+    assert lines()[-1]["level"] == "debug"  # probes come every few seconds
+
+
+@pytest.mark.parametrize("id", ["", "two words", "x" * 129, 'a"b', "käse"])
+def test_an_id_that_a_log_cannot_take_is_replaced(world, id):
+    first, second = (world.client.get("/health/live", headers={"X-Request-ID": id.encode()}) for _ in range(2))
+    ids = [answer.headers["X-Request-ID"] for answer in (first, second)]
+    assert all(re.fullmatch("[0-9a-f]{32}", one) for one in ids)
+    assert ids[0] != ids[1]
+
+
+def test_an_error_is_one_line_under_the_id_of_the_request_whose_thread_it_broke(world, lines):
+    def broken(*given, **options):
+        raise ZeroDivisionError("over\ntwo lines")
+
+    world.recommender.recommend = broken  # type: ignore[method-assign]
+    answer = world.client.get("/v1/users/anna/recommendations", headers={"X-Request-ID": "mine"})
+    assert answer.headers["X-Request-ID"] == "mine"
+    error, request = lines()
+    assert (error["request_id"], error["level"], error["logger"]) == ("mine", "error", "recgan.service")
+    assert "ZeroDivisionError: over\ntwo lines" in error["error"]
+    assert (request["request_id"], request["status"]) == ("mine", 500)
+
+
+def test_a_person_reads_the_id_behind_the_message():
+    record = logging.LogRecord("recgan", logging.INFO, "", 0, "%d items", (3,), None)
+    token = request_id.set("mine")
+    try:
+        assert TextLines("%(levelprefix)s %(message)s", use_colors=False).format(record) == "INFO:     3 items [mine]"
+    finally:
+        request_id.reset(token)
+    assert TextLines("%(message)s", use_colors=False).format(record) == "3 items"

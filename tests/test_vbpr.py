@@ -17,7 +17,9 @@ from recgan.encoders import embed_items
 from recgan.recommenders import create_recommender
 from recgan.recommenders.data import training_data
 from recgan.recommenders.training import kernels
-from recgan.recommenders.training.trainer import Trainer, VisualPart
+from recgan.recommenders.training.losses import rank_weights
+from recgan.recommenders.training.parameters import Parameters, VisualPart
+from recgan.recommenders.training.trainer import Trainer
 from recgan.recommenders.training.validation import Validation
 from tests.conftest import write_bundle
 
@@ -109,7 +111,8 @@ def test_warp_takes_the_first_item_that_comes_too_near(data, monkeypatch):
     draw, drawn = trainer.negatives.draw, []
     monkeypatch.setattr(trainer.negatives, "draw", lambda *given: drawn.append(draw(*given)) or drawn[-1])
     worse, trials = trainer._too_near(trainer.users, trainer.items)
-    scores = (trainer.tables["user"] @ trainer.tables["item"].T).numpy()
+    tables = trainer.parameters.tables
+    scores = (tables["user"] @ tables["item"].T).numpy()
     found_none = 0
     for place, (user, better) in enumerate(zip(trainer.users, trainer.items)):
         own = drawn[0].view(-1, 10)[place].numpy()
@@ -122,26 +125,25 @@ def test_warp_takes_the_first_item_that_comes_too_near(data, monkeypatch):
 
 
 @pytest.mark.parametrize("model", ["bpr_mf", "vbpr", "warp"])
-def test_the_compiled_step_is_the_step_of_tensors(data, model):
+def test_the_compiled_step_is_the_step_of_tensors(model):
     settings = (WARPSettings if model == "warp" else BPRMFSettings)(latent_dim=20, bias_regularisation=0.3)
     rng = np.random.default_rng(0)
     visual = VisualPart(rng.normal(size=(60, 8)).astype(np.float16), 5, 0.1, 0.1, 0.2, 0.3) if model == "vbpr" else None
     prior = rng.normal(size=60).astype(np.float32)
-    loss = "warp" if model == "warp" else "bpr"
-    compiled, plain = (
-        Trainer(model, data, prior, settings, loss=loss, visual=visual, seed=0, device="cpu") for _ in range(2)
+    compiled, plain, begun = (
+        Parameters(80, np.ones(60), prior, settings, visual, torch.Generator().manual_seed(0)) for _ in range(3)
     )
-    plain.compiled = None
-    rng = np.random.default_rng(0)
+    compiled.compile()
     users, better, worse = (torch.from_numpy(rng.integers(0, 9, 400)) for _ in range(3))
     worse += 9
     worse[:200] -= 9  # an item that is taken by the one and not by the other
     worse[worse == better] += 9
-    trials = (torch.from_numpy(rng.integers(1, 11, 400)),) if model == "warp" else ()
+    weights = ()
+    if model == "warp":
+        weights = (rank_weights(torch.from_numpy(rng.integers(1, 11, 400)), torch.full((400,), 55)),)
     for step in range(4):
-        batch = [each[step * 100 :][:100] for each in (users, better, worse, *trials)]
-        assert compiled._pairwise_step(*batch) == pytest.approx(plain._pairwise_step(*batch), rel=1e-5)
-    begun = Trainer(model, data, prior, settings, loss=loss, visual=visual, seed=0, device="cpu")
+        batch = [each[step * 100 :][:100] for each in (users, better, worse, *weights)]
+        assert compiled.pairwise_step(*batch) == pytest.approx(plain.pairwise_step(*batch), rel=1e-5)
     for name, table in plain.tables.items():
         assert (table - begun.tables[name]).abs().max() > 0.1
         torch.testing.assert_close(compiled.tables[name], table, rtol=1e-5, atol=1e-5)
@@ -162,4 +164,5 @@ def test_without_a_folder_to_keep_it_the_step_is_compiled_all_the_same(tmp_path)
 
 def test_numba_is_not_loaded_with_the_package():
     command = "import sys, recgan.recommenders; assert 'numba' not in sys.modules"
-    subprocess.run([sys.executable, "-c", command], check=True)
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

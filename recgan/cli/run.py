@@ -9,7 +9,16 @@ from typing import Any
 
 import typer
 
-from recgan.cli import data, evaluate, machine, measure, sample, train, use  # noqa: F401  (they register their verbs)
+from recgan.cli import (  # noqa: F401  (they register their verbs)
+    data,
+    evaluate,
+    machine,
+    measure,
+    sample,
+    serving,
+    train,
+    use,
+)
 from recgan.cli.app import app
 from recgan.console import fail
 from recgan.errors import RecganError, os_mend

@@ -1,4 +1,4 @@
-"""Verbs that use what was trained: recommend, design, serve."""
+"""Verbs that use what was trained: recommend, design."""
 
 from __future__ import annotations
 
@@ -177,21 +177,3 @@ def design(
     columns = ["image", "score", "percentile", "seed"]
     answer(saved, table(saved["designs"], columns), as_json=as_json)
     remark(f"wrote {out}")
-
-
-@app.command()
-def serve(
-    data: Annotated[Path, typer.Option("--data", help="The bundle that is served.")],
-    recommender: Annotated[Path, typer.Option("--recommender")],
-    gan: Annotated[Path | None, typer.Option(help="Without one, the service recommends but does not design.")] = None,
-    host: Annotated[str | None, typer.Option("--host", help="Address to listen on (default: 127.0.0.1).")] = None,
-    port: Annotated[int | None, typer.Option("--port", min=0, max=65535, help="(default: 8000).")] = None,
-    index: Index = None,
-    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")] = None,
-) -> None:
-    """Serve recommendations and designs over HTTP, with a page at /."""
-    from service.run import serve as run_service
-    from service.settings import service_settings
-
-    given = {"data": data, "recommender": recommender, "gan": gan, "host": host, "port": port}
-    run_service(service_settings(**given, index=index, device=device))

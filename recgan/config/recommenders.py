@@ -272,9 +272,9 @@ class DVBPRSettings(Settings):
     """Epochs in which a pretrained network stands still: users, and the head, first learn from what it sees."""
     batch_size: int = Field(128, ge=1)
     learning_rate: float = Field(1e-4, gt=0)
-    """Adam's, of the network."""
+    """Adam's, of the network, its head included once a pretrained one moves (Kumar et al., ICLR 2022)."""
     head_learning_rate: float = Field(1e-3, gt=0)
-    """Adam's, of a pretrained network's head and of the visual bias."""
+    """Adam's, of the head while a pretrained network stands still, and of the head of ``cnn_f``."""
     factor_learning_rate: float = Field(0.01, gt=0)
     """Adam's, of the users' factors and the items' biases."""
     network_regularisation: float = Field(0.001, ge=0)

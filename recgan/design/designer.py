@@ -25,7 +25,7 @@ from recgan.design.objective import (
 from recgan.design.presets import load_preset
 from recgan.design.real_items import RealItems, unit_rows
 from recgan.design.results import Design
-from recgan.design.search import Space, search
+from recgan.design.search import Preview, Space, search
 from recgan.device import resolve_device
 from recgan.encoders import Features, embed_items
 from recgan.errors import MismatchError, SettingsError
@@ -142,6 +142,7 @@ class Designer:
         seed: int = 0,
         settings: DesignSettings | None = None,
         progress: Progress = quiet,
+        preview: Preview | None = None,
     ) -> list[Design]:
         """Design ``n`` items of ``category`` for a user, in the order of their seeds (not of their scores).
 
@@ -156,6 +157,7 @@ class Designer:
             seed: 0 to `recgan.config.MAX_SEED`.
             settings: how to search; see `recgan.design.presets`.
             progress: raising from it stops the search between two steps.
+            preview: shown the designs while they are climbed.
 
         Raises:
             NotFoundError: an unknown user, category or preset.
@@ -182,6 +184,7 @@ class Designer:
             self.gan.class_index(category),
             settings,
             progress,
+            preview,
         )
         designs = []
         for place, own_seed in enumerate(seeds):

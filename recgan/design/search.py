@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -24,8 +25,10 @@ from recgan.design.objective import Candidates, Objective
 from recgan.errors import TrainingError
 from recgan.progress import Progress
 
-__all__ = ["Found", "Space", "blocks", "climb", "score", "search"]
+__all__ = ["Found", "Preview", "Space", "blocks", "climb", "score", "search"]
 
+Preview = Callable[[int, Callable[[], np.ndarray]], None]
+"""Told after each step which design is being climbed (its place), and how to draw it as it is now, uint8 [S, S, 3]."""
 _CPU_ROWS = 8
 """At most; larger batches are no faster there, and keep more activations."""
 _ACCELERATOR_ROWS = 64
@@ -98,11 +101,13 @@ def climb(
     learning_rate: float,
     keep: str = "best",
     on_step: Callable[[Tensor], None] = lambda values: None,
+    on_images: Callable[[Tensor, Tensor], None] = lambda values, images: None,
 ) -> Tensor:
     """Climb the objective from each row of ``z`` [N, dz] by Adam; return the latents [N, dz] that are kept.
 
     ``keep="best"`` keeps each row's highest point, its start among them, so climbing never makes a row worse;
     ``"last"`` keeps the last one. ``on_step`` is given each step's values [N]; raising from it stops the climb.
+    ``on_images`` is given them with the images [N, 3, S, S] that they are of.
 
     Raises:
         TrainingError: a value or a gradient is not finite.
@@ -117,8 +122,10 @@ def climb(
         kept[better] = z.detach()[better]
 
     for _ in range(steps):
-        values = _finite(objective(space.see(z, class_index)))
+        seen = space.see(z, class_index)
+        values = _finite(objective(seen))
         remember(values.detach())
+        on_images(values.detach(), seen.images.detach())
         (gradient,) = torch.autograd.grad(-values.sum(), z)
         z.grad = _finite(gradient)
         optimiser.step()
@@ -130,7 +137,13 @@ def climb(
 
 
 def search(
-    space: Space, objective: Objective, z: Tensor, class_index: int, settings: DesignSettings, progress: Progress
+    space: Space,
+    objective: Objective,
+    z: Tensor,
+    class_index: int,
+    settings: DesignSettings,
+    progress: Progress,
+    preview: Preview | None = None,
 ) -> Found:
     """Search from the latents ``z`` [n, samples, dz] of n designs of one class; return one candidate a design.
 
@@ -165,6 +178,11 @@ def search(
         done += 1
         progress("climbing", done, total, f"best objective {now.max().item():+.2f}")
 
+    def show(first: int, now: Tensor, images: Tensor) -> None:
+        if preview is not None:
+            row = int(now.argmax())
+            preview((first + row) // starts, lambda: to_uint8(images[row : row + 1])[0])
+
     for block in parts:
         climbed[block] = climb(
             space,
@@ -175,6 +193,7 @@ def search(
             learning_rate=settings.learning_rate,
             keep=settings.keep,
             on_step=step,
+            on_images=partial(show, block.start),
         )
         seen, image = space.see_rounded(climbed[block], classes[block])
         with torch.no_grad():

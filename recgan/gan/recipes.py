@@ -16,7 +16,7 @@ from recgan.errors import SettingsError, nearest_name
 __all__ = ["RECIPES", "default_recipe", "find_recipe"]
 
 DEFAULT_RECIPE = "modern"
-DEFAULT_RECIPE_CPU = "modern-small"
+DEFAULT_RECIPE_CPU = "dcgan-lsgan"
 
 _MODERN = Recipe(
     name="modern",

@@ -193,14 +193,40 @@ class FactorScorer(ABC):
         """
         self._require_fitted()
         row = int(rows_of(self._item_index, [item_id], "item")[0])
+        vector = self.similarity_vectors(np.array([row]))[0]
+        return self.nearest(vector, k, without=[row], categories=categories, where=where, candidates=candidates)
+
+    def nearest(
+        self,
+        vector: np.ndarray,
+        k: int = 10,
+        *,
+        without: Sequence[int] | np.ndarray = (),
+        categories: Sequence[str] | None = None,
+        where: Where | None = None,
+        candidates: Sequence[str] | None = None,
+    ) -> list[Recommendation]:
+        """Return the k items nearest to a vector float32 [d] of the space that `similarity_space` names, by cosine.
+
+        ``without`` are rows of items to leave out; the rest is as in `similar`.
+        """
         allowed = self.admitted(categories=categories, where=where, candidates=candidates)
-        allowed[row] = False
-        vectors = self._similarity_vectors()
+        allowed[np.asarray(without, dtype=np.int64)] = False
         if self._similarity is None:
+            vectors = self._similarity_vectors()
             norms = np.linalg.norm(vectors, axis=1, keepdims=True)
             self._similarity = FlatIndex(vectors / np.maximum(norms, 1e-12))
-        query = vectors[row] / max(float(np.linalg.norm(vectors[row])), 1e-12)
+        query = vector / max(float(np.linalg.norm(vector)), 1e-12)
         return self._answer(*self._similarity.search(query[None], k, allowed)[0])
+
+    def similarity_vectors(self, rows: np.ndarray) -> np.ndarray:
+        """Return the vectors of items in the space that `similarity_space` names, float32 [n, d].
+
+        Raises:
+            SettingsError: the model has no notion of likeness.
+        """
+        self._require_fitted()
+        return self._similarity_vectors()[rows]
 
     @property
     @abstractmethod

@@ -1,199 +1,268 @@
-"""Designs: asked for, looked after, looked at, cancelled."""
+"""Designs: asked for, looked after, followed, cancelled, tried again, listed, deleted."""
 
 from __future__ import annotations
 
-import secrets
-from typing import Annotated
+import hashlib
+import uuid
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Path, Request, Response
+from fastapi import APIRouter, Body, Header, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
 
+from recgan.config import MAX_SEED
 from recgan.errors import NotFoundError
-from service.caching import picture
-from service.context import CurrentModels, Service, TheService
-from service.designs import DesignJobResult
-from service.jobs import Job, JobFinished, JobState, QueueFull
-from service.links import design_image_path, design_path, item_image_path
-from service.models import Models
+from service.context import CurrentShop, Service, TheService
+from service.design_answers import status, statuses
+from service.links import design_path
+from service.live.shop import Shop
+from service.paging import place_of, to_cursor
+from service.photos import as_base64, photos_of
 from service.problems import FieldProblem, ProblemError, documented
-from service.schemas import (
-    DesignedItem,
-    DesignProgress,
-    DesignRequest,
-    DesignStatus,
-    NearItem,
-)
+from service.schemas import DesignId, DesignPage, DesignQuery, DesignRequest, DesignStatus
+from service.security import READ, WRITE, Caller, Writer
+from service.store.job import Job, JobConflict, JobState, QueueFull
+from service.streams import MEDIA_TYPE
 
-__all__ = ["router"]
+__all__ = ["find_job", "router"]
 
 router = APIRouter(prefix="/v1/designs", tags=["designs"])
+_ACCEPTED: dict[int | str, dict[str, Any]] = {
+    202: {
+        "description": "Accepted: ask for its state at Location",
+        "headers": {
+            "Location": {"description": "Where the request's state is", "schema": {"type": "string"}},
+            "Retry-After": {"description": "Seconds until it is worth asking", "schema": {"type": "integer"}},
+        },
+    }
+}
+_SUBMITTED = (
+    "unknown-user",
+    "unsupported-media-type",
+    "body-too-large",
+    "too-slow",
+    "refused-picture",
+    "no-eye",
+    "queue-full",
+    "loading",
+    "no-generator",
+)
+_CURSOR = "designs"
+_PHOTO_SIDE = 256
 
-DesignId = Annotated[
-    str, Path(max_length=64, description="The design request's id.", examples=["0f8c6b7c2d6e4a5f9b1c2d3e4f5a6b7c"])
-]
-DesignJob = Job[DesignRequest, DesignJobResult]
+
+@router.post("", status_code=202, summary="Ask for designs", responses={**_ACCEPTED, **documented(*_SUBMITTED)})
+def submit(
+    service: TheService, shop: CurrentShop, caller: Writer, asked: Annotated[DesignRequest, Body()], response: Response
+) -> DesignStatus:
+    """Design new items of a category that a user would prefer. It takes a while: 202, then poll or follow, then the
+    pictures."""
+    return _submit(service, shop, caller, uuid.uuid4().hex, asked, response)
+
+
+@router.put(
+    "/{design_id}",
+    status_code=202,
+    summary="Ask for designs once",
+    responses={**_ACCEPTED, **documented(*_SUBMITTED, "other-request")},
+)
+def submit_once(
+    service: TheService,
+    shop: CurrentShop,
+    caller: Writer,
+    design_id: DesignId,
+    asked: Annotated[DesignRequest, Body()],
+    response: Response,
+) -> DesignStatus:
+    """The same under an id of the client's own. Sent again, it is the same request: nothing is designed twice."""
+    return _submit(service, shop, caller, design_id, asked, response)
+
+
+@router.get("", summary="List design requests", responses=documented("loading"), dependencies=[READ])
+def listed(service: TheService, shop: CurrentShop, query: Annotated[DesignQuery, Query()]) -> DesignPage:
+    """Design requests that are kept, the newest first, a page at a time."""
+    before = place_of(query.cursor, _CURSOR) if query.cursor else None
+    jobs = service.store.jobs.page(
+        before=before, limit=query.limit + 1, user_id=query.user_id, state=query.state, starred=query.starred
+    )
+    page = jobs[: query.limit]
+    following = to_cursor(_CURSOR, page[-1].seq) if len(jobs) > len(page) else None
+    return DesignPage(designs=statuses(service.store, shop.version, page), next_cursor=following)
+
+
+@router.get(
+    "/{design_id}",
+    summary="Look after a design",
+    responses=documented("unknown-design", "loading"),
+    dependencies=[READ],
+)
+def look_after(service: TheService, shop: CurrentShop, design_id: DesignId) -> DesignStatus:
+    """The request's state and progress and, once it has succeeded, the designs, best first."""
+    return status(service.store, shop.version, find_job(service, design_id))
 
 
 @router.post(
-    "",
+    "/{design_id}/cancel",
     status_code=202,
-    summary="Ask for designs",
-    responses={
-        202: {
-            "description": "Accepted: ask for its state at Location",
-            "headers": {
-                "Location": {"description": "Where the request's state is", "schema": {"type": "string"}},
-                "Retry-After": {"description": "Seconds until it is worth asking", "schema": {"type": "integer"}},
-            },
-        },
-        **documented(
-            "unknown-user", "unsupported-media-type", "body-too-large", "queue-full", "loading", "no-generator"
-        ),
-    },
+    summary="Cancel a design",
+    responses=documented("unknown-design", "already-finished", "loading"),
+    dependencies=[WRITE],
 )
-def submit(
-    service: TheService, models: CurrentModels, asked: Annotated[DesignRequest, Body()], response: Response
-) -> DesignStatus:
-    """Design new items of a category that a user would prefer. It takes a while: 202, then poll, then the pictures."""
-    models.need_designer()
-    if asked.user_id is not None:
-        models.check_user(asked.user_id)
-    models.catalogue.check_items(asked.liked, "liked")
-    models.catalogue.check_categories([asked.category], "/category")
-    if asked.category not in models.designable:
-        raise _invalid("/category", f"the generator does not know the category '{asked.category}'")
-    _check_preset(asked.preset)
-    if asked.seed is None:
-        asked = asked.model_copy(update={"seed": secrets.randbelow(2**32)})
+def cancel(service: TheService, shop: CurrentShop, design_id: DesignId) -> DesignStatus:
+    """Cancel a waiting request at once and a running one at its next step. Doing so twice is as good as once."""
+    job = service.store.jobs.cancel(design_id)
+    if job is None:
+        raise _unknown(design_id)
+    if job.finished and job.state is not JobState.cancelled:
+        raise ProblemError("already-finished", f"design '{design_id}' has {job.state}; DELETE it to be rid of it")
+    return status(service.store, shop.version, job)
+
+
+@router.post(
+    "/{design_id}/retry",
+    status_code=202,
+    summary="Try a design again",
+    responses={**_ACCEPTED, **documented("unknown-design", "not-retriable", "queue-full", "loading")},
+    dependencies=[WRITE],
+)
+def retry(service: TheService, shop: CurrentShop, design_id: DesignId, response: Response) -> DesignStatus:
+    """Queue a request again that was interrupted or cancelled, or has failed."""
+    before = find_job(service, design_id)
+    if before.state in (JobState.queued, JobState.running, JobState.succeeded):
+        raise ProblemError("not-retriable", f"design '{design_id}' is {before.state}: there is nothing to try again")
+    settings = service.settings
     try:
-        job = service.jobs.submit(asked)
+        job = service.store.jobs.retry(design_id, bound=settings.design_queue, share=settings.queue_share)
     except QueueFull as error:
-        raise ProblemError(
-            "queue-full",
-            f"{error.waiting} designs are waiting already; ask again in {error.retry_after} s",
-            headers={"Retry-After": str(error.retry_after)},
-        ) from error
-    response.headers["Location"] = design_path(job.id)
-    response.headers["Retry-After"] = "1"
-    return _status(service, models, job)
-
-
-# The rest only looks up what is there, so it runs on the event loop and never waits for a thread.
-@router.get("/{design_id}", summary="Look after a design", responses=documented("unknown-design", "loading"))
-async def status(service: TheService, models: CurrentModels, design_id: DesignId) -> DesignStatus:
-    """The request's state and progress and, once it has succeeded, the designs, best first."""
-    return _status(service, models, _find(service, design_id))
+        raise _full(service, error) from error
+    if job is None:
+        raise _unknown(design_id)
+    _accepted(response, job)
+    return status(service.store, shop.version, job)
 
 
 @router.delete(
     "/{design_id}",
-    status_code=202,
-    summary="Cancel a design",
-    responses=documented("unknown-design", "already-finished", "loading"),
+    status_code=204,
+    summary="Delete a design",
+    responses=documented("unknown-design"),
+    dependencies=[WRITE],
 )
-async def cancel(service: TheService, models: CurrentModels, design_id: DesignId) -> DesignStatus:
-    """Cancel a waiting request at once and a running one at its next step. Doing so twice is as good as once."""
-    try:
-        return _status(service, models, service.jobs.cancel(design_id))
-    except NotFoundError as error:
-        raise ProblemError("unknown-design", str(error)) from error
-    except JobFinished as error:
-        raise ProblemError(
-            "already-finished", f"design '{design_id}' has {error.state.value}; it is dropped by itself later"
-        ) from error
+def delete(service: TheService, design_id: DesignId) -> Response:
+    """Delete a request and its designs; one that runs is stopped at its next step."""
+    find_job(service, design_id)
+    service.store.jobs.delete(design_id)
+    return Response(status_code=204)
 
 
 @router.get(
-    "/{design_id}/{index:int}.png",
-    summary="Get a design's picture",
+    "/{design_id}/events",
+    summary="Follow a design",
     response_class=Response,
     responses={
         200: {
-            "description": "The picture",
-            "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
+            "description": "Server-sent events, `state`, `progress` and `picture` (a design as it is now: `index`, and "
+            "`png` as Base64), until the request has ended. Each has an id: a "
+            "client that comes back with it as Last-Event-ID misses none.",
+            "content": {MEDIA_TYPE: {"schema": {"type": "string"}}},
         },
-        304: {"description": "The client has it already (If-None-Match)"},
-        **documented("unknown-design", "not-found", "not-ready"),
+        204: {"description": "It has ended, and the client has seen all"},
+        **documented("unknown-design", "too-many-streams"),
     },
+    dependencies=[READ],
 )
-async def design_image(
+async def events(
     service: TheService,
     design_id: DesignId,
-    index: Annotated[int, Path(ge=0, description="The design's place among the results.", examples=[0])],
     request: Request,
+    last_event_id: Annotated[int, Header(alias="Last-Event-ID", ge=0, le=2**31)] = 0,
 ) -> Response:
-    """The picture of one design; what is at this path never changes."""
-    job = _find(service, design_id)
-    if job.result is None:
-        unfinished = job.state in (JobState.queued, JobState.running)
-        raise ProblemError(
-            "not-ready",
-            f"design '{design_id}' is {job.state.value}"
-            + ("; ask again later" if unfinished else ": it has no pictures"),
-            headers={"Retry-After": "1"} if unfinished else None,
-        )
-    designs = job.result.designs
-    if index >= len(designs):
-        raise ProblemError("not-found", f"design '{design_id}' has {len(designs)} pictures, numbered from 0")
-    design = designs[index]
-    return picture(request, design.etag, "public, max-age=31536000, immutable", lambda: (design.png, "image/png"))
+    """The request's progress as it is made (server-sent events)."""
+    job = await run_in_threadpool(find_job, service, design_id)
+    request.scope.get("recgan.seen", {})["stream"] = "yes"
+    if request.scope.get("recgan.head"):  # the head alone, and not after all that is to come
+        return Response(media_type=MEDIA_TYPE)
+    return await run_in_threadpool(service.streams.follow, job, last_event_id)
 
 
-def _find(service: Service, design_id: str) -> DesignJob:
+def find_job(service: TheService, design_id: DesignId) -> Job:
+    """Return a job.
+
+    Raises:
+        ProblemError: unknown-design (404).
+    """
+    job = service.store.jobs.get(design_id)
+    if job is None:
+        raise _unknown(design_id)
+    return job
+
+
+def _unknown(design_id: str) -> ProblemError:
+    return ProblemError("unknown-design", f"there is no design '{design_id}', or it is kept no longer: ask for it anew")
+
+
+def _submit(
+    service: Service, shop: Shop, caller: Caller, id: str, asked: DesignRequest, response: Response
+) -> DesignStatus:
+    shop.models.need_designer()
+    _check(shop, asked)
+    if asked.photos:
+        shop.models.need_eye()
+    photos = [as_base64(photo) for photo in photos_of(asked.photos, service.settings, side=_PHOTO_SIDE)]
+    seed = asked.seed if asked.seed is not None else _seed_of(id)  # of the id: asked again, it is the same request
+    request = asked.model_copy(update={"seed": seed, "photos": photos}).model_dump(mode="json")
+    settings = service.settings
     try:
-        return service.jobs.get(design_id)
-    except NotFoundError as error:
-        raise ProblemError("unknown-design", str(error)) from error
+        job = service.store.jobs.submit(
+            request,
+            id=id,
+            owner=caller.owner,
+            user_id=asked.user_id,
+            bound=settings.design_queue,
+            share=settings.queue_share,
+        )
+    except JobConflict as error:
+        raise ProblemError("other-request", f"the id '{id}' was used for another request; take another id") from error
+    except QueueFull as error:
+        raise _full(service, error) from error
+    _accepted(response, job)
+    return status(service.store, shop.version, job)
 
 
-def _check_preset(name: str) -> None:
+def _check(shop: Shop, asked: DesignRequest) -> None:
     from recgan.design.presets import load_preset
 
+    if asked.user_id is not None:
+        shop.tastes.of_user(asked.user_id)
+    shop.catalogue.check_items(asked.liked, "/liked/{}")
+    shop.catalogue.check_categories([asked.category], "/category")
+    if asked.category not in shop.models.designable:
+        raise _invalid("/category", f"the generator does not know the category '{asked.category}'")
     try:
-        load_preset(name)
+        load_preset(asked.preset)
     except NotFoundError as error:
         raise _invalid("/preset", str(error)) from error
+
+
+def _seed_of(id: str) -> int:
+    return int.from_bytes(hashlib.sha256(id.encode()).digest()[:8]) % (MAX_SEED + 1)
+
+
+def _accepted(response: Response, job: Job) -> None:
+    response.headers["Location"] = design_path(job.id)
+    response.headers["Retry-After"] = "1"
+
+
+def _full(service: Service, error: QueueFull) -> ProblemError:
+    seconds = max(1, round(service.store.workers.seconds_a_job()))
+    whose = "designs of this key" if error.own else "designs"
+    return ProblemError(
+        "queue-full",
+        f"{error.waiting} {whose} are waiting already; ask again in {seconds} s",
+        headers={"Retry-After": str(seconds)},
+    )
 
 
 def _invalid(pointer: str, detail: str) -> ProblemError:
     return ProblemError(
         "invalid-request", f"{pointer}: {detail}", errors=[FieldProblem(pointer=pointer, detail=detail)]
-    )
-
-
-def _status(service: Service, models: Models, job: DesignJob) -> DesignStatus:
-    progress = job.progress
-    results = [
-        DesignedItem(
-            index=index,
-            image_url=design_image_path(job.id, index),
-            category=design.category,
-            seed=design.seed,
-            score=design.score,
-            percentile=design.percentile,
-            realism=design.realism,
-            nearest=[
-                NearItem(item_id=item_id, distance=distance, image_url=item_image_path(item_id))
-                for item_id, distance in design.nearest
-            ],
-            settings=design.settings,
-        )
-        for index, design in enumerate(job.result.designs if job.result else ())
-    ]
-    return DesignStatus(
-        id=job.id,
-        url=design_path(job.id),
-        state=job.state,
-        cancel_requested=job.cancel_requested,
-        ahead=service.jobs.ahead(job.id),
-        request=job.request,
-        progress=DesignProgress(step=progress.step, done=progress.done, total=progress.total, note=progress.note)
-        if progress
-        else None,
-        results=results,
-        problem=job.failure,
-        submitted_at=job.submitted_at,
-        started_at=job.started_at,
-        finished_at=job.finished_at,
-        kept_until=job.kept_until,
-        model=job.result.model if job.result else models.version,
     )

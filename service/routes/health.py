@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
 
 from fastapi import APIRouter, Response
 
 from service.context import TheService
+from service.metrics import CONTENT_TYPE
+from service.problems import documented
 from service.schemas import Health, Readiness, Version
+from service.security import READ
+from service.store.database import alive
 
 __all__ = ["router"]
 
@@ -26,10 +31,13 @@ async def live() -> Health:
     responses={503: {"model": Readiness, "description": "Not yet, or not any more: see the reasons"}},
 )
 async def ready(service: TheService, response: Response) -> Readiness:
-    """Ready once the models are loaded and the design worker runs; send traffic only then."""
+    """Ready once the models are loaded, the store answers and the design worker runs; send traffic only then."""
     reasons = service.holder.reasons()
-    if not service.jobs.alive:
+    if service.worker is not None and not service.worker.alive:
         reasons.append("the design worker does not run")
+    # In asyncio's own threads, which no request takes: a probe is answered however busy the others are.
+    if not await asyncio.to_thread(alive, service.store.database):
+        reasons.append("the store does not answer")
     if reasons:
         response.status_code = 503
         response.headers["Retry-After"] = "2"
@@ -40,3 +48,18 @@ async def ready(service: TheService, response: Response) -> Readiness:
 async def version(service: TheService) -> Version:
     """The software's version and the digests of the artifacts that it serves."""
     return Version(recgan=importlib.metadata.version("recgan"), api="v1", model=service.holder.version)
+
+
+@router.get(
+    "/metrics",
+    summary="Figures for Prometheus",
+    response_class=Response,
+    responses={
+        200: {"description": "Prometheus' text format", "content": {"text/plain": {"schema": {"type": "string"}}}},
+        **documented(),
+    },
+    dependencies=[READ],
+)
+def metrics(service: TheService) -> Response:
+    """Requests of this process by route, method and status, with their times; the store's queue, workers and models."""
+    return Response(service.metrics.text(), media_type=CONTENT_TYPE)

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.jobs import JobState
-from service.problems import Problem
-from service.schemas.requests import DesignRequest
-
 __all__ = [
+    "Answer",
+    "Carrier",
     "Category",
     "CategoryList",
-    "DesignProgress",
-    "DesignStatus",
-    "DesignedItem",
+    "Explanation",
     "Health",
     "Item",
     "ItemDetail",
     "ItemPage",
     "ModelVersion",
-    "NearItem",
     "Readiness",
     "RecommendationList",
     "RecommendedItem",
@@ -31,11 +25,11 @@ __all__ = [
 ]
 
 
-class _Answer(BaseModel):
+class Answer(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
 
-class ModelVersion(_Answer):
+class ModelVersion(Answer):
     """Which artifacts answered: their digests."""
 
     catalogue: str = Field(examples=["5f1d…"])
@@ -46,7 +40,25 @@ class ModelVersion(_Answer):
     """Digest of the generator; null when the service runs without one."""
 
 
-class RecommendedItem(_Answer):
+class Carrier(Answer):
+    """An item of the user's that carries a score."""
+
+    item_id: str = Field(examples=["dress-00004"])
+    """The item's id."""
+    influence: float = Field(examples=[0.41])
+    """By how much the score falls when the user is taken not to have had it."""
+
+
+class Explanation(Answer):
+    """Why an item has its score."""
+
+    parts: dict[str, float] = Field(examples=[{"latent": 0.2, "visual": 0.9}])
+    """Of what the score is made; the parts sum to it."""
+    carried_by: list[Carrier]
+    """The user's items that raise or lower it most, the most important first."""
+
+
+class RecommendedItem(Answer):
     """One recommended or similar item."""
 
     item_id: str = Field(examples=["dress-00042"])
@@ -57,9 +69,11 @@ class RecommendedItem(_Answer):
     """The model's score: higher is better; only the order within one answer means something."""
     image_url: str | None = Field(examples=["/v1/items/dress-00042/image"])
     """Path of its picture; null when it has none."""
+    explanation: Explanation | None = None
+    """Why; where it was asked for, and the recommender has learned of the item."""
 
 
-class RecommendationList(_Answer):
+class RecommendationList(Answer):
     """Items, best first."""
 
     items: list[RecommendedItem]
@@ -68,7 +82,7 @@ class RecommendationList(_Answer):
     """What answered."""
 
 
-class Item(_Answer):
+class Item(Answer):
     """One item of the catalogue."""
 
     item_id: str = Field(examples=["dress-00042"])
@@ -92,7 +106,7 @@ class ItemDetail(Item):
     """What answered."""
 
 
-class ItemPage(_Answer):
+class ItemPage(Answer):
     """A page of items in the catalogue's order."""
 
     items: list[Item]
@@ -103,7 +117,7 @@ class ItemPage(_Answer):
     """What answered."""
 
 
-class UserPage(_Answer):
+class UserPage(Answer):
     """A page of the users whom the recommender knows."""
 
     users: list[str] = Field(examples=[["user-00001", "user-00002"]])
@@ -114,7 +128,7 @@ class UserPage(_Answer):
     """What answered."""
 
 
-class Category(_Answer):
+class Category(Answer):
     """One category."""
 
     name: str = Field(examples=["dress"])
@@ -125,7 +139,7 @@ class Category(_Answer):
     """Whether designs can be asked for: the generator has seen photos of it."""
 
 
-class CategoryList(_Answer):
+class CategoryList(Answer):
     """All categories, by name."""
 
     categories: list[Category]
@@ -134,97 +148,14 @@ class CategoryList(_Answer):
     """What answered."""
 
 
-class DesignProgress(_Answer):
-    """How far the search is."""
-
-    step: str = Field(examples=["climbing"])
-    """What is being done: `scoring samples` (first ideas are drawn and scored), then `climbing` (the best of them are
-    improved step by step)."""
-    done: int = Field(examples=[12])
-    """Units finished."""
-    total: int | None = Field(examples=[60])
-    """Units in all; null when not known."""
-    note: str = Field(examples=["best objective +1.83"])
-    """A figure or a remark."""
-
-
-class NearItem(_Answer):
-    """A real item that looks like a design."""
-
-    item_id: str = Field(examples=["dress-00042"])
-    """The item's id."""
-    distance: float = Field(examples=[0.31])
-    """How unlike the two look, from 0 (the same) over 1 (nothing in common) to 2 (opposite): 1 less the cosine between
-    what the recommender sees of them."""
-    image_url: str | None = Field(examples=["/v1/items/dress-00042/image"])
-    """Path of its picture."""
-
-
-class DesignedItem(_Answer):
-    """One design."""
-
-    index: int = Field(examples=[0])
-    """Its place among the results."""
-    image_url: str = Field(examples=["/v1/designs/0f8c6b7c2d6e4a5f9b1c2d3e4f5a6b7c/0.png"])
-    """Path of its picture, a PNG that never changes."""
-    category: str = Field(examples=["dress"])
-    """Its category."""
-    seed: int = Field(examples=[1])
-    """The seed that this design came from."""
-    score: float = Field(examples=[2.4])
-    """How much the recommender thinks that the user likes it; it compares with the other designs of this request."""
-    percentile: float = Field(examples=[97.5])
-    """Share, in percent, of the category's real items (less those the user has had) that score lower for the user."""
-    realism: float = Field(examples=[-0.2])
-    """How real the picture looks to the critic that the generator was trained against, in standard deviations: 0 is the
-    average real picture of the category, below it looks less real."""
-    nearest: list[NearItem]
-    """The real items that look most like it, nearest first."""
-    settings: dict[str, Any] = Field(examples=[{"preset": "default", "size": 64}])
-    """How it was searched for: with the seed and the same model, it comes again."""
-
-
-class DesignStatus(_Answer):
-    """A design request and what has become of it."""
-
-    id: str = Field(examples=["0f8c6b7c2d6e4a5f9b1c2d3e4f5a6b7c"])
-    """The request's id."""
-    url: str = Field(examples=["/v1/designs/0f8c6b7c2d6e4a5f9b1c2d3e4f5a6b7c"])
-    """Where to ask for it again."""
-    state: JobState
-    """queued, running, succeeded, failed or cancelled."""
-    cancel_requested: bool
-    """Whether it was cancelled; a running search stops at its next step."""
-    ahead: int = Field(examples=[0])
-    """How many others run or wait before it."""
-    request: DesignRequest
-    """What was asked for, with the seed that is used."""
-    progress: DesignProgress | None
-    """How far the search is, once it runs."""
-    results: list[DesignedItem]
-    """The designs, best first, once it has succeeded."""
-    problem: Problem | None
-    """Why it failed."""
-    submitted_at: datetime
-    """When it was asked for."""
-    started_at: datetime | None
-    """When it began to run."""
-    finished_at: datetime | None
-    """When it ended."""
-    kept_until: datetime | None
-    """Until when a finished one is kept."""
-    model: ModelVersion
-    """What designed it, or would."""
-
-
-class Health(_Answer):
+class Health(Answer):
     """The process answers."""
 
     status: str = Field(examples=["live"])
     """Always ``live``."""
 
 
-class Readiness(_Answer):
+class Readiness(Answer):
     """Whether requests can be served."""
 
     status: str = Field(examples=["ready"])
@@ -233,7 +164,7 @@ class Readiness(_Answer):
     """Why not."""
 
 
-class Version(_Answer):
+class Version(Answer):
     """What runs."""
 
     recgan: str = Field(examples=["0.1.0"])

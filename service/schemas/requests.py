@@ -8,17 +8,19 @@ from fastapi import Path
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from recgan.config import MAX_SEED
 from recgan.errors import nearest_name
 
 __all__ = [
-    "DesignRequest",
+    "MAX_IDS",
+    "MAX_PHOTOS",
     "Id",
     "ItemId",
     "ItemQuery",
+    "Photo64",
     "RecommendationQuery",
     "SessionRequest",
     "SimilarQuery",
+    "Strict",
     "UserId",
     "UserQuery",
 ]
@@ -27,7 +29,8 @@ MAX_ID = 512
 MAX_K = 500
 MAX_PAGE = 500
 MAX_IDS = 1000
-MAX_DESIGNS_A_JOB = 32  # fewer than the designer takes: one request must not keep the one worker for long
+MAX_PHOTOS = 10
+MAX_EXPLAINED = 20
 
 
 def _no_control(value: str) -> str:
@@ -38,6 +41,8 @@ def _no_control(value: str) -> str:
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID), AfterValidator(_no_control)]
 """An id of the shop's own: any Unicode text of 1 to 512 characters without NUL."""
+Photo64 = Annotated[str, StringConstraints(min_length=1, max_length=16 << 20)]
+"""A picture, JPEG, PNG or WebP, as Base64 text."""
 ItemId = Annotated[
     Id, Path(description="The item's id, percent-encoded (a slash is written %2F).", examples=["jacket-00012"])
 ]
@@ -46,7 +51,7 @@ UserId = Annotated[
 ]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
     """A request: unknown names are refused, with the nearest known one."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
@@ -66,7 +71,7 @@ class _Strict(BaseModel):
         return given
 
 
-class RecommendationQuery(_Strict):
+class RecommendationQuery(Strict):
     """What a recommendation is asked for."""
 
     k: int = Field(20, ge=1, le=MAX_K)
@@ -75,16 +80,32 @@ class RecommendationQuery(_Strict):
     """Only items of this category; may be given several times."""
     exclude_seen: bool = True
     """Leave out what the user has had."""
+    candidate: list[Id] = Field(default_factory=list, max_length=MAX_IDS)
+    """Only these items; may be given several times."""
+    explain: bool = False
+    """Say of what each score is made, and which items of the user's carry it (slower: for 20 items at most)."""
+
+    @model_validator(mode="after")
+    def _few_to_explain(self) -> Self:
+        if self.explain and self.k > MAX_EXPLAINED:
+            raise PydanticCustomError(
+                "too_many_to_explain",
+                "at most {most} items are explained at once",
+                {"most": MAX_EXPLAINED, "field": "k"},
+            )
+        return self
 
 
-class SimilarQuery(_Strict):
+class SimilarQuery(Strict):
     """How many similar items."""
 
     k: int = Field(20, ge=1, le=MAX_K)
     """How many items."""
+    category: list[Id] = Field(default_factory=list, max_length=100)
+    """Only items of this category; may be given several times."""
 
 
-class UserQuery(_Strict):
+class UserQuery(Strict):
     """A page of users."""
 
     cursor: str | None = Field(None, max_length=200)
@@ -100,15 +121,17 @@ class ItemQuery(UserQuery):
     """Only items of this category."""
 
 
-class SessionRequest(_Strict):
+class SessionRequest(Strict):
     """Recommendations for somebody without an account, from what they like."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"liked": ["dress-00004", "dress-00031"], "disliked": ["boot-00002"], "k": 10}]}
     )
 
-    liked: list[Id] = Field(min_length=1, max_length=MAX_IDS)
+    liked: list[Id] = Field(default_factory=list, max_length=MAX_IDS)
     """Ids of liked items."""
+    photos: list[Photo64] = Field(default_factory=list, max_length=MAX_PHOTOS)
+    """Photos of liked things, which need not be in the catalogue; they are looked at and not kept."""
     disliked: list[Id] = Field(default_factory=list, max_length=MAX_IDS)
     """Ids of disliked items."""
     k: int = Field(20, ge=1, le=MAX_K)
@@ -117,41 +140,11 @@ class SessionRequest(_Strict):
     """Only items of these categories; empty: of all."""
 
     @model_validator(mode="after")
-    def _not_both(self) -> Self:
+    def _something_and_not_both(self) -> Self:
+        if not self.liked and not self.photos:
+            raise PydanticCustomError("nothing_liked", "give liked items or photos", {"field": "liked"})
         if both := sorted(set(self.liked) & set(self.disliked)):
             raise PydanticCustomError(
                 "liked_and_disliked", "item '{item}' is both liked and disliked", {"item": both[0], "field": "disliked"}
             )
-        return self
-
-
-class DesignRequest(_Strict):
-    """New items for one user, or for somebody known by liked items."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {"user_id": "user-00007", "category": "dress", "n": 4, "seed": 1},
-                {"liked": ["dress-00004", "dress-00031"], "category": "dress", "n": 2, "preset": "default"},
-            ]
-        }
-    )
-
-    user_id: Id | None = None
-    """A known user; or else give ``liked``."""
-    liked: list[Id] = Field(default_factory=list, max_length=MAX_IDS)
-    """Ids of liked items of a user who is not known."""
-    category: Id
-    """What to design."""
-    n: int = Field(4, ge=1, le=MAX_DESIGNS_A_JOB)
-    """How many designs."""
-    seed: int | None = Field(None, ge=0, le=MAX_SEED)
-    """The same seed gives the same designs; none: the service draws one and tells it."""
-    preset: str = Field("default", max_length=100)
-    """How to search: `default`, or `kang2017`, the search of the paper that this is built after."""
-
-    @model_validator(mode="after")
-    def _one_of(self) -> Self:
-        if (self.user_id is None) == (not self.liked):
-            raise PydanticCustomError("user_or_liked", "give either 'user_id' or 'liked'", {"field": "user_id"})
         return self

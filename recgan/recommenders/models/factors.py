@@ -15,7 +15,8 @@ from recgan.recommenders.base import Recommender
 from recgan.recommenders.data import TrainingData
 from recgan.recommenders.fold_in import fold_in_bpr, fold_in_softmax
 from recgan.recommenders.models.popularity import log_popularity
-from recgan.recommenders.training.trainer import Learned, Loss, Trainer, VisualPart
+from recgan.recommenders.training.parameters import Learned, VisualPart
+from recgan.recommenders.training.trainer import Loss, Trainer
 from recgan.recommenders.training.validation import Validation, best_cold_bias
 
 __all__ = ["BiasedModel", "FactorModel"]

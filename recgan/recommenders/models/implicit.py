@@ -21,16 +21,21 @@ __all__ = ["ImplicitALS", "ImplicitBPR"]
 class _Implicit(Recommender):
     """What both have in common: the matrix that goes in, the factors that come out."""
 
-    def _learn(self, model: Any, data: TrainingData, epochs: int, progress: Progress) -> None:
+    settings: ALSSettings | BPRSettings
+
+    def _learn(self, kind: Any, data: TrainingData, seed: int, progress: Progress, **options: Any) -> None:
+        """Train implicit's model of a kind, and take over its factors; ``options`` are what that kind alone has."""
         from implicit.recommender_base import ModelFitError
 
+        s = self.settings
+        model = kind(factors=s.factors, iterations=s.epochs, random_state=seed, num_threads=s.threads, **options)
         matrix = csr_matrix(
             (np.ones(len(data.train), dtype=np.float32), (data.train.users, data.train.items)),
             shape=(data.n_users, data.n_items),
         )
         # implicit numbers the epochs it has finished from 0.
         keywords: dict[str, Any] = {"show_progress": False}
-        keywords["callback"] = lambda epoch, *rest: progress(f"training {self.name}", epoch + 1, epochs)
+        keywords["callback"] = lambda epoch, *rest: progress(f"training {self.name}", epoch + 1, s.epochs)
         try:
             with threadpool_limits(1, "blas"):  # implicit runs its own threads
                 model.fit(matrix, **keywords)
@@ -62,17 +67,8 @@ class ImplicitBPR(_Implicit):
     def _train(self, data: TrainingData, seed: int, device: str, progress: Progress) -> None:
         from implicit.cpu.bpr import BayesianPersonalizedRanking
 
-        s = self.settings
-        model = BayesianPersonalizedRanking(
-            factors=s.factors,
-            learning_rate=s.learning_rate,
-            regularization=s.regularisation,
-            iterations=s.epochs,
-            verify_negative_samples=True,
-            random_state=seed,
-            num_threads=s.threads,
-        )
-        self._learn(model, data, s.epochs, progress)
+        options = {"learning_rate": self.settings.learning_rate, "regularization": self.settings.regularisation}
+        self._learn(BayesianPersonalizedRanking, data, seed, progress, verify_negative_samples=True, **options)
         untrained = data.item_counts == 0
         # implicit leaves the random start in items it never saw: that is no knowledge.
         self.item_factors[untrained, :-1] = 0
@@ -107,16 +103,8 @@ class ImplicitALS(_Implicit):
     def _train(self, data: TrainingData, seed: int, device: str, progress: Progress) -> None:
         from implicit.cpu.als import AlternatingLeastSquares
 
-        s = self.settings
-        model = AlternatingLeastSquares(
-            factors=s.factors,
-            regularization=s.regularisation,
-            alpha=s.confidence,
-            iterations=s.epochs,
-            random_state=seed,
-            num_threads=s.threads,
-        )
-        self._learn(model, data, s.epochs, progress)
+        options = {"regularization": self.settings.regularisation, "alpha": self.settings.confidence}
+        self._learn(AlternatingLeastSquares, data, seed, progress, **options)
 
     def _fold_in(self, liked: np.ndarray, disliked: np.ndarray, seen: np.ndarray) -> np.ndarray:
         # The least-squares step of one user: a liked item is 1, a disliked one -1, both with the full confidence.

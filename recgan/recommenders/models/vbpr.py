@@ -12,7 +12,7 @@ from recgan.config import VBPRSettings
 from recgan.recommenders.data import TrainingData
 from recgan.recommenders.models.factors import FactorModel
 from recgan.recommenders.models.visual import VisualRecommender
-from recgan.recommenders.training.trainer import Learned, VisualPart
+from recgan.recommenders.training.parameters import Learned, VisualPart
 
 __all__ = ["VBPR"]
 

@@ -282,3 +282,8 @@ class VisualRecommender(Recommender):
 
     def _similarity_vectors(self) -> np.ndarray:
         return self.item_features.astype(np.float32)
+
+    def similarity_vectors(self, rows: np.ndarray) -> np.ndarray:
+        """Return the whitened features of items, float32 [n, d]."""
+        self._require_fitted()
+        return self.item_features[rows].astype(np.float32)

@@ -157,7 +157,7 @@ class EndToEndTrainer:
         best_value, best_epoch, kept, network = -np.inf, 0, self._learned(progress), self._network()
         for epoch in range(1, s.epochs + 1):
             if epoch > self.frozen_epochs:
-                self.seen = None
+                self._move_all()
             began = time.perf_counter()
             loss = self._epoch(epoch, progress)
             self.seconds += time.perf_counter() - began
@@ -175,6 +175,13 @@ class EndToEndTrainer:
         metrics = {"best_epoch": best_epoch, "epochs": epoch, "loss": loss}
         metrics["images_per_second"] = self.images_seen / max(self.seconds, 1e-9)
         return kept, metrics | ({validation.metric: best_value} if np.isfinite(best_value) else {})
+
+    def _move_all(self) -> None:
+        """From now on the network moves as a whole; a pretrained one with its head, at one rate."""
+        self.seen = None
+        if self.anchors is not None:
+            for group in self.network_optimiser.param_groups:
+                group["lr"] = self.settings.learning_rate
 
     def _network(self) -> dict[str, torch.Tensor]:
         return copy.deepcopy(self.encoder.body.state_dict())

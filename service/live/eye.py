@@ -1,0 +1,77 @@
+"""What the recommender sees in a picture, and what it makes of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+
+from recgan.encoders import embed_pixels
+from recgan.recommenders.models.visual import pixels_of
+
+if TYPE_CHECKING:
+    from recgan.recommenders import Recommender
+
+__all__ = ["Eye", "RecommenderEye", "eye_of"]
+
+
+class Eye(Protocol):
+    """Looks at pictures as one recommender does."""
+
+    key: str
+    """What the seen depends on; two eyes of one key see the same."""
+
+    def look(self, pictures: Sequence[bytes]) -> np.ndarray:
+        """Return what is seen in encoded pictures, float32 [N, d]."""
+
+    def vectors(self, seen: np.ndarray) -> np.ndarray:
+        """Return what was seen in the space that likeness is measured in, float32 [N, w]."""
+
+    def factors(self, seen: np.ndarray, categories: Sequence[str] = ()) -> np.ndarray:
+        """Return the item factors of new items that look so, float32 [N, D]; of the categories told, if any are."""
+
+
+class RecommenderEye:
+    """The eye of a visual recommender; its encoder is loaded once."""
+
+    def __init__(self, recommender: Recommender, device: str = "auto") -> None:
+        from recgan.recommenders import VisualRecommender
+
+        assert isinstance(recommender, VisualRecommender)
+        assert recommender.whitening is not None
+        self._recommender = recommender
+        self._whitening = recommender.whitening
+        self._encoder = recommender.load_encoder(device)
+        told = f"{recommender.encoder_digest}/{recommender.size}/{recommender.transform}"
+        self.key = hashlib.sha256(told.encode()).hexdigest()
+
+    def look(self, pictures: Sequence[bytes]) -> np.ndarray:
+        """Return the encoder's features."""
+        return np.asarray(embed_pixels(self._encoder, pixels_of(list(pictures), self._recommender.size)))
+
+    def vectors(self, seen: np.ndarray) -> np.ndarray:
+        """Return the whitened features."""
+        return self._whitening.apply(seen)
+
+    def factors(self, seen: np.ndarray, categories: Sequence[str] = ()) -> np.ndarray:
+        """Return what the recommender makes of cold items; one of a category that it does not know is of whichever it
+        looks most like."""
+        features = torch.from_numpy(self.vectors(seen))
+        index = {name: place for place, name in enumerate(self._recommender.category_names)}
+        known = [place for place, name in enumerate(categories) if name in index]
+        with torch.inference_mode():
+            found = self._recommender.factors_from(features)
+            if known:
+                told = torch.tensor([index[categories[place]] for place in known])
+                found[known] = self._recommender.factors_from(features[known], told)
+        return found.numpy()
+
+
+def eye_of(recommender: Recommender, device: str = "auto") -> Eye | None:
+    """Return a recommender's eye; None for one that does not look at pictures."""
+    if not recommender.visual or getattr(recommender, "whitening", None) is None:
+        return None
+    return RecommenderEye(recommender, device)

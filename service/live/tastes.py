@@ -1,0 +1,125 @@
+"""Users as they are now: what the model has learned of them, and what they have done since."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from recgan.config import SplitSettings
+from recgan.recommenders import UserVector
+from service.live.changes import Changes
+from service.models import Models
+from service.problems import ProblemError
+from service.store.events import Event, EventTable
+
+__all__ = ["Taste", "Tastes", "liking"]
+
+_RULES = SplitSettings()
+_CACHED = 10_000
+
+
+@dataclass(frozen=True, eq=False)
+class Taste:
+    """A user, ready to be recommended to."""
+
+    vector: UserVector
+    """As the recommender sees one; ``seen`` are rows of the bundle."""
+    seen: frozenset[str] = frozenset()
+    """Ids of the new items that the user has had."""
+    learned: str | None = None
+    """The user's id, if the vector is what the training made of it."""
+    liked: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    """Otherwise the rows that it was folded in from."""
+    disliked: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    """And those that it was folded away from."""
+
+
+def liking(event: Event) -> bool:
+    """Return whether an event says that the user likes the item, by the rules that training goes by."""
+    if event.event == "rating":
+        return event.weight >= _RULES.min_rating
+    return event.event not in _RULES.negative_events
+
+
+class Tastes:
+    """The users of one moment."""
+
+    def __init__(self, models: Models, changes: Changes, events: EventTable) -> None:
+        self._models = models
+        self._recommender = models.recommender
+        self._changes = changes
+        self._events = events
+        self._new = {item.item_id: row for row, item in enumerate(changes.scored) if item.base_row is None}
+        self._folded: OrderedDict[tuple[str, int, bool], Taste] = OrderedDict()
+
+    def of_user(self, user_id: str) -> Taste:
+        """Return a user whom the recommender knows, or who has done something since.
+
+        Raises:
+            ProblemError: unknown-user (404).
+        """
+        history = self._events.history(user_id)
+        learned = not history.forgotten and self._models.knows(user_id)
+        since = [event for event in history.events if self._unlearned(event)]
+        if not learned and not history.events:
+            raise ProblemError(
+                "unknown-user",
+                f"there is no user '{user_id}': neither in this model, nor with events since; for a new user, post "
+                "events to /v1/events, or send liked items to POST /v1/sessions/recommendations",
+            )
+        if learned and not since:
+            return Taste(self._recommender.user_vector(user_id), learned=user_id)
+        key = (user_id, history.events[-1].id, history.forgotten)
+        taste = self._folded.get(key)
+        if taste is None:
+            before = self._recommender.user_vector(user_id).seen if learned else ()
+            taste = self._fold(before, since if learned else history.events)
+            self._folded[key] = taste
+            while len(self._folded) > _CACHED:
+                self._folded.popitem(last=False)
+        return taste
+
+    def _unlearned(self, event: Event) -> bool:
+        """Whether the training did not see an event: it was later, or of an item that is not in the bundle."""
+        return event.id > self._models.events_to or self._models.catalogue.find(event.item_id) is None
+
+    def of_session(self, liked: Sequence[str], disliked: Sequence[str] = (), photos: Sequence[bytes] = ()) -> Taste:
+        """Return somebody who likes some items, and photos of things that need not be in the catalogue.
+
+        Raises:
+            ProblemError: no-eye (422), photos for a model that does not look at pictures.
+        """
+        extra = self._photo_factors(photos) if photos else None
+        return self._folded_in(dict.fromkeys(liked, True) | dict.fromkeys(disliked, False), (), extra)
+
+    def _photo_factors(self, photos: Sequence[bytes]) -> np.ndarray:
+        eye = self._models.need_eye()
+        return eye.factors(eye.look(photos))
+
+    def _fold(self, before: Iterable[int], events: Sequence[Event]) -> Taste:
+        liked: dict[str, bool] = {}
+        for event in events:
+            liked.pop(event.item_id, None)
+            liked[event.item_id] = liking(event)
+        return self._folded_in(liked, before, None)
+
+    def _folded_in(self, liked: dict[str, bool], before: Iterable[int], extra: np.ndarray | None) -> Taste:
+        find = self._models.catalogue.find
+        rows = {True: set(map(int, before)), False: set()}
+        for item_id, liked_it in liked.items():
+            row = find(item_id)
+            if row is not None:
+                rows[liked_it].add(row)
+                rows[not liked_it].discard(row)
+        positive, negative = (np.array(sorted(rows[sign]), dtype=np.int64) for sign in (True, False))
+        new = [self._new[item_id] for item_id, liked_it in liked.items() if liked_it and item_id in self._new]
+        parts = [self._changes.factors[new]] if new else []
+        parts += [extra] if extra is not None else []
+        more = np.concatenate(parts) if parts else None
+        values = self._recommender.folded(positive, negative, more)
+        seen = frozenset(item_id for item_id in liked if find(item_id) is None)
+        vector = UserVector(values, np.union1d(positive, negative))
+        return Taste(vector, seen, liked=positive, disliked=negative)

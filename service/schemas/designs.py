@@ -1,0 +1,195 @@
+"""Designs: what is asked for, and what is answered."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from fastapi import Path
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+from recgan.config import MAX_SEED
+from service.problems import Problem
+from service.schemas.answers import Answer, ModelVersion
+from service.schemas.requests import MAX_IDS, MAX_PHOTOS, Id, Photo64, Strict, UserQuery
+from service.store.job import JobState
+
+__all__ = [
+    "DesignId",
+    "DesignPage",
+    "DesignProgress",
+    "DesignQuery",
+    "DesignRequest",
+    "DesignStatus",
+    "DesignVerdict",
+    "DesignedItem",
+    "NearItem",
+]
+
+MAX_DESIGNS_A_JOB = 32  # fewer than the designer takes: one request must not keep the one worker for long
+DesignId = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$"),
+    Path(description="The design request's id.", examples=["0f8c6b7c2d6e4a5f9b1c2d3e4f5a6b7c"]),
+]
+
+
+class DesignRequest(Strict):
+    """New items for one user, or for somebody known by liked items."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"user_id": "user-00007", "category": "dress", "n": 4, "seed": 1},
+                {"liked": ["dress-00004", "dress-00031"], "category": "dress", "n": 2, "preset": "default"},
+            ]
+        }
+    )
+
+    user_id: Id | None = None
+    """A known user; or else give ``liked`` or ``photos``."""
+    liked: list[Id] = Field(default_factory=list, max_length=MAX_IDS)
+    """Ids of liked items of a user who is not known."""
+    photos: list[Photo64] = Field(default_factory=list, max_length=MAX_PHOTOS)
+    """Photos of things that such a user likes; kept, small, as long as the request is."""
+    category: Id
+    """What to design."""
+    n: int = Field(4, ge=1, le=MAX_DESIGNS_A_JOB)
+    """How many designs."""
+    seed: int | None = Field(None, ge=0, le=MAX_SEED)
+    """The same seed gives the same designs; none: the service draws one and tells it."""
+    preset: str = Field("default", max_length=100)
+    """How to search: `default`, or `kang2017`, the search of the paper that this is built after."""
+    realism: float | None = Field(None, ge=0, le=100, allow_inf_nan=False)
+    """How much it counts that the picture looks real, against that the user likes it; none: as the preset has it."""
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        if (self.user_id is None) == (not self.liked and not self.photos):
+            raise PydanticCustomError(
+                "user_or_liked", "give either 'user_id' or 'liked' and 'photos'", {"field": "user_id"}
+            )
+        return self
+
+
+class DesignQuery(UserQuery):
+    """A page of design requests."""
+
+    user_id: Id | None = None
+    """Only those for this user."""
+    state: JobState | None = None
+    """Only those in this state."""
+    starred: bool = False
+    """Only those with a starred design."""
+
+
+class DesignVerdict(Strict):
+    """What is thought of a design; what is left out stays as it is."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"starred": True}, {"verdict": "approved"}]})
+
+    starred: bool | None = None
+    """Mark it, or take the mark away."""
+    verdict: Literal["approved", "rejected", "undecided"] | None = None
+    """Whether it is to be made."""
+
+
+class DesignProgress(Answer):
+    """How far the search is."""
+
+    step: str = Field(examples=["climbing"])
+    """What is being done: `scoring samples` (first ideas are drawn and scored), then `climbing` (the best of them are
+    improved step by step)."""
+    done: int = Field(examples=[12])
+    """Units finished."""
+    total: int | None = Field(examples=[60])
+    """Units in all; null when not known."""
+    note: str = Field(examples=["best objective +1.83"])
+    """A figure or a remark."""
+
+
+class NearItem(Answer):
+    """A real item that looks like a design."""
+
+    item_id: str = Field(examples=["dress-00042"])
+    """The item's id."""
+    distance: float = Field(examples=[0.31])
+    """How unlike the two look, from 0 (the same) over 1 (nothing in common) to 2 (opposite): 1 less the cosine between
+    what the recommender sees of them."""
+    image_url: str | None = Field(examples=["/v1/items/dress-00042/image"])
+    """Path of its picture."""
+
+
+class DesignedItem(Answer):
+    """One design."""
+
+    index: int = Field(examples=[0])
+    """Its place among the results."""
+    image_url: str = Field(examples=["/v1/designs/0f8c6b7c2d6e4a5f9b1c2d3e4f5a6b7c/0.png"])
+    """Path of its picture, a PNG that never changes (`.webp` instead of `.png`: the same pixels as WebP)."""
+    settings_url: str = Field(examples=["/v1/designs/0f8c6b7c2d6e4a5f9b1c2d3e4f5a6b7c/0.json"])
+    """Path of a file with all that reproduces it."""
+    starred: bool = Field(examples=[False])
+    """Whether somebody marked it."""
+    verdict: str | None = Field(examples=["approved"])
+    """`approved`, `rejected`, or null: nobody has decided."""
+    category: str = Field(examples=["dress"])
+    """Its category."""
+    seed: int = Field(examples=[1])
+    """The seed that this design came from."""
+    score: float = Field(examples=[2.4])
+    """How much the recommender thinks that the user likes it; it compares with the other designs of this request."""
+    percentile: float = Field(examples=[97.5])
+    """Share, in percent, of the category's real items (less those the user has had) that score lower for the user."""
+    realism: float = Field(examples=[-0.2])
+    """How real the picture looks to the critic that the generator was trained against, in standard deviations: 0 is the
+    average real picture of the category, below it looks less real."""
+    nearest: list[NearItem]
+    """The real items that look most like it, nearest first."""
+    settings: dict[str, Any] = Field(examples=[{"preset": "default", "size": 64}])
+    """How it was searched for: with the seed and the same model, it comes again."""
+
+
+class DesignStatus(Answer):
+    """A design request and what has become of it."""
+
+    id: str = Field(examples=["0f8c6b7c2d6e4a5f9b1c2d3e4f5a6b7c"])
+    """The request's id."""
+    url: str = Field(examples=["/v1/designs/0f8c6b7c2d6e4a5f9b1c2d3e4f5a6b7c"])
+    """Where to ask for it again."""
+    state: JobState
+    """queued, running, succeeded, failed, cancelled, or interrupted (its worker ended; it can be retried)."""
+    attempt: int = Field(examples=[1])
+    """How often it has been tried, this time included."""
+    cancel_requested: bool
+    """Whether it was cancelled; a running search stops at its next step."""
+    ahead: int = Field(examples=[0])
+    """How many others run or wait before it."""
+    request: DesignRequest
+    """What was asked for, with the seed that is used."""
+    progress: DesignProgress | None
+    """How far the search is, once it runs."""
+    results: list[DesignedItem]
+    """The designs, best first, once it has succeeded."""
+    problem: Problem | None
+    """Why it failed."""
+    submitted_at: datetime
+    """When it was asked for."""
+    started_at: datetime | None
+    """When it began to run."""
+    finished_at: datetime | None
+    """When it ended."""
+    kept_until: datetime | None
+    """Until when a finished one is kept; null: while a design of it is starred or approved, for good."""
+    model: ModelVersion
+    """What designed it, or would."""
+
+
+class DesignPage(Answer):
+    """A page of design requests, the newest first."""
+
+    designs: list[DesignStatus]
+    """The requests."""
+    next_cursor: str | None = Field(examples=["eyJ2IjoiZGVzaWducyIsImEiOjUwfQ"])
+    """Ask with it for the next page; null on the last."""

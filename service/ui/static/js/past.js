@@ -1,0 +1,83 @@
+// Designs so far, and the models that serve.
+"use strict";
+
+import { api, local, send } from "./api.js";
+import { button, byId, make, picture, trying } from "./dom.js";
+import { open } from "./studio.js";
+
+const state = { cursor: null };
+
+export async function showHistory(more = false) {
+  const query = new URLSearchParams({ limit: "20" });
+  if (byId("starred-only").checked) query.set("starred", "true");
+  if (more && state.cursor) query.set("cursor", state.cursor);
+  const page = await api(`v1/designs?${query}`);
+  const entries = page.designs.map(entry);
+  if (more) byId("history").append(...entries);
+  else byId("history").replaceChildren(...entries);
+  if (!more && !entries.length) byId("history").append(make("li", { textContent: "There are none yet." }));
+  state.cursor = page.next_cursor;
+  byId("older").hidden = !page.next_cursor;
+}
+
+function entry(design) {
+  const { request } = design;
+  const who = request.user_id ?? (request.photos.length ? "photos" : request.liked.join(", "));
+  const opened = trying(async () => {
+    location.hash = "#/";
+    await open(design.id);
+  });
+  const gone = trying(async () => {
+    await api(local(design.url), { method: "DELETE" });
+    await showHistory();
+  });
+  return make("li", {},
+    make("p", {}, make("strong", { textContent: `${request.category} for ${who}` }),
+      ` · ${design.state} · ${new Date(design.submitted_at).toLocaleString()}`),
+    make("ul", { className: "near" }, ...design.results.slice(0, 8).map((one) =>
+      make("li", {},
+        make("figure", {},
+          picture(one.image_url, `Design ${one.index + 1}, ${one.category}`),
+          make("figcaption", { textContent: [one.starred ? "★" : "", one.verdict ?? ""].join(" ").trim() }))))),
+    make("div", { className: "acts" }, button("Open", opened), button("Delete", gone)));
+}
+
+export async function showModels() {
+  const { models, history } = await api("v1/models");
+  byId("models").replaceChildren(...models.map(model));
+  byId("served").replaceChildren(...history.map((step) =>
+    make("li", { textContent: `${new Date(step.at).toLocaleString()}: ${step.model} (${step.reason})` })));
+}
+
+function shown(value) {
+  if (Array.isArray(value)) return value.join(", ");
+  return typeof value === "number" && !Number.isInteger(value) ? value.toPrecision(4) : String(value);
+}
+
+function flat(values, before = "") {
+  return Object.entries(values).flatMap(([name, value]) =>
+    value && typeof value === "object" && !Array.isArray(value)
+      ? flat(value, `${before}${name} · `)
+      : [[before + name, shown(value)]]);
+}
+
+function model(one) {
+  const status = one.problem ? `cannot be served: ${one.problem}`
+    : one.serving ? "serves now" : one.active ? "is being loaded" : "does not serve";
+  const activate = trying(async () => {
+    await send(`v1/models/${one.id}/activate`, {});
+    await showModels();
+  });
+  return make("li", {},
+    make("p", {}, make("strong", { textContent: `${one.facts.recommender} ${one.id}` }), ` · ${status} · ${one.source}`),
+    make("table", {}, make("tbody", {}, ...[...flat(one.facts), ...flat(one.metrics)].map(([name, value]) =>
+      make("tr", {}, make("th", { scope: "row", textContent: name }), make("td", { textContent: value }))))),
+    one.active ? null : button("Let it serve", activate));
+}
+
+byId("older").addEventListener("click", trying(() => showHistory(true)));
+byId("starred-only").addEventListener("change", trying(() => showHistory()));
+byId("roll-back").addEventListener("click", trying(async () => {
+  await send("v1/models/rollback", {});
+  await showModels();
+}));

@@ -1,0 +1,180 @@
+// Who is asked for: a known user, or somebody with photos; and what is recommended to them.
+"use strict";
+
+import { api, send } from "./api.js";
+import { button, byId, make, notice, picture, remember, trying } from "./dom.js";
+
+const SHOWN = 12;
+const MOST_PHOTOS = 10;
+const state = { users: [], user: null, photos: [], category: null, asked: 0 };
+
+// How a design request names the one who is shown.
+export const someone = () => (state.photos.length ? { photos: state.photos.map(withoutHead) } : { user_id: state.user });
+export const isSomebody = () => Boolean(state.user || state.photos.length);
+const withoutHead = (url) => url.slice(url.indexOf(",") + 1);
+
+export async function recommend() {
+  const asked = ++state.asked; // an answer that a later question has overtaken is dropped
+  const grid = byId("recommended");
+  grid.setAttribute("aria-busy", "true");
+  try {
+    const answer = await (state.photos.length ? forPhotos() : forUser());
+    if (asked !== state.asked) return;
+    notice(null);
+    byId("design-for").textContent = state.photos.length ? "yourself" : state.user;
+    grid.replaceChildren(...answer.items.map(card));
+    if (!answer.items.length) grid.append(make("li", { className: "empty", textContent: "Nothing is left to recommend here." }));
+  } catch (error) {
+    if (asked !== state.asked) return;
+    grid.replaceChildren();
+    notice(error);
+  } finally {
+    if (asked === state.asked) grid.setAttribute("aria-busy", "false");
+  }
+}
+
+function forUser() {
+  const query = new URLSearchParams({ k: String(SHOWN) });
+  if (state.category) query.set("category", state.category);
+  return api(`v1/users/${encodeURIComponent(state.user)}/recommendations?${query}`);
+}
+
+const forPhotos = () => send("v1/sessions/recommendations", {
+  photos: state.photos.map(withoutHead), k: SHOWN, categories: state.category ? [state.category] : [],
+});
+
+function card(item, place) {
+  const known = !state.photos.length;
+  const why = make("div", { className: "why" });
+  return make("li", {},
+    make("figure", {},
+      picture(item.image_url, `${item.category}, item ${item.item_id}, number ${place + 1}`),
+      make("figcaption", {}, make("strong", { textContent: item.category }), ` ${item.item_id}`)),
+    make("div", { className: "acts" },
+      button("More like this", trying(() => alike(item))),
+      known ? button("Why?", trying(() => explain(item, why))) : null,
+      known ? button("Has it", trying(() => tell(item, "purchase"))) : null,
+      known ? button("Not for them", trying(() => tell(item, "dislike"))) : null),
+    why);
+}
+
+async function explain(item, place) {
+  const query = new URLSearchParams({ k: "1", candidate: item.item_id, exclude_seen: "false", explain: "true" });
+  const { items } = await api(`v1/users/${encodeURIComponent(state.user)}/recommendations?${query}`);
+  const told = items[0]?.explanation;
+  if (!told) {
+    place.replaceChildren(make("p", { textContent: "It came after the training: its picture alone speaks for it." }));
+    return;
+  }
+  const parts = Object.entries(told.parts).map(([name, value]) => `${name} ${value >= 0 ? "+" : "−"}${Math.abs(value).toFixed(2)}`);
+  place.replaceChildren(
+    make("p", { textContent: `Of what the score is made: ${parts.join(", ")}.` }),
+    make("p", { textContent: told.carried_by.length ? "What the user has that carries it most:" : "Nothing that the user has carries it." }),
+    make("ul", { className: "near" }, ...told.carried_by.map((one) =>
+      make("li", {},
+        make("figure", {},
+          picture(`/v1/items/${encodeURIComponent(one.item_id)}/image`, `Item ${one.item_id}`),
+          make("figcaption", { textContent: `${one.influence >= 0 ? "+" : "−"}${Math.abs(one.influence).toFixed(2)}`, title: one.item_id }))))));
+}
+
+async function tell(item, event) {
+  await send("v1/events", { events: [{ user_id: state.user, item_id: item.item_id, event }] });
+  await recommend();
+}
+
+async function alike(item) {
+  const answer = await api(`v1/items/${encodeURIComponent(item.item_id)}/similar?k=${SHOWN}`);
+  byId("alike-title").textContent = `Like ${item.category} ${item.item_id}`;
+  byId("alike-items").replaceChildren(...answer.items.map(card));
+  byId("alike").hidden = false;
+  byId("alike-title").focus();
+}
+
+export function choose(user) {
+  state.user = user;
+  takePhotosAway();
+  byId("user").value = user;
+  remember({ user });
+  return recommend();
+}
+
+// ---- photos
+
+function takePhotosAway() {
+  state.photos = [];
+  byId("photos").value = "";
+  showPhotos();
+}
+
+function showPhotos() {
+  byId("photo-list").replaceChildren(...state.photos.map((url, place) =>
+    make("li", {}, make("img", { className: "picture", src: url, alt: `Your photo ${place + 1}` }))));
+  byId("no-photos").hidden = !state.photos.length;
+}
+
+const read = (file) => new Promise((resolve, reject) => {
+  const reader = new FileReader();
+  reader.addEventListener("load", () => resolve(reader.result));
+  reader.addEventListener("error", () => reject(new Error(`${file.name} cannot be read.`)));
+  reader.readAsDataURL(file);
+});
+
+async function takePhotos(files) {
+  const pictures = [...files].filter((file) => file.type.startsWith("image/")).slice(0, MOST_PHOTOS - state.photos.length);
+  if (!pictures.length) throw new Error("Give JPEG, PNG or WebP pictures, ten at most.");
+  state.photos.push(...(await Promise.all(pictures.map(read))));
+  showPhotos();
+  await recommend();
+}
+
+// ---- the start
+
+function chip(label, category) {
+  const element = make("button", { type: "button", textContent: label });
+  element.setAttribute("aria-pressed", String(state.category === category));
+  element.addEventListener("click", () => {
+    state.category = category;
+    for (const other of byId("chips").children) other.setAttribute("aria-pressed", String(other === element));
+    const select = byId("category");
+    if (category && [...select.options].some((option) => option.value === category)) select.value = category;
+    if (isSomebody()) recommend();
+  });
+  return element;
+}
+
+export async function startPeople(categories) {
+  const full = categories.filter((category) => category.items > 0);
+  byId("chips").replaceChildren(chip("all", null), ...full.slice(0, 30).map(({ name }) => chip(name, name)));
+  state.users = (await api("v1/users?limit=200")).users;
+  byId("users").replaceChildren(...state.users.map((user) => make("option", { value: user })));
+  const user = new URLSearchParams(location.search).get("user") || state.users[0];
+  if (isSomebody() || byId("user").value) return; // who was quick has chosen already, or is about to
+  if (user) await choose(user);
+  else notice(new Error("The recommender knows no users yet: show photos, or train it on a catalogue with interactions."));
+}
+
+byId("who").addEventListener("submit", (event) => {
+  event.preventDefault();
+  choose(byId("user").value);
+});
+byId("another").addEventListener("click", () => {
+  if (state.users.length) choose(state.users[Math.floor(Math.random() * state.users.length)]);
+});
+byId("photos").addEventListener("change", trying((event) => takePhotos(event.target.files)));
+byId("no-photos").addEventListener("click", () => {
+  takePhotosAway();
+  const user = state.user ?? state.users[0];
+  if (user) choose(user);
+});
+byId("alike-close").addEventListener("click", () => { byId("alike").hidden = true; });
+const drop = byId("drop");
+drop.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  drop.classList.add("over");
+});
+drop.addEventListener("dragleave", () => drop.classList.remove("over"));
+drop.addEventListener("drop", trying((event) => {
+  event.preventDefault();
+  drop.classList.remove("over");
+  return takePhotos(event.dataTransfer.files);
+}));

@@ -1,0 +1,288 @@
+"""The page in a real browser, over models whose answers are known: each thing that a person can do on it."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import socket
+import tempfile
+import threading
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import uvicorn
+
+from recgan.dataset.bundle import Bundle
+from service.app import create_app
+from service.settings import ServiceSettings
+from service.store.keys import Scope
+from tests.conftest import png
+from tests.service_world import FakeDesigner, models_of, write_catalogue
+
+sync_api = pytest.importorskip(
+    "playwright.sync_api", reason="NO PLAYWRIGHT HERE: the page was NOT tested in a browser; pip install playwright"
+)
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="NO CHROMIUM HERE: the page was NOT tested in a browser; install Debian's 'chromium'"
+)
+
+
+class Site:
+    """A service that listens, and the hands on its models."""
+
+    def __init__(self, bundle: Bundle, **settings) -> None:
+        models, self.recommender, self.designer, _ = models_of(bundle)
+        self.models = models
+        self.folder = tempfile.TemporaryDirectory()
+        given = {"store": f"sqlite:///{self.folder.name}/store.sqlite", "design_worker": "thread", **settings}
+        self.app = create_app(
+            ServiceSettings(data=bundle.path, recommender=bundle.path, gan=bundle.path, **given),
+            load=lambda settings, progress: models,
+        )
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.server = uvicorn.Server(uvicorn.Config(self.app, log_level="critical", timeout_graceful_shutdown=2))
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.listener]})
+
+    def __enter__(self) -> Site:
+        self.thread.start()
+        self.app.state.service.holder.wait(30)
+        return self
+
+    def __exit__(self, *what: object) -> None:
+        self.designer.release.set()
+        self.app.state.service.streams.close()
+        self.server.should_exit = True
+        self.thread.join(30)
+        self.listener.close()
+        self.folder.cleanup()
+
+
+@pytest.fixture(scope="module")
+def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The catalogue of `service_world`."""
+    return write_catalogue(tmp_path_factory.mktemp("service") / "bundle")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    """The system's Chromium."""
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def site(catalogue: Bundle) -> Iterator[Site]:
+    """A site."""
+    with Site(catalogue) as site:
+        yield site
+
+
+def expect(locator):
+    """Playwright's expectations, with patience for a busy machine."""
+    sync_api.expect.set_options(timeout=30_000)
+    return sync_api.expect(locator)
+
+
+@pytest.fixture
+def page(browser, site: Site) -> Iterator:
+    """The site's page; whatever the browser complains of fails the test."""
+    complaints: list[str] = []
+
+    def note(line) -> None:
+        # The browser notes each answer that is an error by itself: what the page makes of it is what counts.
+        if line.type == "error" and not line.text.startswith("Failed to load resource"):
+            complaints.append(line.text)
+
+    context = browser.new_context(accept_downloads=True)
+    page = context.new_page()
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", note)
+    page.goto(site.url)
+    expect(page.locator("#recommended li")).to_have_count(9)  # it has started
+    yield page
+    context.close()
+    assert complaints == []
+
+
+def shown(page) -> list[str]:
+    """Ids of the items that are recommended on the page."""
+    return [text.split(" ", 1)[1] for text in page.locator("#recommended figcaption").all_inner_texts()]
+
+
+def test_choosing_a_user_and_a_category(page):
+    expect(page.locator("#recommended li")).to_have_count(9)
+    assert shown(page)[0] == "a/b"
+    page.fill("#user", "b/c")
+    page.click("#who button[type=submit]")
+    expect(page.locator("#recommended figcaption").first).to_contain_text("plain")
+    page.click("#chips button:has-text('hats')")
+    expect(page.locator("#recommended li")).to_have_count(5)
+    assert "user=b%2Fc" in page.url
+    page.reload()
+    expect(page.locator("#user")).to_have_value("b/c")
+    names = page.locator("#recommended img").evaluate_all("all => all.map(one => one.alt)")
+    assert all(names)
+    # Ids that look like markup are text.
+    assert page.locator("#recommended script").count() == 0
+
+
+def test_a_user_who_is_not_there_is_told_in_words(page):
+    page.fill("#user", "nobody")
+    page.click("#who button[type=submit]")
+    expect(page.locator("#notice")).to_contain_text("There is no user of this id")
+
+
+def test_why_more_like_this_and_what_the_user_did(page):
+    expect(page.locator("#recommended li")).to_have_count(9)
+    first = page.locator("#recommended li").first
+    first.get_by_role("button", name="Why?").click()
+    expect(first.locator(".why")).to_contain_text("latent −1.00")
+    expect(first.locator(".why img")).to_have_count(1)
+    first.get_by_role("button", name="More like this").click()
+    expect(page.locator("#alike")).to_be_visible()
+    expect(page.locator("#alike-items li")).to_have_count(9)
+    page.click("#alike-close")
+    expect(page.locator("#alike")).to_be_hidden()
+    first.get_by_role("button", name="Has it").click()
+    expect(page.locator("#recommended li")).to_have_count(8)
+    page.locator("#recommended li").first.get_by_role("button", name="Not for them").click()
+    expect(page.locator("#recommended li")).to_have_count(7)
+    assert shown(page)[0] == "käse 日本 👗"
+
+
+def photo(tmp_path: Path, name: str) -> Path:
+    """A photo file."""
+    path = tmp_path / name
+    path.write_bytes(png(np.full((50, 40, 3), 200, dtype=np.uint8)))
+    return path
+
+
+def test_designing_from_three_photos_of_one_s_own(page, site, tmp_path):
+    page.set_input_files("#photos", [photo(tmp_path, f"{n}.png") for n in range(3)])
+    expect(page.locator("#photo-list img")).to_have_count(3)
+    expect(page.locator("#design-for")).to_have_text("yourself")
+    expect(page.locator("#recommended figcaption").first).to_contain_text("plain")
+    assert page.get_by_role("button", name="Has it").count() == 0  # there is nobody to note it for
+    page.fill("#count", "2")
+    page.fill("#seed", "7")
+    page.click("#make")
+    expect(page.locator("#designs > li")).to_have_count(2)
+    expect(page.locator("#step")).to_have_text("2 designs for the one with the photos")
+    assert site.designer.asked[-1][1:] == ("coats", 2, 7)
+    page.click("#no-photos")
+    expect(page.locator("#design-for")).to_have_text("anna")
+
+
+def test_a_design_from_the_button_over_its_progress_to_the_verdict(page, site, tmp_path):
+    expect(page.locator("#recommended li")).to_have_count(9)
+    site.designer.release.clear()
+    page.fill("#count", "2")
+    page.locator("#realism").fill("2.5")
+    expect(page.locator("#realism-value")).to_have_text("2.5")
+    page.check("#lock")
+    page.click("#make")
+    expect(page.locator("#step")).to_contain_text("Improving the best of them (half-way)")
+    assert page.locator("#progress").evaluate("bar => bar.value") == 0.5
+    assert page.locator("#make").is_disabled()
+    expect(page.get_by_alt_text("Design 1, as it is now")).to_be_visible()
+    site.designer.release.set()
+    expect(page.locator("#designs > li")).to_have_count(2)
+    assert page.locator("#seed").input_value() == str(site.designer.asked[-1][3])
+    card = page.locator("#designs > li").first
+    expect(card.locator(".near img")).to_have_count(2)
+    assert "Nearly a copy" not in card.inner_text()
+    card.get_by_role("button", name="Star").click()
+    expect(page.locator("#designs > li").first.get_by_role("button", name="Starred")).to_be_visible()
+    page.locator("#designs > li").first.get_by_role("button", name="Approve").click()
+    approved = page.locator("#designs > li").first.get_by_role("button", name="Approve")
+    expect(approved).to_have_attribute("aria-pressed", "true")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download all").click()
+    with zipfile.ZipFile(io.BytesIO(Path(download.value.path()).read_bytes())) as archive:
+        assert len(archive.namelist()) == 4
+    page.reload()  # nothing is lost
+    expect(page.locator("#designs > li")).to_have_count(2)
+
+
+def test_a_near_copy_is_called_one(page, site, monkeypatch):
+    make = FakeDesigner.design
+
+    def copy(self, *given, **options):
+        return [replace(one, nearest=[("a/b", 0.01)]) for one in make(self, *given, **options)]
+
+    monkeypatch.setattr(FakeDesigner, "design", copy)
+    expect(page.locator("#recommended li")).to_have_count(9)
+    page.click("#make")
+    expect(page.locator("#designs .warn").first).to_have_text("Nearly a copy of item a/b.")
+
+
+def test_cancelling_and_trying_again(page, site):
+    expect(page.locator("#recommended li")).to_have_count(9)
+    site.designer.release.clear()
+    page.click("#make")
+    expect(page.locator("#step")).to_contain_text("half-way")
+    page.click("#cancel")
+    site.designer.release.set()
+    expect(page.locator("#step")).to_have_text("Cancelled")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator("#designs > li")).to_have_count(4)
+
+
+def test_designs_so_far_and_the_models(page, site):
+    expect(page.locator("#recommended li")).to_have_count(9)
+    page.click("#make")
+    expect(page.locator("#designs > li")).to_have_count(4)
+    page.get_by_role("link", name="Designs so far").click()
+    expect(page.locator("#history > li")).to_have_count(1)
+    expect(page.locator("#history img")).to_have_count(4)
+    page.check("#starred-only")
+    expect(page.locator("#history")).to_contain_text("There are none yet.")
+    page.uncheck("#starred-only")
+    page.get_by_role("button", name="Open").click()
+    expect(page.locator("#page-shop")).to_be_visible()
+    expect(page.locator("#designs > li")).to_have_count(4)
+    page.get_by_role("link", name="Designs so far").click()
+    page.get_by_role("button", name="Delete").click()
+    expect(page.locator("#history")).to_contain_text("There are none yet.")
+    page.get_by_role("link", name="Models").click()
+    expect(page.locator("#models > li")).to_contain_text(re.compile("serves now"))
+    expect(page.locator("#served li")).to_have_count(1)
+
+
+@pytest.mark.parametrize("width", [360, 820, 1600])
+def test_nothing_is_wider_than_the_screen(page, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    expect(page.locator("#recommended li")).to_have_count(9)
+    page.click("#make")
+    expect(page.locator("#designs > li")).to_have_count(4)
+    for link in ("For a user", "Designs so far", "Models"):
+        page.get_by_role("link", name=link).click()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_signing_in_by_keyboard_and_out(browser, catalogue):
+    with Site(catalogue, keys=True) as site:
+        _, key = site.app.state.service.store.keys.create("page", Scope.write)
+        page = browser.new_page()
+        page.goto(site.url)
+        expect(page.locator("#sign-in")).to_be_visible()
+        page.focus("#key")
+        page.keyboard.type(key)
+        page.keyboard.press("Enter")
+        expect(page.locator("#recommended li")).to_have_count(9)
+        assert page.evaluate("document.cookie") == ""  # no script can read it
+        pictures = page.locator("#recommended img")
+        pictures.first.scroll_into_view_if_needed()
+        page.wait_for_function("document.querySelector('#recommended img').naturalWidth > 0")
+        page.click("#sign-out")
+        expect(page.locator("#sign-in")).to_be_visible()
+        page.close()

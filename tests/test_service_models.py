@@ -1,0 +1,234 @@
+"""Models change while they serve: activation, rollback, what cannot be loaded; and retraining on what happened."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from recgan.config import SplitSettings
+from recgan.dataset.bundle import Bundle
+from recgan.dataset.split import make_split
+from recgan.errors import ArtifactError
+from recgan.recommenders import create_recommender, load_recommender, training_data
+from service.app import create_app
+from service.holder import stored_model
+from service.models import Models
+from service.retrain import retrain
+from service.settings import ServiceSettings
+from service.store import Store
+from service.store.events import Event
+from tests.conftest import write_bundle
+from tests.service_world import PATIENCE, assert_problem, models_of, until, write_catalogue
+
+
+class Shelf:
+    """Models by the folder of their recommender; they are the fakes under other digests."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.bundle = write_catalogue(folder / "bundle")
+        self.damaged: set[str] = set()
+
+    def settings(self, name: str) -> ServiceSettings:
+        """The settings of a service on one of them."""
+        return ServiceSettings(
+            data=self.bundle.path,
+            recommender=self.folder / name,
+            store=f"sqlite:///{self.folder / 'store.sqlite'}",
+            design_worker="thread",
+        )
+
+    def load(self, settings: ServiceSettings, progress=None) -> Models:
+        """Load one."""
+        name = settings.recommender.name
+        if name in self.damaged:
+            raise ArtifactError(f"'{name}' is damaged")
+        models = models_of(self.bundle, with_gan=False)[0]
+        return replace(models, version=models.version.model_copy(update={"recommender": name * 8}))
+
+    def put(self, store: Store, name: str) -> str:
+        """Note a model in the store, and return its id."""
+        models = self.load(self.settings(name))
+        store.models.register(stored_model(models, self.settings(name), source="retrain", metrics={"auc": 0.7}))
+        return models.id
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    """An empty shelf."""
+    return Shelf(tmp_path)
+
+
+@contextmanager
+def serving(shelf: Shelf, name: str = "a") -> Iterator[TestClient]:
+    """Serve a model of the shelf."""
+    app = create_app(shelf.settings(name), load=shelf.load)
+    with TestClient(app) as client:
+        app.state.service.holder._look_seconds = 0.02
+        app.state.service.holder.wait(PATIENCE)
+        yield client
+
+
+def serves(client: TestClient, name: str) -> bool:
+    """Whether a model answers."""
+    return client.get("/v1/users/anna/recommendations").json()["model"]["recommender"] == name * 8
+
+
+@contextmanager
+def asking(client: TestClient, threads: int = 3) -> Iterator[list[tuple[int, str]]]:
+    """Ask for recommendations without a pause; yields the status and the model of each answer so far.
+
+    Who asks has ended before the client does, also when the test fails: the test client would wait for ever for an
+    answer that nobody reads.
+    """
+    seen: list[tuple[int, str]] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            answer = client.get("/v1/users/anna/recommendations")
+            seen.append((answer.status_code, answer.json()["model"]["recommender"][0]))
+
+    with ThreadPoolExecutor(threads) as pool:
+        asked = [pool.submit(ask) for _ in range(threads)]
+        try:
+            yield seen
+        finally:
+            stop.set()
+            for one in asked:
+                one.result(PATIENCE)
+
+
+def test_models_are_swapped_under_load_without_a_failed_request_and_every_answer_is_of_one_model(shelf):
+    with serving(shelf) as client:
+        other = shelf.put(client.app.state.service.store, "b")  # type: ignore[attr-defined]
+        with asking(client) as seen:
+            until(lambda: (200, "a") in seen)
+            answer = client.post(f"/v1/models/{other}/activate")
+            assert (answer.status_code, answer.json()["active"]) == (202, True)
+            until(lambda: seen[-1][1] == "b")
+            assert client.post("/v1/models/rollback").status_code == 202
+            until(lambda: seen[-1][1] == "a")
+        assert {status for status, _ in seen} == {200}
+        history = client.get("/v1/models").json()["history"]
+        assert [step["reason"] for step in history] == [
+            "rolled back",
+            "asked for",
+            "given when the service was started",
+        ]
+
+
+def test_a_model_that_cannot_be_loaded_is_told_and_the_one_before_goes_on(shelf):
+    with serving(shelf) as client:
+        other = shelf.put(client.app.state.service.store, "b")  # type: ignore[attr-defined]
+        shelf.damaged.add("b")
+        client.post(f"/v1/models/{other}/activate")
+        until(lambda: client.get(f"/v1/models/{other}").json()["problem"] is not None)
+        told = client.get(f"/v1/models/{other}").json()
+        assert (told["active"], told["serving"], told["problem"]) == (True, False, "'b' is damaged")
+        assert serves(client, "a")
+        shelf.damaged.clear()
+        client.post(f"/v1/models/{other}/activate")  # mended, and asked for again
+        until(lambda: serves(client, "b"))
+        assert client.get(f"/v1/models/{other}").json()["problem"] is None
+
+
+def test_what_was_activated_serves_after_a_restart_and_what_is_given_anew_serves_at_once(shelf):
+    with serving(shelf) as client:
+        other = shelf.put(client.app.state.service.store, "b")  # type: ignore[attr-defined]
+        client.post(f"/v1/models/{other}/activate")
+        until(lambda: serves(client, "b"))
+    with serving(shelf, "a") as client:  # the same command as before
+        assert serves(client, "b")
+        models = client.get("/v1/models").json()["models"]
+        assert {(one["source"], one["active"]) for one in models} == {("given", False), ("retrain", True)}
+    with serving(shelf, "c") as client:  # a model that the store has never seen
+        assert serves(client, "c")
+
+
+def test_models_that_are_not_there(shelf):
+    with serving(shelf) as client:
+        for method, path in [
+            ("GET", "/v1/models/0123456789abcdef"),
+            ("POST", "/v1/models/0123456789abcdef/activate"),
+            ("POST", "/v1/models/rollback"),
+        ]:
+            assert_problem(client.request(method, path), "unknown-model")
+        assert_problem(client.get("/v1/models/..%2F"), "invalid-request")
+
+
+# ---- retraining
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> tuple[Store, Bundle]:
+    """A store whose active model is a popularity list over a small catalogue."""
+    bundle = write_bundle(tmp_path / "bundle")
+    data = training_data(bundle, make_split(bundle, SplitSettings(protocol="all")), None)
+    create_recommender("popularity").fit(data, seed=0).save(tmp_path / "popularity")
+    settings = ServiceSettings(data=bundle.path, recommender=tmp_path / "popularity")
+    from service.models import load_models
+
+    store = Store(f"sqlite:///{tmp_path / 'store.sqlite'}")
+    store.models.register(stored_model(load_models(settings), settings, source="given", metrics={}), activate="first")
+    return store, bundle
+
+
+def buy(store: Store, item: str, users: int = 30) -> None:
+    """Let new users buy an item, after another one."""
+    now = datetime.now(UTC)
+    for n in range(users):
+        for minute, one in enumerate(("0002", item)):
+            store.events.add([Event(f"new-{n}", one, "purchase", 1.0, now + timedelta(minutes=minute))])
+
+
+def test_retraining_on_what_happened_is_promoted_when_it_is_better(shop, tmp_path):
+    store, bundle = shop
+    before = store.models.active()
+    rare = bundle.interactions["item_id"].value_counts().index[-1]
+    buy(store, rare)
+    told = retrain(store, tmp_path / "runs", min_gain=-0.5, min_users=5)
+    assert told.promoted, told.reason
+    assert told.model == store.models.active() != before
+    noted = store.models.get(told.model)
+    assert noted.metrics["gate"]["users"] == 30
+    assert noted.source == "retrain"
+    model = load_recommender(noted.recommender)
+    assert model.facts["events_to"] == 60
+    assert "new-7" in model.user_ids
+    assert model.recommend([model.fold_in([])], 1)[0][0].item_id in (rare, "0002")  # both are popular now
+    # Nothing has happened since: there is nothing to judge by.
+    again = retrain(store, tmp_path / "runs", min_users=5)
+    assert not again.promoted
+    assert "0 users did something new" in again.reason
+
+
+def test_retraining_is_refused_when_it_gains_too_little_and_says_why(shop, tmp_path):
+    store, _ = shop
+    before = store.models.active()
+    buy(store, "0005")
+    told = retrain(store, tmp_path / "runs", min_gain=0.99, min_users=5)
+    assert not told.promoted
+    assert told.reason.startswith("refused: NDCG@20 0.")
+    assert store.models.active() == before
+    assert json.dumps(told.as_json())
+
+
+def test_who_is_forgotten_is_not_learned_from_again(shop, tmp_path):
+    store, bundle = shop
+    buy(store, "0005")
+    store.events.forget("user-03")
+    told = retrain(store, tmp_path / "runs", min_gain=-1, min_users=5)
+    model = load_recommender(store.models.get(told.model).recommender)
+    assert "user-03" in set(bundle.interactions["user_id"])
+    assert "user-03" not in set(model.user_ids)
+    assert "user-04" in set(model.user_ids)
