@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from recgan.gan.layers import (
     SelfAttention,
     SpectralConv2d,
     SpectralLinear,
+    _Company,
     doublings,
     initialise,
     normalised,
@@ -32,6 +34,7 @@ from recgan.gan.layers import (
     unit_length,
     widths,
 )
+from recgan.gan.networks.base import Discriminator
 from recgan.gan.schedules import advance, cosine
 
 
@@ -349,3 +352,18 @@ def test_truncated_samples_redraw_what_lies_far_out() -> None:
     density = math.exp(-0.245) / math.sqrt(2 * math.pi)
     expected = 1 - 1.4 * density / math.erf(0.7 / math.sqrt(2))
     assert np.var(z.numpy() / 2) == pytest.approx(expected, rel=0.05)
+
+
+# families
+
+
+def test_what_a_family_must_give_is_abstract() -> None:
+    class Headless(Discriminator):
+        pass
+
+    class Alone(_Company):
+        pass
+
+    for kind, name in ((Headless, "features"), (partial(Alone, 1), "statistics")):
+        with pytest.raises(TypeError, match=f"abstract method '?{name}"):
+            kind()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,17 @@ from safetensors.numpy import load_file
 from recgan.config import MonitorSettings, Recipe
 from recgan.dataset.bundle import Bundle
 from recgan.encoders import Encoder, register_encoder
+from recgan.errors import TrainingError
+from recgan.gan import alarms as alarms_module
 from recgan.gan import run as run_module
 from recgan.gan import train_gan, trainer
-from recgan.gan.alarms import RULES, Alarms
+from recgan.gan.alarms import RULES, Alarm, Alarms, mode_collapse
 from recgan.gan.checkpoint import latest_checkpoint
 from recgan.gan.data import CatalogueImages
+from recgan.gan.mending import ACTS, MENDS, Mender
 from recgan.gan.monitor import read_lines
 from recgan.gan.quality import Look, Quality
+from recgan.gan.shape import asymmetry, figure_parts, likeness_of_parts
 from recgan.metrics.generative import kernel_distance, nearest_distances, neighbourhoods, spread
 
 RECIPE = Recipe(name="small", generator_width=16, discriminator_width=16, latent_dim=8, class_dim=4, batch_size=4)
@@ -322,3 +327,232 @@ def test_class_consistency_falls_with_the_classes_mixed_up(catalogue: Bundle) ->
     assert right.kid < one.kid
     assert right.coverage > one.coverage
     assert right.dead == 0
+
+
+# shapes
+
+
+def disc(*centres: tuple[int, int], radius: int = 4, size: int = 32) -> np.ndarray:
+    """Draw black discs on white, uint8 [size, size, 3]."""
+    rows, columns = np.mgrid[:size, :size]
+    pixels = np.full((size, size, 3), 255, dtype=np.uint8)
+    for row, column in centres:
+        pixels[(rows - row) ** 2 + (columns - column) ** 2 <= radius**2] = 0
+    return pixels
+
+
+def test_parts_of_a_figure_are_counted_and_specks_are_not() -> None:
+    one, pair = disc((16, 16)), disc((16, 8), (16, 24))
+    speckled = one.copy()
+    speckled[2, 2] = 0
+    touching = disc((8, 8), (14, 14))
+    assert figure_parts(np.stack([one, pair, speckled, touching])).tolist() == [1, 2, 1, 1]
+
+
+def test_asymmetry_is_the_difference_to_the_mirror_image() -> None:
+    pixels = np.zeros((1, 2, 2, 3), dtype=np.uint8)
+    pixels[0, 0, 0] = 100  # and 0 opposite: both places differ by 100, the lower row by nothing
+    assert asymmetry(pixels).tolist() == [50.0]
+    left, right = asymmetry(np.stack([disc((16, 15)), disc((16, 15))[:, ::-1]]))
+    assert left == right > 0
+
+
+def test_likeness_of_parts_takes_classes_that_have_a_usual_number() -> None:
+    real, real_class = np.array([2, 2, 2, 1, 1, 1, 1, 1, 1, 2, 3, 4]), np.repeat([0, 1, 2], 4)
+    fake, fake_class = np.array([2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]), np.repeat([0, 1, 2], 4)
+    found, odd = likeness_of_parts(real, real_class, fake, fake_class)
+    assert found == pytest.approx((0.25 / 0.75 + 1) / 2)  # the third class has no usual number
+    assert odd == 0
+    none, nobody = likeness_of_parts(real[8:], real_class[8:], fake[8:], fake_class[8:])
+    assert np.isnan(none)
+    assert nobody is None
+
+
+# mends
+
+
+def test_every_alarm_has_its_mend_and_every_mend_is_known() -> None:
+    assert set(MENDS) == {*RULES, "divergence"}
+    assert {act for acts in MENDS.values() for act in acts} == set(ACTS)
+
+
+def test_a_recipe_without_a_penalty_slows_d_down_instead() -> None:
+    alarm = Alarm("mode collapse", "", "")
+    state: Any = None
+    without = Mender(RECIPE, state, Path(), {})
+    assert without.acts(alarm) == ("go back", "halve D's rate")
+    with_one = Mender(RECIPE.model_copy(update={"r1_weight": 1.0}), state, Path(), {})
+    assert with_one.acts(alarm) == ("go back", "double the penalty")
+    assert with_one.acts(Alarm("memorisation", "", "")) == ()
+
+
+@pytest.fixture
+def acting(watched: Any) -> Any:
+    """As `watched`, by a monitor that acts."""
+    return partial(watched, monitor=MonitorSettings(extractor="eye", extractor_size=16, looks=5, on_alarm="act"))
+
+
+def only(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Leave the alarms of these names alone: a generator of a moment's training raises many."""
+    monkeypatch.setattr(alarms_module, "RULES", {name: RULES[name] for name in names})
+
+
+def poisoned(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
+    """Let G's weights turn into NaN in the steps of these numbers, counted by images."""
+    real_step = run_module.train_step
+
+    def step(state: Any, *args: Any) -> Any:
+        figures = real_step(state, *args)
+        if state.images_seen in steps:
+            with torch.no_grad():
+                next(state.generator.parameters()).fill_(float("nan"))
+        return figures
+
+    monkeypatch.setattr(run_module, "train_step", step)
+
+
+def test_a_nan_is_mended_and_the_run_ends_well(acting: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    only(monkeypatch)
+    poisoned(monkeypatch, {56})
+    told: list[str] = []
+    gan = acting(
+        RECIPE,
+        out=tmp_path / "gan",
+        images_seen=100,
+        progress=lambda step, done, total=None, note="": told.append(f"{step} {note}"),
+    )
+    (alarm,) = lines(tmp_path / "gan", "alarms")
+    assert alarm["name"] == "divergence"
+    best = min(lines(tmp_path / "gan", "looks")[:2], key=lambda look: look["kid"])
+    assert alarm["did"] == [
+        f"went back to the state of image {best['images_seen']}",
+        "halved G's learning rate (now 0.0001)",
+        "halved D's learning rate (now 0.0001)",
+    ]
+    assert any("went back to the state of image" in line for line in told)
+    assert gan.manifest.metrics["images_seen"] == 100
+    weights = load_file(tmp_path / "gan" / "generator.safetensors")
+    assert all(np.isfinite(array).all() for array in weights.values())
+    kept = latest_checkpoint(tmp_path / "gan.run" / "checkpoints")
+    assert kept is not None
+    facts = json.loads((kept / "manifest.json").read_text())["facts"]
+    assert facts["adjusted"] == {"generator_rate": 0.5, "discriminator_rate": 0.5, "penalty": 1.0}
+
+
+def test_a_nan_without_anybody_to_mend_it_stops_the_run(
+    watched: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poisoned(monkeypatch, {56})
+    with pytest.raises(TrainingError, match=r"training has diverged: .* train anew with lower rates"):
+        watched(RECIPE, out=tmp_path / "gan", images_seen=100)
+
+
+def test_rates_that_are_far_too_high_are_halved_until_the_run_is_given_up(
+    acting: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only(monkeypatch)
+    wild = RECIPE.model_copy(update={"generator_learning_rate": 1e38, "discriminator_learning_rate": 1e38})
+    with pytest.raises(TrainingError, match=r"given up at image .*divergence came back after 3 mends.*train anew with"):
+        acting(wild, out=tmp_path / "gan", images_seen=100)
+    alarms = lines(tmp_path / "gan", "alarms")
+    assert [alarm["did"][-1] for alarm in alarms] == [
+        f"halved D's learning rate (now {1e38 / 2**number:g})" for number in (1, 2, 3)
+    ]
+    assert not (tmp_path / "gan").exists()
+    kept = latest_checkpoint(tmp_path / "gan.run" / "best")
+    assert kept is not None
+    assert all(np.isfinite(array).all() for array in load_file(kept / "networks.safetensors").values())
+
+
+def test_a_discriminator_that_wins_is_slowed_down_and_penalised(
+    acting: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only(monkeypatch, "discriminator overpowers")
+    rates = {"generator_learning_rate": 1e-9, "discriminator_learning_rate": 1e-2, "r1_weight": 0.1}
+    acting(RECIPE.model_copy(update=rates), out=tmp_path / "gan", images_seen=200)
+    alarms = lines(tmp_path / "gan", "alarms")
+    assert alarms[0]["did"] == [
+        "halved D's learning rate (now 0.005)",
+        "doubled the penalty's weight (now 2 times the recipe's)",
+    ]
+    # Judged anew: only a full history of later reports raises it again.
+    assert all(b["images_seen"] - a["images_seen"] >= 80 for a, b in pairwise(alarms))
+
+
+def test_a_collapse_goes_back_to_the_best_state(acting: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real_step = run_module.train_step
+
+    def step(state: Any, *args: Any) -> Any:
+        figures = real_step(state, *args)
+        if 44 <= state.images_seen <= 80:
+            with torch.no_grad():
+                state.generator.layers[-1].bias.fill_(-9)  # all black
+        return figures
+
+    monkeypatch.setattr(run_module, "train_step", step)
+    # That what has only begun to learn is all alike is not this test's collapse.
+    rule = {"mode collapse": lambda reports, looks: mode_collapse([], [one for one in looks if one.images_seen >= 60])}
+    monkeypatch.setattr(alarms_module, "RULES", rule)
+    acting(RECIPE, out=tmp_path / "gan", images_seen=100)
+    (alarm,) = lines(tmp_path / "gan", "alarms")
+    looks = {look["images_seen"]: look for look in lines(tmp_path / "gan", "looks")}
+    best = min((seen for seen in looks if seen < 44), key=lambda seen: looks[seen]["kid"])
+    assert alarm["did"][0] == f"went back to the state of image {best}"
+    kept = latest_checkpoint(tmp_path / "gan.run" / "checkpoints")
+    assert kept is not None
+    bias = load_file(kept / "networks.safetensors")["generator.layers.1.bias"]
+    assert (np.abs(bias) < 1).all()
+
+
+@pytest.mark.parametrize("at", [5, 13, 14, 15, 20])
+def test_a_run_that_was_mended_resumes_to_the_same_bits(
+    acting: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    monkeypatch.setattr(run_module, "REPORT_EVERY", 3)
+    with monkeypatch.context() as patch:
+        poisoned(patch, {52})
+        acting(RECIPE, out=tmp_path / "whole", images_seen=100)
+        stepping, calls = run_module.train_step, iter(range(1, 1000))
+
+        def step(*args: Any) -> Any:
+            if next(calls) == at:
+                raise RuntimeError("broken off")
+            return stepping(*args)
+
+        patch.setattr(run_module, "train_step", step)
+        with pytest.raises(RuntimeError, match="broken off"):
+            acting(RECIPE, out=tmp_path / "broken", images_seen=100, checkpoint_seconds=0.0)
+        patch.setattr(run_module, "train_step", stepping)
+        acting(RECIPE, out=tmp_path / "broken", images_seen=100, resume=True)
+    assert "divergence" in {alarm["name"] for alarm in lines(tmp_path / "whole", "alarms")}
+    for name in ("looks", "alarms"):
+        assert lines(tmp_path / "broken", name) == lines(tmp_path / "whole", name)
+    last = [
+        load_file(latest_checkpoint(tmp_path / f"{name}.run" / "checkpoints") / "networks.safetensors")  # type: ignore[operator]
+        for name in ("whole", "broken")
+    ]
+    assert all(array.tobytes() == last[1][name].tobytes() for name, array in last[0].items())
+
+
+def test_stopped_as_an_alarm_is_told_it_resumes_to_the_same_bits(
+    acting: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "REPORT_EVERY", 3)
+    poisoned(monkeypatch, {52})
+    acting(RECIPE, out=tmp_path / "whole", images_seen=100)
+
+    def cancel(step: str, done: int, total: int | None = None, note: str = "") -> None:
+        if step.startswith("ALARM"):
+            raise RuntimeError("cancelled")
+
+    with pytest.raises(RuntimeError, match="cancelled"):
+        acting(RECIPE, out=tmp_path / "broken", images_seen=100, progress=cancel)
+    acting(RECIPE, out=tmp_path / "broken", images_seen=100, resume=True)
+    one, two = (load_file(tmp_path / name / "generator.safetensors") for name in ("whole", "broken"))
+    assert all(array.tobytes() == two[name].tobytes() for name, array in one.items())
+
+
+def test_a_run_that_acts_is_not_resumed_by_one_that_advises(acting: Any, watched: Any, tmp_path: Path) -> None:
+    acting(RECIPE, out=tmp_path / "gan", images_seen=40)
+    with pytest.raises(TrainingError, match="monitor was"):
+        watched(RECIPE, out=tmp_path / "gan", images_seen=40, resume=True)

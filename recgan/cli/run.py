@@ -15,6 +15,7 @@ from recgan.cli import (  # noqa: F401  (they register their verbs)
     export,
     machine,
     measure,
+    sample,
     serving,
     train,
     use,

@@ -1,11 +1,13 @@
-"""Verbs that train: recommender, gan."""
+"""Verbs that train: recommender, gan, inverter."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-from typing import Annotated
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,6 +27,10 @@ from recgan.cli.app import (
     train_app,
 )
 from recgan.console import answer, remark, shown_progress
+from recgan.errors import SettingsError
+
+if TYPE_CHECKING:
+    from recgan.config import MonitorSettings, Recipe
 
 
 @train_app.command("recommender")
@@ -105,7 +111,16 @@ def train_gan_(
     monitor: Annotated[
         bool, typer.Option(help="Look at the samples on the way, raise alarms, and keep the best state.")
     ] = True,
+    on_alarm: Annotated[
+        str, typer.Option("--on-alarm", help="advise, or act: go back to the best state, halve rates, raise penalties.")
+    ] = "advise",
     overwrite: Overwrite = False,
+    sweep: Annotated[
+        bool,
+        typer.Option(
+            "--sweep", help="Train the recipe with one setting changed at a time; --out is a folder of tables."
+        ),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and stop.")] = False,
     show: Annotated[
         bool, typer.Option("--list", callback=_list_recipes, is_eager=True, help="List the recipes, and stop.")
@@ -119,11 +134,19 @@ def train_gan_(
     from recgan.gan import default_recipe, find_recipe, plan_gan, train_gan
 
     chosen = overridden(find_recipe(recipe or default_recipe(resolve_device(device))), settings or [])
+    looking = overridden(MonitorSettings(), [f"on_alarm={on_alarm}"], "--on-alarm") if monitor else None
+    if looking is None and on_alarm != "advise":
+        raise SettingsError("--on-alarm act needs somebody who looks; leave out --no-monitor")
     if dry_run:
         plan = plan_gan(
             Bundle.open(bundle), chosen, size=size, images_seen=images_seen, device=device, all_images=everything
         )
         answer(plan, json.dumps(plan, indent=2, ensure_ascii=False), as_json=as_json)
+        return
+    if sweep:
+        if everything or looking is None:
+            raise SettingsError("--sweep judges by held-out images; leave out --all and --no-monitor")
+        _sweep(bundle, chosen, out, size, images_seen, seed, device, looking, resume, overwrite, as_json)
         return
     with shown_progress() as progress:
         gan = train_gan(
@@ -136,7 +159,7 @@ def train_gan_(
             device=device,
             resume=resume,
             all_images=everything,
-            monitor=MonitorSettings() if monitor else None,
+            monitor=looking,
             overwrite=overwrite,
             progress=progress,
         )
@@ -149,3 +172,71 @@ def train_gan_(
         as_json=as_json,
     )
     remark(f"wrote {out} (look at {out}/sheet.png)\nnext: recgan design --recommender DIR --gan {out} …")
+
+
+def _sweep(
+    bundle: Path,
+    recipe: Recipe,
+    out: str,
+    size: int,
+    images_seen: int | None,
+    seed: int,
+    device: str,
+    monitor: MonitorSettings,
+    resume: bool,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    from recgan.dataset.bundle import Bundle
+    from recgan.gan.sweep import sweep_gan, sweep_table
+
+    with shown_progress() as progress:
+        rows = sweep_gan(
+            Bundle.open(bundle),
+            recipe,
+            out=out,
+            size=size,
+            images_seen=images_seen,
+            seed=seed,
+            device=device,
+            monitor=monitor,
+            resume=resume,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    shown = sweep_table(rows)
+    told = {"recipe": recipe.name, "out": out, "runs": [asdict(row) for row in rows]}
+    columns = [str(name) for name in shown.columns]
+    lines = [dict(zip(columns, row)) for row in shown.itertuples(index=False)]
+    answer(told, table(lines, columns), as_json=as_json)
+    remark(f"wrote {out} (its table is {out}/sweep.md)")
+
+
+@train_app.command("inverter")
+def train_inverter_(
+    gan: Annotated[str, typer.Argument(metavar="GAN", help="A trained GAN.")],
+    out: Out,
+    settings: Assignments = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Train an encoder that finds the latent of a picture, from what the GAN itself makes."""
+    from recgan.config import InverterSettings, overridden
+    from recgan.gan import load_gan
+    from recgan.gan.latent import train_inverter
+
+    chosen = overridden(InverterSettings(), settings or [])
+    with shown_progress() as progress:
+        inverter = train_inverter(
+            load_gan(gan, device), out=out, settings=chosen, seed=seed, overwrite=overwrite, progress=progress
+        )
+    metrics = inverter.metrics
+    answer(
+        {"out": str(out), "space": inverter.space.name, "metrics": metrics},
+        f"on fresh samples: {metrics['latent_r2']:.0%} of the latents' variance, pixels off by "
+        f"{metrics['pixel_error']:.1f} of 255 (another sample of the class: {metrics['by_chance']:.1f})",
+        as_json=as_json,
+    )
+    remark(f"wrote {out}\nnext: recgan sample invert {gan} --inverter {out} --data BUNDLE --out photos.png")

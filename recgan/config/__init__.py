@@ -10,7 +10,7 @@ from recgan.config.data import EmbedSettings, ImportOptions, SimulateSettings, S
 from recgan.config.demo import DemoSettings
 from recgan.config.design import MAX_DESIGNS, MAX_SEED, DesignSettings
 from recgan.config.evaluation import GenerativeSettings
-from recgan.config.gan import MonitorSettings, Recipe
+from recgan.config.gan import InverterSettings, MonitorSettings, Recipe
 from recgan.config.recommenders import (
     ALSSettings,
     BlendSettings,
@@ -49,6 +49,7 @@ __all__ = [
     "IdealPointSettings",
     "ImportOptions",
     "IndexSettings",
+    "InverterSettings",
     "LookSettings",
     "MonitorSettings",
     "PopularitySettings",

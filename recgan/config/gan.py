@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from recgan.config.base import Settings
 
-__all__ = ["MonitorSettings", "Recipe"]
+__all__ = ["InverterSettings", "MonitorSettings", "Recipe"]
 
 TARGETED = ("least_squares", "non_saturating", "minimax")
 """Losses that pull the logits of real images to a target, which label smoothing lowers."""
@@ -21,10 +21,36 @@ class MonitorSettings(Settings):
     """Looks in the whole run, at even distances."""
     images: int = Field(500, ge=50)
     """At most this many held-out images, and as many samples, are compared at a look."""
+    on_alarm: Literal["advise", "act"] = "advise"
+    """Whether an alarm says what to do, or does it: goes back to the best state, halves rates, raises penalties
+    (`recgan.gan.mending`)."""
     extractor: str = "efficientnet_lite2"
     """The encoder that sees them: not the one that recommenders look through by default."""
     extractor_size: int = Field(128, ge=8)
     """Side in pixels at which it sees them."""
+
+
+class InverterSettings(Settings):
+    """How pictures are brought back to the latents that make them (`recgan.gan.latent.inversion`)."""
+
+    width: int = Field(256, ge=8)
+    """Channels where the encoder is 4 x 4 pixels, halved each time the side doubles."""
+    images_seen: int = Field(100_000, ge=1)
+    """Generated images that the encoder learns from."""
+    batch_size: int = Field(32, ge=2)
+    learning_rate: float = Field(1e-3, gt=0)
+    image_weight: float = Field(4.0, ge=0)
+    """Weight of how unlike the restored picture is, against the error of the latent."""
+    steps: int = Field(100, ge=0)
+    """Steps of gradient descent from the encoder's guess; 0: the guess is taken."""
+    step_length: float = Field(0.05, gt=0)
+    """Adam's step length in the descent, in standard deviations of the latent."""
+    extractor: str = "efficientnet_lite0_levels"
+    """The encoder whose features the descent compares, beside pixels: its levels tell colour and texture."""
+    extractor_size: int = Field(64, ge=8)
+    """Side in pixels at which it sees pictures."""
+    feature_weight: float = Field(0.1, ge=0)
+    """Weight of the features' distance against that of the pixels."""
 
 
 class Recipe(Settings):

@@ -6,6 +6,7 @@ from recgan.gan.networks import build_networks
 from recgan.gan.plan import plan_gan
 from recgan.gan.recipes import RECIPES, default_recipe, find_recipe
 from recgan.gan.sampling import design_seeds, latents, sample_sheet
+from recgan.gan.sweep import sweep_gan
 from recgan.gan.trainer import run_folder, train_gan
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "plan_gan",
     "run_folder",
     "sample_sheet",
+    "sweep_gan",
     "train_gan",
 ]

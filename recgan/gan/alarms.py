@@ -7,13 +7,14 @@ most once until things have been well again.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
 from recgan.gan.quality import Look
 
-__all__ = ["RULES", "Alarm", "Alarms"]
+__all__ = ["RULES", "Alarm", "Alarms", "divergence"]
 
 Report = dict[str, float]
 """Mean figures of one report (`recgan.gan.steps.train_step`)."""
@@ -114,6 +115,16 @@ def dead_outputs(reports: Sequence[Report], looks: Sequence[Look]) -> Alarm | No
     )
 
 
+def divergence(saw: str, generator_rate: float, discriminator_rate: float) -> Alarm:
+    """Return the alarm of figures or weights that are not finite, as ``saw`` says, at the recipe's learning rates."""
+    return Alarm(
+        "divergence",
+        saw,
+        f"train anew with lower rates (--set discriminator_learning_rate={discriminator_rate / 2:g} "
+        f"--set generator_learning_rate={generator_rate / 2:g})",
+    )
+
+
 RULES: dict[str, Callable[[Sequence[Report], Sequence[Look]], Alarm | None]] = {
     rule.__name__.replace("_", " "): rule
     for rule in (
@@ -134,6 +145,24 @@ class Alarms:
         self.reports: list[Report] = []
         self.looks: list[Look] = []
         self.standing: dict[str, Alarm] = {}
+        self._judged_from = 0
+
+    def begin_anew(self) -> None:
+        """Judge by what comes from now on: something was done about the alarms so far. Looks stay known."""
+        self.reports.clear()
+        self.standing.clear()
+        self._judged_from = len(self.looks)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all but the looks as JSON values."""
+        standing = [asdict(alarm) for alarm in self.standing.values()]
+        return {"reports": list(self.reports), "standing": standing, "judged_from": self._judged_from}
+
+    def restore(self, saved: dict[str, Any], looks: Sequence[Look]) -> None:
+        """Go on with what `as_json` gave, and the looks so far."""
+        self.reports, self.looks = list(saved["reports"]), list(looks)
+        self.standing = {alarm["name"]: Alarm(**alarm) for alarm in saved["standing"]}
+        self._judged_from = saved["judged_from"]
 
     def report(self, figures: Report) -> list[Alarm]:
         """Take one report; return the alarms that it raises anew."""
@@ -148,7 +177,8 @@ class Alarms:
         return self._raised()
 
     def _raised(self) -> list[Alarm]:
-        now = {name: rule(self.reports, self.looks) for name, rule in RULES.items()}
+        looks = self.looks[self._judged_from :]
+        now = {name: rule(self.reports, looks) for name, rule in RULES.items()}
         raised = [alarm for name, alarm in now.items() if alarm is not None and name not in self.standing]
         self.standing = {name: alarm for name, alarm in now.items() if alarm is not None}
         return raised

@@ -1,7 +1,8 @@
 """Checkpoints: everything that a training run needs to go on as if it had never stopped.
 
 A checkpoint is an artifact of its own (no pickle): ``networks``, ``optimisers``, ``rng`` and ``balance`` as
-safetensors, the counters and what the run is (recipe, size, catalogue, …) in its manifest. A new one is complete on
+safetensors, the counters, what the run has noticed of itself and what it is (recipe, size, catalogue, …) in its
+manifest. A new one is complete on
 disk before the old one goes, so a run killed at any moment has one to go on from.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +20,33 @@ import torch
 from recgan.artifacts import open_artifact, write_artifact
 from recgan.errors import ArtifactError, TrainingError
 from recgan.gan.networks import load_network, network_arrays
-from recgan.gan.steps import TrainingState
+from recgan.gan.steps import Adjusted, TrainingState
 from recgan.resume import differences
 
 __all__ = ["latest_checkpoint", "load_checkpoint", "save_checkpoint"]
 
 KIND = "gan-checkpoint"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
-def save_checkpoint(folder: Path, state: TrainingState, identity: Mapping[str, Any]) -> Path:
+def save_checkpoint(
+    folder: Path, state: TrainingState, identity: Mapping[str, Any], history: Mapping[str, Any] | None = None
+) -> Path:
     """Write a checkpoint into ``folder``, then remove the older ones; return its path.
 
     Args:
         identity: what the run is, JSON-able; a resumed run must have the same.
+        history: what the run has noticed of itself, JSON-able; `load_checkpoint` gives it back.
     """
     target = folder / f"{state.images_seen:012d}"
-    if target.exists():
-        return target
     with write_artifact(
-        target, kind=KIND, format_version=FORMAT_VERSION, name=target.name, config=identity, parents={}
+        target,
+        kind=KIND,
+        format_version=FORMAT_VERSION,
+        name=target.name,
+        config=identity,
+        parents={},
+        overwrite=True,
     ) as writer:
         writer.tensors(
             "networks",
@@ -58,7 +67,12 @@ def save_checkpoint(folder: Path, state: TrainingState, identity: Mapping[str, A
         )
         writer.tensors("rng", {"state": state.rng.get_state().numpy()})
         writer.tensors("balance", {"balance": state.balance.cpu().numpy()})
-        writer.facts = {"images_seen": state.images_seen, "seconds": state.seconds}
+        writer.facts = {
+            "images_seen": state.images_seen,
+            "seconds": state.seconds,
+            "adjusted": asdict(state.adjusted),
+            "history": dict(history or {}),
+        }
     for path in folder.iterdir():
         if path != target:  # older ones, and what a killed process left half-written
             shutil.rmtree(path, ignore_errors=True)
@@ -71,8 +85,8 @@ def latest_checkpoint(folder: Path) -> Path | None:
     return found[-1] if found else None
 
 
-def load_checkpoint(path: Path, state: TrainingState, identity: Mapping[str, Any]) -> None:
-    """Restore ``state``, made for the same recipe, from a checkpoint.
+def load_checkpoint(path: Path, state: TrainingState, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Restore ``state``, made for the same recipe, from a checkpoint; return the history that was saved with it.
 
     Raises:
         TrainingError: the checkpoint is of another recipe, size, catalogue, …; the difference is told.
@@ -97,6 +111,8 @@ def load_checkpoint(path: Path, state: TrainingState, identity: Mapping[str, Any
     state.balance = torch.from_numpy(checkpoint.tensors("balance")["balance"]).reshape(()).to(state.balance.device)
     state.images_seen = checkpoint.manifest.facts["images_seen"]
     state.seconds = checkpoint.manifest.facts["seconds"]
+    state.adjusted = Adjusted(**checkpoint.manifest.facts["adjusted"])
+    return checkpoint.manifest.facts["history"]
 
 
 def _restore_networks(state: TrainingState, tensors: dict[str, np.ndarray]) -> None:

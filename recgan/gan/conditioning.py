@@ -1,5 +1,8 @@
 """How a network is told the class: one-hot or embedded labels, joined to a vector or to feature maps, or setting the
-gain and shift of feature maps. (The projection of a discriminator is in `recgan.gan.networks.base`.)"""
+gain and shift of feature maps. (The projection of a discriminator is in `recgan.gan.networks.base`.)
+
+A class is an index or, so that classes can be mixed, a row of weights that add up to 1.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,8 @@ __all__ = ["ClassEmbedding", "Modulation", "join_maps", "join_vector", "one_hot"
 
 
 def one_hot(class_index: torch.Tensor, n_classes: int) -> torch.Tensor:
-    """Return labels as float32 [N, n_classes] from class indices int64 [N]."""
-    return F.one_hot(class_index, n_classes).float()
+    """Return labels as float32 [N, n_classes] from class indices int64 [N]; float [N, n_classes] are labels already."""
+    return class_index if class_index.is_floating_point() else F.one_hot(class_index, n_classes).float()
 
 
 def join_vector(vector: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
@@ -28,7 +31,7 @@ def join_maps(maps: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
 
 
 class ClassEmbedding(nn.Embedding):
-    """A learnt vector a class: class_index int64 [N] -> float [N, dim].
+    """A learnt vector a class: class_index int64 [N], or weights of classes float [N, n_classes] -> float [N, dim].
 
     With a warm-up its influence grows from nothing: a network learns what all classes share before it is told them
     apart, so that a class of few images does not collapse (Shahbazi et al. 2022).
@@ -48,7 +51,7 @@ class ClassEmbedding(nn.Embedding):
     def forward(self, class_index: torch.Tensor) -> torch.Tensor:
         """Return the vectors, float [N, dim]."""
         weight = self.weight if self.u is None else normalised(self.weight, self.u, self.training)
-        vectors = F.embedding(class_index, weight)
+        vectors = class_index @ weight if class_index.is_floating_point() else F.embedding(class_index, weight)
         return vectors if self.strength is None else vectors * self.strength
 
     def advance(self, share: float) -> None:

@@ -7,6 +7,7 @@ has one value, alone or among others.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -267,7 +268,7 @@ class EqualConv2d(nn.Conv2d):
 # ---- the company of an image
 
 
-class _Company(nn.Module):
+class _Company(nn.Module, ABC):
     """Appends to features [N, d] what a batch says of each of its images; in eval mode, what batches said on average
     in training."""
 
@@ -278,9 +279,9 @@ class _Company(nn.Module):
         super().__init__()
         self.register_buffer("usual", torch.empty(extra))
 
+    @abstractmethod
     def statistics(self, features: torch.Tensor) -> torch.Tensor:
         """Return [N, extra]."""
-        raise NotImplementedError
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return [N, d + extra]."""

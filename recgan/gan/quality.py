@@ -14,9 +14,11 @@ import torch
 from torch import nn
 
 from recgan.config import MonitorSettings, Recipe
+from recgan.dataset.pixels import to_uint8
 from recgan.encoders import load_encoder
 from recgan.gan.data import CatalogueImages
 from recgan.gan.sampling import design_seeds, in_blocks, latents, sample
+from recgan.gan.shape import asymmetry, figure_parts, likeness_of_parts
 from recgan.metrics.generative import kernel_distance, nearest_distances, neighbourhoods, spread
 
 __all__ = ["FEWEST", "Look", "Quality"]
@@ -54,6 +56,13 @@ class Look:
     """Share of samples that show nothing."""
     memorised: float
     """Share of samples nearer to a training image than 1 % of held-out images are."""
+    asymmetry: float = float("nan")
+    """How much the samples differ from their mirror images, over how much held-out images do; a mean over classes."""
+    parts: float = float("nan")
+    """Share of samples whose figure has as many parts as is usual in their class, over the same share of held-out
+    images (`recgan.gan.shape.likeness_of_parts`)."""
+    odd_parts: str = ""
+    """The class where that is least; empty where no class has a usual number."""
 
     def scalars(self) -> dict[str, float]:
         """Return the figures by name, for a log."""
@@ -98,6 +107,8 @@ class Quality:
         self._real = self._features(chosen, held_out.images)
         self._known = self._features(known, trained_on.images)
         self._known_classes = trained_on.class_index[known].numpy()
+        pixels = to_uint8(held_out.images(chosen))
+        self._real_parts, self._real_asymmetry = figure_parts(pixels), self._by_class(asymmetry(pixels))
         self._real_spread = spread(self._real, self._classes.numpy(), len(category_names))
         # The distance below which a share of NEAREST_SHARE of the held-out images lies.
         self._near = float(np.quantile(nearest_distances(self._real, self._known), NEAREST_SHARE))
@@ -112,6 +123,8 @@ class Quality:
         nearby = neighbourhoods(self._real, fake)
         ratios = spread(fake, classes, len(self.category_names)) / self._real_spread
         measured = np.isfinite(ratios)
+        pixels = to_uint8(images)
+        parts, odd = likeness_of_parts(self._real_parts, classes, figure_parts(pixels), classes)
         least = int(np.argmin(np.where(measured, ratios, np.inf)))
         return Look(
             images_seen=images_seen,
@@ -126,6 +139,9 @@ class Quality:
             least_diversity=float(ratios[least]),
             dead=float((images.flatten(1).std(dim=1) < DEAD).float().mean()),
             memorised=float((nearest_distances(fake, self._known) < self._near).mean()),
+            asymmetry=self._crookedness(pixels),
+            parts=parts,
+            odd_parts="" if odd is None else self.category_names[odd],
         )
 
     @torch.no_grad()
@@ -134,6 +150,17 @@ class Quality:
     ) -> np.ndarray:
         """Return the features of images, or of those that ``images`` gives for rows, a block at a time."""
         return in_blocks(lambda block: self._encoder(images(block)), rows, block=BLOCK).float().cpu().numpy()
+
+    def _crookedness(self, pixels: np.ndarray) -> float:
+        # A class whose images are alike on both sides (drawn ones may be) has nothing to be measured by.
+        measured = self._real_asymmetry > 0
+        ratios = self._by_class(asymmetry(pixels))[measured] / self._real_asymmetry[measured]
+        return float(ratios.mean()) if measured.any() else float("nan")
+
+    def _by_class(self, values: np.ndarray) -> np.ndarray:
+        """Return the mean of values [N], one a look's image, of each class that is looked at."""
+        classes = self._classes.numpy()
+        return np.array([values[classes == index].mean() for index in np.unique(classes)])
 
     def _consistency(self, features: np.ndarray) -> float:
         """Return the share of features that the probe takes for their own class."""

@@ -6,7 +6,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,16 @@ from torch import nn
 
 from recgan.config import Recipe
 from recgan.errors import ArtifactError, StorageError, TrainingError
-from recgan.gan.alarms import Alarm, Alarms
+from recgan.gan.alarms import Alarm, Alarms, divergence
 from recgan.gan.averaging import calibrate, copy_buffers
 from recgan.gan.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from recgan.gan.data import CatalogueImages, ClassSampler
+from recgan.gan.mending import Mender
 from recgan.gan.monitor import Monitor, read_lines
 from recgan.gan.quality import Look, Quality
 from recgan.gan.sampling import sample_sheet
-from recgan.gan.steps import Figures, TrainingState, train_step
+from recgan.gan.steps import TrainingState, train_step
+from recgan.gan.window import Window
 from recgan.progress import Progress
 from recgan.resume import interrupts
 
@@ -63,12 +65,18 @@ class TrainingRun:
         self._quality: Quality | None = None
         self._looks = SHEETS
         self._alarms = Alarms()
+        self._mender: Mender | None = None
+        self._last = {"sheet": 0, "look": 0}
         self._sampler = ClassSampler(images.class_index, recipe.class_power)
-        self._window = _Window(state)
+        self._window = Window(state)
 
     def look_by(self, quality: Quality, looks: int) -> None:
         """Have ``quality`` look at the generator, so many times in the whole run."""
         self._quality, self._looks = quality, looks
+
+    def mend_by(self, mender: Mender) -> None:
+        """Have ``mender`` act on alarms, instead of only telling of them."""
+        self._mender = mender
 
     def begin(self) -> None:
         """Make the run's folder and its first checkpoint, so that there is always one to resume from."""
@@ -81,16 +89,22 @@ class TrainingRun:
                 f"cannot write '{self.folder}': {error.strerror or error}; choose another --out"
             ) from error
         self._save()
+        if self._mender is not None:
+            save_checkpoint(self.folder / "best", self.state, self.identity)
 
     def restore(self) -> None:
         """Go back to the run's last checkpoint."""
         newest = latest_checkpoint(self.folder / "checkpoints")
         if newest is None:
             raise ArtifactError(f"'{self.folder}' has no checkpoint to resume; train anew with --overwrite")
-        load_checkpoint(newest, self.state, self.identity)
-        for record in read_lines(self.folder, "looks", self.state.images_seen):
-            self._alarms.looks.append(Look.from_json(record))
+        history = load_checkpoint(newest, self.state, self.identity)
+        looks = [Look.from_json(record) for record in read_lines(self.folder, "looks", self.state.images_seen)]
         read_lines(self.folder, "alarms", self.state.images_seen)
+        self._alarms.restore(history["alarms"], looks)
+        self._window.restore(history["window"], self.images.device)
+        self._last = history["last"]
+        if self._mender is not None:
+            self._mender.counts = history["mends"]
 
     def best(self) -> Look | None:
         """Return the look with the lowest KID, whose state is kept in ``best/``; None where nobody looks."""
@@ -105,45 +119,29 @@ class TrainingRun:
 
     def train(self, target: int, *, sheet_every: int | None, checkpoint_seconds: float, progress: Progress) -> None:
         """Train until ``target`` real images have been shown; arguments as `train_gan`."""
-        state = self.state
+        state, world = self.state, self.state.world
         state.length = target
-        self._window = _Window(state)
-        world = state.world
-        every = sheet_every or max(1, target // SHEETS)
-        next_sheet = (state.images_seen // every + 1) * every
-        look_every = max(1, target // self._looks)
-        next_look = (state.images_seen // look_every + 1) * look_every
+        self._window.start_clock()
+        every = {"sheet": sheet_every or max(1, target // SHEETS), "look": max(1, target // self._looks)}
         saved_at = time.monotonic()
         between_steps = True
-        folder = self.folder if world.first else None
-        with Monitor(folder, state.images_seen) as monitor, interrupts() as interrupted:
+        with Monitor(self.folder if world.first else None, state.images_seen) as monitor, interrupts() as interrupted:
             try:
-                while state.images_seen < target:
-                    between_steps = False
-                    self._window.add(train_step(state, self.recipe, *self._batch()))
-                    between_steps = True
+                while True:
                     done = state.images_seen >= target
-                    if self._window.batches == REPORT_EVERY or done:
-                        values = self._report()
-                        monitor.scalars(state.images_seen, values)
-                        self._tell(monitor, self._alarms.report(values), progress)
-                        speed = f"{values['speed/images_per_second']:.0f} images/s"
-                        progress(STEP, min(state.images_seen, target), target, speed)
+                    mended = self._notice(target, every, monitor, progress)
                     late = time.monotonic() - saved_at >= checkpoint_seconds
-                    stop, save = world.any(interrupted.is_set(), done or (late and world.first))
-                    if stop:
+                    stop, save = world.any(interrupted.is_set(), done or mended or (late and world.first))
+                    if stop and not done:
                         raise KeyboardInterrupt
-                    if state.images_seen >= next_sheet or done:
-                        if world.first:
-                            monitor.sheet(state.images_seen, self.sheet())
-                        next_sheet += every
-                    if state.images_seen >= next_look or done:
-                        if world.first:
-                            self._look(monitor, progress)
-                        next_look += look_every
                     if save:
                         self._save()
                         saved_at = time.monotonic()
+                    if done:
+                        return
+                    between_steps = False
+                    self._window.add(train_step(state, self.recipe, *self._batch()))
+                    between_steps = True
             except TrainingError:
                 raise
             except BaseException as error:
@@ -157,6 +155,27 @@ class TrainingRun:
                         f"(the run is kept in '{self.folder}')"
                     ) from None
                 raise
+
+    def _notice(self, target: int, every: dict[str, int], monitor: Monitor, progress: Progress) -> bool:
+        """Report, show and look where it is due at this number of images, and mend; return whether anything was mended.
+
+        What is due depends on the images shown and on what was done before, both of which checkpoints keep; so a
+        resumed run notices the same at the same images. Progress is told last: it may stop the run by raising.
+        """
+        seen, mended = self.state.images_seen, False
+        if self._window.batches == REPORT_EVERY or (self._window.batches and seen >= target):
+            mended |= self._report(target, monitor, progress)
+        if self._due("sheet", every, target) and self.state.world.first:
+            monitor.sheet(seen, self.sheet())
+            self._last["sheet"] = seen
+        if self._due("look", every, target):
+            mended |= self._look(monitor, progress)
+        return mended
+
+    def _due(self, what: str, every: dict[str, int], target: int) -> bool:
+        """Return whether ``what`` is to be done now, after what was done last."""
+        seen, last = self.state.images_seen, self._last[what]
+        return seen != last and (seen // every[what] != last // every[what] or seen >= target)
 
     def sampling_generator(self) -> nn.Module:
         """Return the generator to sample from, in eval mode: a copy, of the averaged one where there is one."""
@@ -180,89 +199,113 @@ class TrainingRun:
         """Return a sheet of uncurated samples of the present generator."""
         return sample_sheet(self.sampling_generator(), self.recipe, self.category_names, self.train_images)
 
-    def _look(self, monitor: Monitor, progress: Progress) -> None:
-        """Look at the present generator, keep its state where it is the best so far, and tell of what is wrong."""
-        if self._quality is None:
-            return
-        look = self._quality.look(self.sampling_generator(), self.recipe, self.state.images_seen)
-        best = self.best()
-        raised = self._alarms.look(look)
-        if best is None or look.kid < best.kid:
-            save_checkpoint(self.folder / "best", self.state, self.identity)
-        monitor.scalars(look.images_seen, look.scalars())
-        monitor.line("looks", look.as_json())
-        note = f"KID {look.kid:.4f}, coverage {look.coverage:.2f}"
-        progress("looking at samples", self.state.images_seen, None, note)
-        self._tell(monitor, raised, progress)
+    def _report(self, target: int, monitor: Monitor, progress: Progress) -> bool:
+        """Report the figures since the last time; return whether anything was mended.
 
-    def _tell(self, monitor: Monitor, alarms: list[Alarm], progress: Progress) -> None:
+        Raises:
+            TrainingError: one of them is not finite, and nobody is to mend it.
+        """
+        seen, values = self.state.images_seen, self._window.means()
+        wrong = self._not_finite(values)
+        self._window.open()
+        if wrong is not None:
+            return self._diverged(wrong, monitor, progress)
+        mended = self._answer(self._alarms.report(values), monitor, progress)
+        monitor.scalars(seen, values)
+        progress(STEP, min(seen, target), target, f"{values['speed/images_per_second']:.0f} images/s")
+        return mended
+
+    def _look(self, monitor: Monitor, progress: Progress) -> bool:
+        """Look at the present generator, keep its state where it is the best so far, and see to what is wrong; return
+        whether anything was mended."""
+        if self._quality is None and self._mender is None:
+            return False
+        if (wrong := self._unsound()) is not None:  # the look is due again, at the state that is gone back to
+            return self._diverged(wrong, monitor, progress)
+        state, look = self.state, None
+        raised: list[Alarm] = []
+        if self._quality is not None:
+            look = self._quality.look(self.sampling_generator(), self.recipe, state.images_seen)
+            best = self.best()
+            raised = self._alarms.look(look)
+            monitor.scalars(look.images_seen, look.scalars())
+            monitor.line("looks", look.as_json())
+            if best is None or look.kid < best.kid:
+                save_checkpoint(self.folder / "best", state, self.identity)
+        elif self._mender is not None and state.world.first:  # the last sound state is the best that is known of
+            save_checkpoint(self.folder / "best", state, self.identity)
+        self._last["look"] = state.images_seen
+        mended = self._answer(raised, monitor, progress)
+        if look is not None:
+            note = f"KID {look.kid:.4f}, coverage {look.coverage:.2f}"
+            progress("looking at samples", look.images_seen, None, note)
+        return mended
+
+    def _answer(self, alarms: list[Alarm], monitor: Monitor, progress: Progress) -> bool:
+        """Act on alarms, if that is wished, and tell of them; return whether anything was done."""
+        did: list[str] = []
+        if self._mender is not None:
+            did = self._mender.mend(alarms)
+            if did:
+                self._alarms.begin_anew()
+                self._window.open()
         for alarm in alarms:
-            monitor.line("alarms", {"images_seen": self.state.images_seen, **asdict(alarm)})
-            progress(f"ALARM at {self.state.images_seen:,} images", 0, None, str(alarm))
+            acted = did if self._mender is not None and self._mender.acts(alarm) else []
+            record = {"images_seen": self.state.images_seen, **asdict(alarm)}
+            monitor.line("alarms", record | ({"did": acted} if acted else {}))
+            told = f"{alarm.name}: {alarm.saw}; {', '.join(acted)}" if acted else str(alarm)
+            progress(f"ALARM at {self.state.images_seen:,} images", 0, None, told)
+        return bool(did)
 
     def _batch(self) -> tuple[torch.Tensor, torch.Tensor]:
         indices = self.state.world.part(self._sampler.draw(self.recipe.batch_size, self.state.rng))
         return self.images.images(indices), self.images.class_index[indices].to(self.images.device)
 
-    def _report(self) -> dict[str, float]:
-        """Return the mean figures since the last report, and begin the next window.
+    def _save(self) -> None:
+        """Keep the present state, unless it has diverged: the last good checkpoint stands then.
 
         Raises:
-            TrainingError: one of them is not finite.
+            TrainingError: it has, and nobody is to mend it.
         """
-        first, values = self._window.close()
-        for name, value in values.items():
-            if not math.isfinite(value):
-                raise self._diverged(f"{name} is {value} between images {first:,} and {self.state.images_seen:,}")
-        return values
+        history = {"window": self._window.as_json(), "alarms": self._alarms.as_json(), "last": dict(self._last)}
+        if self._mender is not None:
+            history["mends"] = dict(self._mender.counts)
+        wrong = self._not_finite(history["window"]["sums"]) or self._unsound()
+        if wrong is not None:
+            if self._mender is None:
+                raise self._failure(self._divergence(wrong))
+            return  # it is found, and mended, at the next report or look
+        self._window.count_time()
+        if self.state.world.first:
+            save_checkpoint(self.folder / "checkpoints", self.state, self.identity, history)
 
-    def _save(self) -> None:
-        # A state that has diverged is never kept.
-        if self._window.batches:
-            self._report()
+    def _not_finite(self, figures: Mapping[str, float]) -> str | None:
+        """Return which of the window's figures is not finite, None where all are."""
+        for name, value in figures.items():
+            if not math.isfinite(value):
+                return f"{name} is {value} between images {self._window.first:,} and {self.state.images_seen:,}"
+        return None
+
+    def _unsound(self) -> str | None:
+        """Return what is wrong with the weights, None where they are finite."""
         for name, network in self.state.networks().items():
             if not all(bool(parameter.isfinite().all()) for parameter in network.parameters()):
-                raise self._diverged(f"weights of the {name} are not finite at image {self.state.images_seen:,}")
-        if self.state.world.first:
-            save_checkpoint(self.folder / "checkpoints", self.state, self.identity)
+                return f"weights of the {name} are not finite at image {self.state.images_seen:,}"
+        return None
 
-    def _diverged(self, what: str) -> TrainingError:
-        rates = (self.recipe.discriminator_learning_rate / 2, self.recipe.generator_learning_rate / 2)
-        return TrainingError(
-            f"training has diverged: {what}; train anew with lower rates "
-            f"(--set discriminator_learning_rate={rates[0]:g} --set generator_learning_rate={rates[1]:g})"
-        )
+    def _diverged(self, wrong: str, monitor: Monitor, progress: Progress) -> bool:
+        """Mend a divergence; return True.
 
+        Raises:
+            TrainingError: nobody is to mend it, or it was mended too often.
+        """
+        alarm = self._divergence(wrong)
+        if self._mender is None:
+            raise self._failure(alarm)
+        return self._answer([alarm], monitor, progress)
 
-class _Window:
-    """The figures of the batches since the last report, kept on the device."""
+    def _divergence(self, wrong: str) -> Alarm:
+        return divergence(wrong, self.recipe.generator_learning_rate, self.recipe.discriminator_learning_rate)
 
-    def __init__(self, state: TrainingState) -> None:
-        self._state = state
-        self._open()
-
-    def _open(self) -> None:
-        self.batches = 0
-        self._sums: Figures = {}
-        self._counts: dict[str, int] = {}
-        self._first = self._state.images_seen
-        self._began = time.monotonic()
-
-    def add(self, figures: Figures) -> None:
-        """Add one step's figures."""
-        for name, value in figures.items():
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
-            self._counts[name] = self._counts.get(name, 0) + 1
-        self.batches += 1
-
-    def close(self) -> tuple[int, dict[str, float]]:
-        """Return the images seen at the window's start and the mean figures by name; begin the next window."""
-        sums = torch.stack(list(self._sums.values()))
-        self._state.world.average([sums])
-        figures = sums.tolist()  # one copy from the device for all
-        means = {name: value / self._counts[name] for name, value in zip(self._sums, figures)}
-        seconds = time.monotonic() - self._began
-        self._state.seconds += seconds
-        first, images = self._first, self._state.images_seen - self._first
-        self._open()
-        return first, means | {"speed/images_per_second": images / max(seconds, 1e-9)}
+    def _failure(self, alarm: Alarm) -> TrainingError:
+        return TrainingError(f"training has diverged: {alarm.saw}; {alarm.advice}")

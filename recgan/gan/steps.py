@@ -21,10 +21,20 @@ from recgan.gan.parallel import ALONE, World
 from recgan.gan.penalties import clip_weights, one_centred_penalty, orthogonal_penalty, zero_centred_penalty
 from recgan.gan.schedules import advance, cosine
 
-__all__ = ["Figures", "TrainingState", "new_state", "train_step"]
+__all__ = ["Adjusted", "Figures", "TrainingState", "new_state", "train_step"]
 
 Figures = dict[str, torch.Tensor]
 """Scalars by name, on the device: not yet copied to the host."""
+
+
+@dataclass(frozen=True)
+class Adjusted:
+    """Factors that an acting monitor has put on what the recipe says (`recgan.gan.mending`)."""
+
+    generator_rate: float = 1.0
+    discriminator_rate: float = 1.0
+    penalty: float = 1.0
+    """Of the weights of R1, R2 and the gradient penalty."""
 
 
 @dataclass
@@ -46,6 +56,7 @@ class TrainingState:
     """Real images shown to the discriminator."""
     seconds: float = 0.0
     """Time spent in training so far, over all resumptions."""
+    adjusted: Adjusted = Adjusted()
     length: int = 1
     """Real images of the whole run, for what changes along it."""
     world: World = ALONE
@@ -147,14 +158,13 @@ def train_step(state: TrainingState, recipe: Recipe, images: torch.Tensor, class
 
 def _follow_schedule(state: TrainingState, recipe: Recipe) -> None:
     """Bring learning rates and networks to where they are due."""
-    if not recipe.scheduled:
-        return
-    factor = cosine(recipe.final_rate, state.share)
+    factor, adjusted = cosine(recipe.final_rate, state.share), state.adjusted
     for name, rate in (
-        ("generator", recipe.generator_learning_rate),
-        ("discriminator", recipe.discriminator_learning_rate),
+        ("generator", recipe.generator_learning_rate * adjusted.generator_rate),
+        ("discriminator", recipe.discriminator_learning_rate * adjusted.discriminator_rate),
     ):
-        advance(state.networks()[name], state.share)
+        if recipe.scheduled:
+            advance(state.networks()[name], state.share)
         for group in state.optimisers()[name].param_groups:
             group["lr"] = rate * factor
 
@@ -229,7 +239,7 @@ def _discriminator_loss(
         figures["loss/code"] = read.detach()
     if recipe.gradient_penalty_weight:
         penalty = one_centred_penalty(state.discriminator, real_shown, fake_shown, part.class_index, state.chance)
-        value = value + recipe.gradient_penalty_weight * penalty
+        value = value + recipe.gradient_penalty_weight * state.adjusted.penalty * penalty
         figures["penalty/gradient"] = penalty.detach()
     if recipe.drift_weight:
         value = value + recipe.drift_weight * real.logits.square().mean()
@@ -238,7 +248,7 @@ def _discriminator_loss(
 
 def _flatness(state: TrainingState, recipe: Recipe, part: _Part, fake: torch.Tensor, figures: Figures) -> torch.Tensor:
     """Return R1 and R2 with their weights; both are always taken in full precision."""
-    factor = cosine(recipe.final_penalty, state.share)
+    factor = cosine(recipe.final_penalty, state.share) * state.adjusted.penalty
     value = torch.zeros((), device=fake.device)
     for name, weight, images in (("r1", recipe.r1_weight, part.images), ("r2", recipe.r2_weight, fake)):
         if weight:

@@ -32,6 +32,7 @@ from recgan.errors import DataError, SettingsError
 from recgan.gan.artifact import FORMAT_VERSION, KIND, TrainedGAN, load_gan, write_parts
 from recgan.gan.card import CARD, model_card
 from recgan.gan.data import CatalogueImages
+from recgan.gan.mending import Mender
 from recgan.gan.networks import build_networks
 from recgan.gan.parallel import join
 from recgan.gan.quality import FEWEST, Quality
@@ -84,7 +85,8 @@ def train_gan(
         all_images: use every image (for production) instead of the train part of `recgan.dataset.split.image_split`.
         monitor: how an extractor looks at the samples on the way, for KID, alarms, and the best state, which is then
             the one that is written; None: nobody looks, and the last state is written. Nor does anybody where fewer
-            than `recgan.gan.quality.FEWEST` images are held out.
+            than `recgan.gan.quality.FEWEST` images are held out. With ``on_alarm="act"`` alarms are acted upon
+            (`recgan.gan.mending`).
         sheet_every: images between two sample sheets; None: ten in the whole run.
         checkpoint_seconds: time between two checkpoints.
         progress: called every few batches. An error that it raises stops the run, after saving a checkpoint.
@@ -94,7 +96,8 @@ def train_gan(
         ArtifactError: ``out`` or its run exists and neither ``resume`` nor ``overwrite`` is given; nothing to resume.
         StorageError: ``out`` cannot be written (told before the training).
         DataError: there is no image to train on.
-        TrainingError: a loss is not finite; a resumed run has other settings than before.
+        TrainingError: a loss is not finite; an alarm came back after it was mended; a resumed run has other settings
+            than before.
         KeyboardInterrupt: stopped by Ctrl-C, after saving a checkpoint; the message says how to go on.
     """
     recipe = find_recipe(recipe)
@@ -117,6 +120,7 @@ def train_gan(
     if not len(images):
         raise DataError(f"bundle '{bundle.path}' has no image in its train part; import more or pass --all")
     target = images_seen if images_seen is not None else default_length(recipe, len(images))
+    acts = monitor is not None and monitor.on_alarm == "act"
     state = new_state(recipe, networks, rng, where)
     state.world = world
     run = TrainingRun(
@@ -125,8 +129,12 @@ def train_gan(
         category_names=bundle.category_names,
         state=state,
         folder=folder,
-        identity=run_identity(recipe, bundle, size=size, seed=seed, parts=parts, length=target),
+        identity=run_identity(
+            recipe, bundle, size=size, seed=seed, parts=parts, length=target, acting=monitor if acts else None
+        ),
     )
+    if acts:
+        run.mend_by(Mender(recipe, state, folder, run.identity))
     held_out = None if all_images else CatalogueImages.of(bundle, size, ("validation",), where, progress)
     if monitor is not None and world.first and held_out is not None and len(held_out) >= FEWEST:
         run.look_by(Quality(monitor, images, held_out, bundle.category_names, seed), monitor.looks)
@@ -155,9 +163,16 @@ def training_parts(all_images: bool) -> tuple[str, ...]:
 
 
 def run_identity(
-    recipe: Recipe, bundle: Bundle, *, size: int, seed: int, parts: tuple[str, ...], length: int
+    recipe: Recipe,
+    bundle: Bundle,
+    *,
+    size: int,
+    seed: int,
+    parts: tuple[str, ...],
+    length: int,
+    acting: MonitorSettings | None = None,
 ) -> dict[str, Any]:
-    """Return what a run is, JSON-able: a resumed run has the same."""
+    """Return what a run is, JSON-able: a resumed run has the same. ``acting`` is a monitor that acts on alarms."""
     identity = {
         # Its own length may change, and what it says of itself: a run can be trained further.
         "recipe": recipe.model_dump(mode="json", exclude={"epochs", "images_seen", "summary"}),
@@ -167,8 +182,10 @@ def run_identity(
         "transform": TRANSFORM,
         "parts": list(parts),
     }
+    if acting is not None:  # where it looks, and when, decides where the run goes
+        identity["monitor"] = acting.model_dump(mode="json")
     # What follows the share of the run that is done has one length only.
-    return identity | ({"images_seen": length} if recipe.scheduled else {})
+    return identity | ({"images_seen": length} if recipe.scheduled or acting is not None else {})
 
 
 def default_length(recipe: Recipe, training_images: int) -> int:

@@ -7,7 +7,8 @@ Every pair keeps one contract::
 
 A network is made from (recipe, n_classes, size) and has ``initialise(generator)``, which draws every parameter from
 the given random generator, so that nothing depends on global random state. A discriminator also has ``judge``, which
-says all that its heads say (`recgan.gan.networks.base`).
+says all that its heads say (`recgan.gan.networks.base`). A generator also takes classes mixed: weights float
+[N, n_classes] in place of the index.
 """
 
 from __future__ import annotations

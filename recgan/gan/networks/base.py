@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -35,7 +36,7 @@ class Judgement:
         )
 
 
-class Discriminator(nn.Module):
+class Discriminator(nn.Module, ABC):
     """D(images float [N, 3, size, size] in [-1, 1], class_index int64 [N]) -> logits [N].
 
     A family gives `features` and calls `add_heads`. A discriminator that names the class by itself (AC-GAN: Odena et
@@ -66,9 +67,9 @@ class Discriminator(nn.Module):
         if recipe.code_dim:
             self.code = nn.Linear(width, 2 * recipe.code_dim)
 
+    @abstractmethod
     def features(self, images: torch.Tensor, class_index: torch.Tensor) -> torch.Tensor:
         """Return what the heads look at, float [N, width]."""
-        raise NotImplementedError
 
     def judge(self, images: torch.Tensor, class_index: torch.Tensor) -> Judgement:
         """Return what every head says of images [N, 3, size, size] as members of class_index int64 [N]."""
