@@ -162,7 +162,8 @@ class ErrorBoundary:
         except Exception as error:
             if scope["type"] != "http" or started:
                 raise
-            await answer(problem_of(error, path_asked(scope)))(scope, receive, send)
+            headers = error.headers if isinstance(error, ProblemError) else None
+            await answer(problem_of(error, path_asked(scope)), headers)(scope, receive, send)
 
 
 class ResponseHeaders:

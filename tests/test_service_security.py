@@ -268,7 +268,11 @@ def test_a_body_that_comes_too_slowly_is_refused():
                 answer = connection.recv(2000)
             except TimeoutError:
                 continue
+        connection.settimeout(PATIENCE)
+        while part := connection.recv(2000):  # the server closes: what is still on its way is not read
+            answer += part
         assert answer.startswith(b"HTTP/1.1 408")
+        assert b"connection: close" in answer.lower()
         assert b"urn:recgan:problem:too-slow" in answer
 
 
