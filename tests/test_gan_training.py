@@ -444,7 +444,7 @@ def test_no_file_holds_a_pickle(trained: Path) -> None:
     run = run_folder(trained)
     files = [path for folder in (trained, run) for path in folder.rglob("*") if path.is_file()]
     kinds = {path.suffix for path in files if "tensorboard" not in path.parts}
-    assert kinds == {".json", ".safetensors", ".png"}
+    assert kinds == {".json", ".safetensors", ".png", ".md"}
     for path in files:
         head = path.read_bytes()[:4]
         assert head[:2] != b"PK", path  # torch.save's zip
