@@ -1,8 +1,9 @@
 """The contract of all recommenders.
 
-Every model ends as one inner product, ``score(u, i) = user_factors[u] . item_factors[i]``, with its biases folded in.
-Scoring, filters, top-k and similar items (`recgan.recommenders.scoring`), saving and new users are therefore written
-once; a model's own file says how the factors come about, and how the vector of a new user does.
+Every model ends as one inner product, ``score(u, i) = user_factors[u] . item_factors[i]``, with its biases folded in;
+a model of what is taken again adds something to the items that a user took before (``own_scores``). Scoring, filters,
+top-k and similar items (`recgan.recommenders.scoring`), saving and new users are therefore written once; a model's own
+file says how the factors come about, and how the vector of a new user does.
 """
 
 from __future__ import annotations
@@ -106,6 +107,8 @@ class Recommender(FactorScorer):
             raise AssertionError(
                 f"{self.name}: factors of {self.user_factors.shape}, {self.item_factors.shape} for {shapes}"
             )
+        if self.own_scores is not None and len(self.own_scores) != len(self.seen.items):
+            raise AssertionError(f"{self.name}: {len(self.own_scores)} own scores for {len(self.seen.items)} pairs")
         if not (np.isfinite(self.user_factors).all() and np.isfinite(self.item_factors).all()):
             raise TrainingError(
                 f"{self.name}: the training diverged (factors are not finite); lower the learning rates"
@@ -237,7 +240,12 @@ class Recommender(FactorScorer):
         if len(both):
             raise DataError(f"item '{self.item_ids[both[0]]}' is given as both liked and disliked")
         extra = self._factors_of_images(images) if images is not None else self.item_factors[:0]
-        return UserVector(self.folded(liked_rows, disliked_rows, extra), np.union1d(liked_rows, disliked_rows))
+        seen = np.union1d(liked_rows, disliked_rows)
+        return UserVector(self.folded(liked_rows, disliked_rows, extra), seen, self._own_of(liked_rows, seen))
+
+    def _own_of(self, liked: np.ndarray, seen: np.ndarray) -> np.ndarray | None:
+        """Return what is added to the scores of the items ``seen`` of a new user who likes some of them (rows)."""
+        return None
 
     def folded(
         self,
