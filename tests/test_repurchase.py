@@ -151,7 +151,7 @@ def test_a_half_life_needs_times(tmp_path, larder):
     for setting in ("half_life_days", "popularity_half_life_days"):
         settings = RepurchaseSettings(**{setting: 7})
         with pytest.raises(
-            DataError, match=r"half-life needs the time of every interaction.*repurchase's half_life_days"
+            DataError, match=r"recent repurchase needs the time of every interaction.*repurchase's half_life_days"
         ):
             create_recommender("repurchase", settings).fit(training_data(larder, blind))
 

@@ -75,7 +75,7 @@ def interaction_weights(pairs: Pairs, half_life_days: float | None, model: str) 
         return np.ones(len(pairs))
     if pairs.times is None or (pairs.times == NO_TIME).any():
         raise DataError(
-            "a half-life needs the time of every interaction; import them with timestamps, "
+            f"recent {model} needs the time of every interaction; import them with timestamps, "
             f"or leave {model}'s half_life_days out"
         )
     return 0.5 ** ((pairs.times.max() - pairs.times) / (_MICROSECONDS_A_DAY * half_life_days))
