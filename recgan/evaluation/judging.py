@@ -112,7 +112,7 @@ class HeldOut:
         """Prepare; ``category_index`` int64 [n_items] is for the diversity of lists.
 
         Raises:
-            DataError: the part is empty.
+            DataError: the part is empty, or there is nothing that its items could be ranked against.
         """
         held_out = split.test if part == "test" else split.validation
         if not len(held_out):
@@ -132,7 +132,15 @@ class HeldOut:
         self.positives = {name: int(mask[held_out.items].sum()) for name, mask in self.in_group.items()}
         self._held_out = UserRows.of(held_out, split.n_users)
         before = [split.train, split.withheld, *([split.validation] if part == "test" else [])]
-        self._known = UserRows.of(no_pairs() if repeats else concatenated(*before), split.n_users)
+        known = no_pairs() if repeats else concatenated(*before)
+        self._known = UserRows.of(known, split.n_users)
+        taken = concatenated(known, held_out)
+        taken_candidates = np.bincount(taken.users[split.candidates[taken.items]], minlength=split.n_users)
+        if (taken_candidates[self.users] >= np.count_nonzero(split.candidates)).all():
+            raise DataError(
+                f"every user who is judged by {part} took all that could be recommended: there is nothing to rank what "
+                "they took against; use more items"
+            )
 
     def judge(self, scorer: Scorer, report: Callable[[int, int], None], features: np.ndarray | None = None) -> Judged:
         """Judge a scorer; ``report`` is told the users done and their number. With ``features`` float32 [n_items, d]
