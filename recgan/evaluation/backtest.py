@@ -50,8 +50,6 @@ HALF_LIVES_DAYS = (2.0, 4.0, 7.0, 14.0, 28.0)
 """Of recent popularity; the best on the week before the first judged one is taken."""
 OWN_HALF_LIVES_DAYS = (7.0, 28.0, 90.0, 365.0, None)
 """Of what a user took themselves, for `repurchase`, chosen likewise; None: all time counts alike."""
-_CHOSEN_BY_VALIDATION = {"epochs": "best_epoch", "cold_bias": "cold_bias", "visual_weight": "visual_weight"}
-"""Settings that training chooses by its validation part, and the figure that tells which it chose."""
 
 
 def backtest(
@@ -248,16 +246,13 @@ class _Backtest:
             chosen[REPURCHASE] = best(REPURCHASE, own)
         for run in runs:
             settings = run.settings(given) or recommender_type(run.model).settings_type()
-            names = [name for name in _CHOSEN_BY_VALIDATION if name in type(settings).model_fields]
 
-            def make(run: Contender = run, settings: Settings = settings, names: list[str] = names) -> Part:
-                metrics = self._fit(run.model, settings, split).metrics
-                found = {name: metrics.get(_CHOSEN_BY_VALIDATION[name]) for name in names}
-                return {}, {name: value for name, value in found.items() if value is not None}
+            def make(run: Contender = run, settings: Settings = settings) -> Part:
+                return {}, self._fit(run.model, settings, split).chosen_settings().model_dump(mode="json")
 
-            if names:
+            if recommender_type(run.model).chosen_by_validation:
                 depends = {"choosing": week.name, "settings": settings.model_dump(mode="json")}
-                settings = settings.model_copy(update=kept.of(run.name, depends, make)[1])
+                settings = type(settings)(**kept.of(run.name, depends, make)[1])
             chosen[run.name] = settings
         return chosen
 

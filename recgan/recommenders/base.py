@@ -44,6 +44,9 @@ class Recommender(FactorScorer):
     end_to_end: ClassVar[bool] = False
     """Whether it learns to see: then it is trained on pixels and holds its encoder itself."""
 
+    chosen_by_validation: ClassVar[Mapping[str, str]] = {}
+    """Settings that training chooses by its validation part, and the figure among ``metrics`` that tells it."""
+
     category_names: tuple[str, ...]
 
     def __init__(self, settings: Settings | None = None) -> None:
@@ -113,6 +116,14 @@ class Recommender(FactorScorer):
             raise TrainingError(
                 f"{self.name}: the training diverged (factors are not finite); lower the learning rates"
             )
+
+    def chosen_settings(self) -> Settings:
+        """Return the settings with what validation chose in this training filled in: with them a model can be trained
+        on everything, where nothing is left to choose by."""
+        names = self.chosen_by_validation.keys() & type(self.settings).model_fields.keys()
+        figures = {name: self.metrics.get(self.chosen_by_validation[name]) for name in names}
+        found = {name: value for name, value in figures.items() if value is not None}
+        return type(self.settings)(**{**self.settings.model_dump(), **found})
 
     def partial_fit(self, user_ids: Sequence[str], item_ids: Sequence[str]) -> None:
         """Take in new interactions, one a place of the two lists, without training again.
