@@ -37,7 +37,7 @@ class Alarm:
 
 def mode_collapse(reports: Sequence[Report], looks: Sequence[Look]) -> Alarm | None:
     """The samples of some class are much more alike than its real images are, at two looks one after the other."""
-    if len(looks) < 2 or not all(look.least_diversity < 0.4 for look in looks[-2:]):
+    if len(looks) < 2 or not all(look.alike for look in looks[-2:]):
         return None
     look = looks[-1]
     return Alarm(
@@ -106,7 +106,7 @@ def memorisation(reports: Sequence[Report], looks: Sequence[Look]) -> Alarm | No
 
 def dead_outputs(reports: Sequence[Report], looks: Sequence[Look]) -> Alarm | None:
     """Samples show nothing."""
-    if len(looks) < 2 or not all(look.dead >= 0.02 for look in looks[-2:]):
+    if len(looks) < 2 or not all(look.empty for look in looks[-2:]):
         return None
     return Alarm(
         "dead outputs",
