@@ -135,6 +135,13 @@ def test_a_single_bad_look_or_a_short_lead_is_no_alarm() -> None:
     assert raised([], [replace(LOOK, kid=kid) for kid in (0.5, 0.4, 0.3, 0.2, 0.1)]) == set()
 
 
+def test_what_has_not_begun_to_learn_is_no_collapse() -> None:
+    noise = replace(LOOK, kid=1.4, blank=1.26, least_diversity=0.1)
+    assert raised([], [noise] * 4) == set()
+    assert raised([], [noise] * 5) == {"mode collapse"}
+    assert raised([], [noise, replace(noise, kid=1.0), noise]) == {"mode collapse"}
+
+
 def test_a_discriminator_may_win_while_the_samples_get_better() -> None:
     winning = [GAME | {"discriminator/accuracy": 1.0}] * 20
     assert raised(winning, [LOOK, replace(LOOK, kid=0.09)]) == set()
@@ -544,7 +551,8 @@ def test_a_collapse_goes_back_to_the_best_state(acting: Any, tmp_path: Path, mon
 
     def look(*args: Any) -> Look:  # that what has only begun to learn is all alike is not this test's collapse
         seen = real_look(*args)
-        return seen if 44 <= seen.images_seen <= 80 else replace(seen, least_diversity=0.9)
+        begun = replace(seen, blank=2 * seen.kid + 1)
+        return begun if 44 <= seen.images_seen <= 80 else replace(begun, least_diversity=0.9)
 
     monkeypatch.setattr(Quality, "look", look)
     acting(RECIPE, out=tmp_path / "gan", images_seen=100)
