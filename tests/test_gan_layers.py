@@ -17,9 +17,11 @@ from recgan.gan import build_networks, design_seeds, find_recipe, latents
 from recgan.gan.averaging import calibrate, copy_buffers
 from recgan.gan.conditioning import ClassEmbedding, Modulation
 from recgan.gan.layers import (
+    DoublingConv2d,
     Dropout,
     EqualConv2d,
     EqualLinear,
+    HalvingConv2d,
     MinibatchDeviation,
     MinibatchDiscrimination,
     Noise,
@@ -334,7 +336,7 @@ def test_strided_residual_networks_compute_nothing_at_full_resolution() -> None:
     generator, discriminator = build_networks(tiny("modern-small"), 2, 64, seeded())
     inputs: list[tuple[int, ...]] = []
     for module in [*generator.modules(), *discriminator.modules()]:
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.GroupNorm):
+        if isinstance(module, nn.Conv2d | nn.GroupNorm):
             module.register_forward_pre_hook(lambda module, args: inputs.append(tuple(args[0].shape[1:])))
     images = generator(torch.randn(2, 12, generator=seeded()), torch.tensor([0, 1]))
     discriminator(images, torch.tensor([0, 1]))
@@ -354,13 +356,25 @@ def test_strided_residual_networks_keep_variances_at_first() -> None:
     assert images.abs().mean() < 0.5  # where tanh is steep
 
 
-def test_the_last_layer_of_a_strided_generator_begins_as_bilinear_doubling() -> None:
-    generator, _ = build_networks(tiny("modern-small"), 2, 32, seeded())
-    x = torch.randn(1, 8, 6, 6, generator=seeded(1))
-    mix = generator.out.weight[:, :, 1, 1] / 0.75**2
-    wanted = F.interpolate(torch.einsum("nihw,io->nohw", x, mix), scale_factor=2, mode="bilinear")
-    # But for the border, where the transposed convolution sees zeros.
-    torch.testing.assert_close(generator.out(x)[..., 1:-1, 1:-1], wanted[..., 1:-1, 1:-1], atol=1e-5, rtol=1e-4)
+@pytest.mark.parametrize("channels", [(3, 8), (8, 3)])
+def test_doubling_is_a_convolution_of_repeated_pixels(channels: tuple[int, int]) -> None:
+    layer = begun(DoublingConv2d(*channels))
+    nn.init.normal_(layer.bias, generator=seeded(2))
+    x = torch.randn(2, channels[0], 5, 6, generator=seeded(1))
+    wanted = F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), layer.weight, layer.bias, padding=1)
+    torch.testing.assert_close(layer(x), wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_halving_is_the_mean_of_a_convolution() -> None:
+    layer = begun(HalvingConv2d(3, 8))
+    nn.init.normal_(layer.bias, generator=seeded(2))
+    x = torch.randn(2, 3, 6, 8, generator=seeded(1), requires_grad=True)
+    wanted = F.avg_pool2d(F.conv2d(x, layer.weight, layer.bias, padding=1), 2)
+    torch.testing.assert_close(layer(x), wanted, atol=1e-4, rtol=1e-4)
+    # The gradient of a sum is the same at every pixel but for the border: a strided convolution's is not.
+    (gradient,) = torch.autograd.grad(layer(x).sum(), x)
+    inside = gradient[..., 1:-1, 1:-1]
+    torch.testing.assert_close(inside, inside[..., :1, :1].expand_as(inside), atol=1e-5, rtol=1e-4)
 
 
 # averages and samples

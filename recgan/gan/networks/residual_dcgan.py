@@ -1,19 +1,18 @@
 """A DCGAN with shortcuts: the family of `modern-small`, for machines where arithmetic is dear.
 
-Nothing is computed at full resolution: D begins and G ends with a 4 x 4 convolution of stride 2, as in a DCGAN, so that
-the image is looked at through many channels at half its side. Each further convolution halves (D) or doubles (G) the
-side and has a shortcut beside it: the mean of 2 x 2 pixels, or bilinear doubling, with a 1 x 1 convolution where pixels
-are fewer. The sum is scaled to keep its variance.
+Nothing is computed at full resolution: D begins and G ends with a convolution of stride 2, as in a DCGAN, so that the
+image is looked at through many channels at half its side. Each further convolution halves (D) or doubles (G) the side
+and has a shortcut beside it: the mean of 2 x 2 pixels, or bilinear doubling, with a 1 x 1 convolution where pixels are
+fewer. The sum is scaled to keep its variance. The strides are those of `HalvingConv2d` and `DoublingConv2d`, which
+leave no grid.
 
 G is told the class, and where `recipe.latent_skips` z itself, before every convolution by the gain and shift of its
-maps, after a group norm (of each image by itself: no batch norm). Its transposed convolutions begin half as bilinear
-doubling: drawn at random alone they print their grid on the image, which takes long to unlearn. D has no norm, so that
-penalties hold its gradient; its last maps are mixed by a linear layer, which sees where things are.
+maps, after a group norm (of each image by itself: no batch norm). D has no norm, so that penalties hold its gradient;
+its last maps are mixed by a linear layer, which sees where things are.
 """
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 
 import torch
@@ -26,6 +25,8 @@ from recgan.gan.conditioning import ClassEmbedding, Modulation, join_vector
 from recgan.gan.layers import (
     SLOPE,
     START,
+    DoublingConv2d,
+    HalvingConv2d,
     channels_of,
     initialise,
     seen,
@@ -41,8 +42,8 @@ KEEP = 0.5**0.5
 """The sum of two parts of equal variance, times this, has the same variance."""
 GAIN = (2 / (1 + SLOPE**2)) ** 0.5
 """By which a leaky ReLU shrinks a standard deviation (He et al. 2015)."""
-TAPS = (0.25, 0.75, 0.75, 0.25)
-"""Of bilinear doubling by a transposed convolution of stride 2."""
+MEAN = 2**0.5
+"""Between what makes up for the mean of four pixels that have nothing in common (2), and that are alike (1)."""
 OUT = 0.3
 """Scale of G's first images: tanh is flat where it begins larger."""
 
@@ -63,13 +64,11 @@ class ResidualDCGANGenerator(nn.Module):
         style_dim = both if self.skips else recipe.class_dim
         self.dense = nn.Linear(both, inputs[0] * START**2)
         self.modulations = nn.ModuleList(Modulation(width, style_dim, norm="group") for width in inputs)
-        self.layers = nn.ModuleList(
-            nn.ConvTranspose2d(width_in, width, 4, stride=2, padding=1) for width_in, width in pairwise(inputs)
-        )
+        self.layers = nn.ModuleList(DoublingConv2d(width_in, width) for width_in, width in pairwise(inputs))
         self.shortcuts = nn.ModuleList(
             nn.Conv2d(width_in, width, 1, bias=False) for width_in, width in pairwise(inputs)
         )
-        self.out = nn.ConvTranspose2d(inputs[-1], channels_of(recipe.colours), 4, stride=2, padding=1)
+        self.out = DoublingConv2d(inputs[-1], channels_of(recipe.colours))
 
     def forward(self, z: torch.Tensor, class_index: torch.Tensor) -> torch.Tensor:
         """Return images float [N, 3, size, size]."""
@@ -90,13 +89,8 @@ class ResidualDCGANGenerator(nn.Module):
             if isinstance(module, Modulation):
                 for linear in (module.gain, module.shift):
                     nn.init.normal_(linear.weight, std=0.5 * linear.in_features**-0.5, generator=generator)
-            elif isinstance(module, nn.ConvTranspose2d):
-                # Four of the 16 taps of each channel meet in a pixel.
-                nn.init.normal_(module.weight, std=GAIN * (4 * module.in_channels) ** -0.5, generator=generator)
-                with torch.no_grad():
-                    module.weight.add_(_doubling(module, generator)).mul_(KEEP)
         with torch.no_grad():
-            self.out.weight.copy_(_doubling(self.out, generator) * OUT)
+            self.out.weight.mul_(OUT)
 
 
 class ResidualDCGANDiscriminator(Discriminator):
@@ -111,10 +105,8 @@ class ResidualDCGANDiscriminator(Discriminator):
             )
         outputs = widths(recipe.discriminator_width, size)[::-1]
         self.colours = recipe.colours
-        self.first = nn.Conv2d(channels_of(self.colours), outputs[0], 4, stride=2, padding=1)
-        self.layers = nn.ModuleList(
-            nn.Conv2d(width_in, width, 4, stride=2, padding=1) for width_in, width in pairwise(outputs)
-        )
+        self.first = HalvingConv2d(channels_of(self.colours), outputs[0])
+        self.layers = nn.ModuleList(HalvingConv2d(width_in, width) for width_in, width in pairwise(outputs))
         self.shortcuts = nn.ModuleList(
             nn.Conv2d(width_in, width, 1, bias=False) for width_in, width in pairwise(outputs)
         )
@@ -131,17 +123,13 @@ class ResidualDCGANDiscriminator(Discriminator):
     def initialise(self, generator: torch.Generator) -> None:
         """Draw all parameters anew from ``generator``."""
         initialise(self, generator, _draw)
+        with torch.no_grad():
+            for module in self.modules():
+                if isinstance(module, HalvingConv2d):
+                    module.weight.mul_(MEAN)
 
 
 def _draw(weight: torch.Tensor, *, generator: torch.Generator) -> torch.Tensor:
     """Fill a weight so that variances are kept; shortcuts (1 x 1) see no leaky ReLU before them."""
     gain = 1.0 if weight.shape[2:] == (1, 1) else GAIN
     return nn.init.normal_(weight, std=gain * weight[0].numel() ** -0.5, generator=generator)
-
-
-def _doubling(layer: nn.ConvTranspose2d, generator: torch.Generator) -> torch.Tensor:
-    """Return a transposed convolution's weight [in, out, 4, 4] that mixes channels at random and doubles bilinearly."""
-    taps = torch.tensor(TAPS)
-    mixed = torch.empty(layer.in_channels, layer.out_channels)
-    nn.init.normal_(mixed, std=GAIN / math.sqrt(layer.in_channels), generator=generator)
-    return mixed[:, :, None, None] * taps[:, None] * taps
