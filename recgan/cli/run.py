@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from recgan.cli import (  # noqa: F401  (they register their verbs)
+    blindtest,
     data,
     evaluate,
     export,
