@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ class Design:
     """The real items that look most like it: (item id, cosine distance of encoder features), nearest first."""
     settings: dict[str, Any]
     """What reproduces it: settings of the search, user, and the digests of the artifacts."""
+    start: np.ndarray | None = field(default=None, repr=False)
+    """The picture that its search began with, uint8 [S, S, 3]; not saved."""
 
     def as_json(self, image: str) -> dict[str, Any]:
         """Return the design as JSON values; ``image`` is the name of its picture file."""
