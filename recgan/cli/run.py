@@ -14,6 +14,7 @@ from recgan.cli import (  # noqa: F401  (they register their verbs)
     data,
     evaluate,
     export,
+    gaps,
     machine,
     measure,
     sample,

@@ -39,6 +39,8 @@ __all__ = ["design_for_test", "make_blindtest"]
 
 EACH = 2
 """Designs for a user: one for each question."""
+_SECONDS = (6, 4)
+"""That a person takes for a pair, and for a single picture."""
 
 
 def design_for_test(
@@ -207,6 +209,7 @@ def _page(key: Key, pixels: Mapping[str, np.ndarray], title: str, size: int) -> 
         test={"id": key.test, "title": title, "size": size, "pairs": pairs, "singles": singles},
         pairs=len(pairs),
         singles=len(singles),
+        minutes=-(-(_SECONDS[0] * len(pairs) + _SECONDS[1] * len(singles)) // 60),
         css=(folder / "blindtest.css").read_text(encoding="utf-8"),
         script=(folder / "blindtest.js").read_text(encoding="utf-8"),
         version=recgan.__version__,
