@@ -12,6 +12,7 @@ import typer
 from recgan.cli import (  # noqa: F401  (they register their verbs)
     blindtest,
     data,
+    edit,
     evaluate,
     export,
     gaps,

@@ -134,18 +134,18 @@ def load_judge(folder: str | Path, designer: Designer, bundle: Bundle, *, progre
         SettingsError: it does not look at pictures.
     """
     model = load_recommender(folder)
+    model.check_fits(bundle)
     features = None
-    if isinstance(model, VisualRecommender) and model.whitening is not None:
-        if model.encoder_digest == designer.recommender.encoder_digest:
-            raise MismatchError(
-                f"the judge '{folder}' looks through the encoder that designs are made with ({model.encoder_name}), "
-                "so whatever fools the one fools the other; train a judge with another --encoder"
-            )
-        model.check_fits(bundle)
-        if model.size != designer.gan.size:
-            embed, encoder = EmbedSettings(size=designer.gan.size), model.load_encoder(str(designer.device))
-            features = embed_items(bundle, embed, encoder=encoder, device=str(designer.device), progress=progress)
-    return Sight(model, designer.gan, features)
+    if isinstance(model, VisualRecommender) and model.whitening is not None and model.size != designer.gan.size:
+        embed, encoder = EmbedSettings(size=designer.gan.size), model.load_encoder(str(designer.device))
+        features = embed_items(bundle, embed, encoder=encoder, device=str(designer.device), progress=progress)
+    judge = Sight(model, designer.gan, features)
+    if judge.encoder.weights == designer.sight.encoder.weights:
+        raise MismatchError(
+            f"the judge '{folder}' looks through the network that designs are made with ({judge.encoder.name}), so "
+            "whatever fools the one fools the other; train a judge with another --encoder"
+        )
+    return judge
 
 
 def find_gaps(
