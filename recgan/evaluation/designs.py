@@ -1,10 +1,10 @@
 """The proof of designs: a recommender makes them, others who never saw them made say what they are worth.
 
 *Scorer A* is the recommender that designs; it has learnt from one half of each user's history (``--split
-half=scorer``). *Judge B* is trained here from the other half, looks through another network and has another seed. Where users are
-simulated, the *style oracle* and the *attribute oracle* know the truth. The designs of each method stand beside random
-samples of the generator, the best of as many samples as the main method looks at, a design for everybody, the scorer's
-best real item, and the oracle's choices among real items.
+half=scorer``). *Judge B* is trained here from the other half, looks through another network and has another seed. Where
+users are simulated, the *style oracle* and the *attribute oracle* know the truth. The designs of each method stand
+beside random samples of the generator, the best of as many samples as the main method looks at, a design for everybody,
+the scorer's best real item, and the oracle's choices among real items.
 """
 
 from __future__ import annotations
