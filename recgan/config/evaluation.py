@@ -43,6 +43,8 @@ class ProofSettings(Settings):
     """Judge B."""
     judge_encoder: str = "efficientnet_lite2"
     """What judge B looks through; it must not be the scorer's network."""
+    pairs: int = Field(100, ge=2)
+    """Pairs of real photos of a category that say how different its pictures usually look."""
     reader_images: int = Field(10_000, ge=50)
     """Training photos that the reader of category and attributes learns from."""
     reader_size: int = Field(32, ge=16)

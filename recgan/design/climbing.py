@@ -56,6 +56,9 @@ class Climb:
             return finite(self.objective(self.see(z, viewed=False)))
 
 
+_SPREAD = 0.3
+"""Of CMA-ES's first generation, in standard deviations of the prior."""
+
 Strategy = Callable[[Climb], Tensor]
 
 
@@ -163,15 +166,15 @@ def cma_es(climb: Climb) -> Tensor:
     start = climb.space.unbound(climb.z.detach()).cpu().numpy().astype(np.float64)
     options = {"popsize": s.population, "CMA_diagonal": True, "verbose": -9, "maxiter": s.steps + 1}
     rows = [
-        cma.CMAEvolutionStrategy(
-            point, s.learning_rate * 10 * climb.std, {**options, "seed": 1 + int(draw.integers(2**31 - 2))}
-        )
+        # Its own default draws from, and seeds, numpy's global generator.
+        cma.CMAEvolutionStrategy(point, _SPREAD * climb.std, {**options, "seed": np.nan, "randn": _normal_draws(draw)})
         for point, draw in zip(start, climb.draws)
     ]
     best = _Best(climb)
     best.offer(climb.z, climb.judge(climb.z))
     for step in range(s.steps):
-        asked = np.stack([row.ask() for row in rows]).astype(np.float32)  # [N, population, dz]
+        given = [row.ask() for row in rows]
+        asked = np.array(given, dtype=np.float32)  # [N, population, dz]
         told = np.empty(asked.shape[:2])
         for place in range(s.population):
             z = climb.space.bound(torch.from_numpy(asked[:, place]).to(climb.z))
@@ -179,13 +182,17 @@ def cma_es(climb: Climb) -> Tensor:
             told[:, place] = -values.double().cpu().numpy()
             if climb.validate is None:
                 best.offer(z, values)
-        for row, points, values_of_row in zip(rows, asked, told):
-            row.tell(list(points.astype(np.float64)), list(values_of_row))
+        for row, points, values_of_row in zip(rows, given, told):
+            row.tell(points, list(values_of_row))
         middle = climb.space.bound(torch.from_numpy(np.stack([row.mean for row in rows])).to(climb.z))
         if climb.validate is not None and best.look(step, middle, middle.new_zeros(len(middle))):
             break
         climb.step(torch.from_numpy(-told.min(axis=1)).to(climb.z), None)
     return best.end(middle)
+
+
+def _normal_draws(draw: np.random.Generator) -> Callable[..., np.ndarray]:
+    return lambda *shape: draw.standard_normal(shape)
 
 
 STRATEGIES: dict[str, Strategy] = {"adam": adam, "langevin": langevin, "cma_es": cma_es}

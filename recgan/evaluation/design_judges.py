@@ -1,8 +1,8 @@
 """Who judges designs: the scorer that made them, a judge that never saw them made, and two oracles that know the truth.
 
 Every judge looks at the same 8-bit pixels of the generator's size, of designs and of real items alike, and tells how
-much each user likes each picture. Its unit is the user's own: standard deviations from the mean of the category's real items
-that the user has not seen.
+much each user likes each picture. Its unit is the user's own: standard deviations from the mean of the category's
+real items that the user has not seen.
 """
 
 from __future__ import annotations

@@ -9,8 +9,9 @@ import numpy as np
 
 from recgan.config import DesignSettings
 from recgan.dataset.oracle import StyleOracle
-from recgan.design import Design, Designer, Request
+from recgan.design import Designer, Request
 from recgan.design.search import passes
+from recgan.evaluation.kept import KeptParts, Part
 from recgan.evaluation.showcase import ShownUser, draw_users
 from recgan.progress import Progress, quiet
 
@@ -35,7 +36,6 @@ class Made:
     """The pictures that searches began with, likewise; None: nothing was searched."""
     rows: np.ndarray | None = None
     """Of real items: their rows in the catalogue, int64 [U, D]."""
-    designs: list[list[Design]] | None = None
 
 
 def design_settings(methods: Mapping[str, DesignSettings], main: str) -> dict[str, DesignSettings]:
@@ -63,6 +63,7 @@ def make_all(
     *,
     each: int,
     seed: int,
+    kept: KeptParts,
     progress: Progress = quiet,
 ) -> dict[str, Made]:
     """Return what each method makes, by name.
@@ -76,19 +77,20 @@ def make_all(
         oracle: of simulated users; None: the oracle's choices are left out.
         each: pictures a user, D.
         seed: of the designs; each user's are other ones.
+        kept: where the designs of each method are kept once they are made.
         progress: told of each method's users.
     """
     made: dict[str, Made] = {}
     for name, chosen in settings.items():
         requests = [Request(user.user_id, user.category, each, seed + 1000 * place) for place, user in enumerate(users)]
-        made[name] = _designed(designer, requests, chosen, name, progress)
+        made[name] = _designed(designer, requests, chosen, name, kept, progress)
     crowd = draw_users(designer, _CROWD, seed=seed + 1)
     categories = sorted({user.category for user in users})
     requests = [Request([one.user_id for one in crowd], category, each, seed) for category in categories]
-    everybodys = _designed(designer, requests, settings[main], POPULAR, progress)
+    everybodys = _designed(designer, requests, settings[main], POPULAR, kept, progress)
     place = [categories.index(user.category) for user in users]
-    assert everybodys.started is not None
-    made[POPULAR] = Made(everybodys.pixels[place], everybodys.started[place])
+    started = None if everybodys.started is None else everybodys.started[place]
+    made[POPULAR] = Made(everybodys.pixels[place], started)
 
     best, of_20, of_all = [], [], []
     for user in users:
@@ -110,17 +112,34 @@ def make_all(
 
 
 def _designed(
-    designer: Designer, requests: Sequence[Request], settings: DesignSettings, name: str, progress: Progress
+    designer: Designer,
+    requests: Sequence[Request],
+    settings: DesignSettings,
+    name: str,
+    kept: KeptParts,
+    progress: Progress,
 ) -> Made:
     """Return what a method that designs makes; on a CPU user by user, so that progress is told."""
     step = 1 if designer.device.type == "cpu" else max(1, len(requests))
-    designs: list[list[Design]] = []
-    for start in range(0, len(requests), step):
-        designs += designer.design_many(requests[start : start + step], settings=settings)
-        progress(f"designing: {name}", len(designs), len(requests))
-    pixels = np.stack([np.stack([one.image for one in own]) for own in designs])
-    started = np.stack([np.stack([one.start for one in own if one.start is not None]) for own in designs])
-    return Made(pixels, started if settings.steps else None, designs=designs)
+
+    def make() -> Part:
+        pixels, started = [], []
+        for start in range(0, len(requests), step):
+            for designs in designer.design_many(requests[start : start + step], settings=settings):
+                pixels.append(np.stack([one.image for one in designs]))
+                started.append(np.stack([one.image if one.start is None else one.start for one in designs]))
+            progress(f"designing: {name}", len(pixels), len(requests))
+        return {"pixels": np.stack(pixels), "started": np.stack(started)}, {}
+
+    about = {
+        "settings": settings.model_dump(mode="json"),
+        "requests": [
+            [one.user if isinstance(one.user, str) else repr(one.user), one.category, one.n, one.seed]
+            for one in requests
+        ],
+    }
+    arrays, _ = kept.of(f"designs {name}", about, make)
+    return Made(arrays["pixels"], arrays["started"] if settings.steps else None)
 
 
 def _first(rows: np.ndarray, count: int) -> np.ndarray:

@@ -1,16 +1,16 @@
 """The proof of designs: a recommender makes them, others who never saw them made say what they are worth.
 
 *Scorer A* is the recommender that designs; it has learnt from one half of each user's history (``--split
-half=scorer``). *Judge B* is trained here from the other half, looks through another network and has another seed. Where users are
-simulated, the *style oracle* and the *attribute oracle* know the truth. The designs of each method stand beside random
-samples of the generator, the best of as many samples as the main method looks at, a design for everybody, the scorer's
-best real item, and the oracle's choices among real items.
+half=scorer``). *Judge B* is trained here from the other half, looks through another network and has another seed. Where
+users are simulated, the *style oracle* and the *attribute oracle* know the truth. The designs of each method stand
+beside random samples of the generator, the best of as many samples as the main method looks at, a design for everybody,
+the scorer's best real item, and the oracle's choices among real items.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from recgan.dataset.split import image_split, make_split
 from recgan.design import Designer, load_designer, load_preset
 from recgan.design.search import passes
 from recgan.design.sight import Sight
+from recgan.encoders import load_encoder
 from recgan.encoders.perceptual import PerceptualDistance
 from recgan.errors import DataError, MismatchError, SettingsError
 from recgan.evaluation.attributes import CATEGORY, Attribute, AttributeReader, attributes_of
@@ -49,13 +50,11 @@ from recgan.evaluation.showcase import ShownUser, draw_users
 from recgan.progress import Progress, quiet
 from recgan.recommenders import Recommender, load_recommender, train_recommender
 
-__all__ = ["evaluate_designs", "judge_of"]
+__all__ = ["drawn_users", "evaluate_designs", "judge_of"]
 
 _LEAST_HISTORY = 2
 """Training interactions that a user must have in each half."""
 _RISE = 1.0
-_PAIRS = 100
-"""Pairs of real photos of a category that say how different its pictures usually look."""
 
 
 def evaluate_designs(
@@ -107,22 +106,36 @@ def evaluate_designs(
     designer = load_designer(recommender, gan, bundle=bundle, companions=companions, device=device, progress=progress)
     for sight in (designer.sight, *designer.companions):
         _check_half(sight.recommender)
-    judge = judge_of(bundle, designer, settings, seed=seed, progress=progress)
-    world = _World(bundle, designer, judge, settings, seed, progress)
-    shown = world.drawn(users)
+    _check_eye(designer, settings)
+    shown = drawn_users(bundle, designer, users, seed=seed)
+    pixels = load_pixels(bundle, designer.gan.size, progress=progress)
+
+    def photos_of(rows: np.ndarray) -> np.ndarray:
+        return np.asarray(pixels[bundle.primary_images[rows]])
+
+    oracle = StyleOracle.load(bundle) if ORACLE_PARTS[0] in bundle.header.parts else None
     all_settings = design_settings(chosen, main)
-    made = make_all(
-        designer,
-        shown,
-        all_settings,
-        main,
-        world.photos_of,
-        world.oracle,
-        each=settings.designs,
-        seed=seed,
-        progress=progress,
-    )
-    judged = world.judged(shown, made, progress)
+    about = {
+        "bundle": bundle.digest,
+        "recommenders": [sight.recommender.digest for sight in (designer.sight, *designer.companions)],
+        "gan": designer.gan.digest,
+    }
+    with KeptParts(out, about) as kept:
+        made = make_all(
+            designer,
+            shown,
+            all_settings,
+            main,
+            photos_of,
+            oracle,
+            each=settings.designs,
+            seed=seed,
+            kept=kept,
+            progress=progress,
+        )
+        judge = judge_of(bundle, designer, settings, seed=seed, progress=progress)
+        world = _World(bundle, designer, judge, oracle, photos_of, settings, seed, progress)
+        judged = world.judged(shown, made, progress)
     best_real = {name: judged.scores[REAL][name][:, 0] for name in judged.scores[REAL]}
     figures = {name: _figures(name, pictures, judged, best_real, world, shown, seed) for name, pictures in made.items()}
     truth = {name: figures[name].lift["style"] for name in (REAL, ORACLE_20, ORACLE_ALL) if name in figures}
@@ -132,7 +145,7 @@ def evaluate_designs(
         comparisons={
             name: paired(judged.scores[main], judged.scores[name], seed) for name in all_settings if name != main
         },
-        headroom={name: one.value for name, one in truth.items()} if world.oracle is not None else {},
+        headroom={name: one.value for name, one in truth.items()} if oracle is not None else {},
         budget={
             "users": len(shown),
             "designs_per_user": settings.designs,
@@ -170,6 +183,7 @@ def judge_of(
     Raises:
         MismatchError: it would look through the network of the scorer or of a companion.
     """
+    _check_eye(designer, settings)
     split = SplitSettings(**{**designer.recommender.facts["split"], "half": "judge"})
     embed = EmbedSettings(encoder=settings.judge_encoder, size=designer.gan.size)
     about = {
@@ -180,20 +194,43 @@ def judge_of(
         "seed": seed + 1,
     }
     place = bundle.cache_folder / f"judge-{json_digest(about)[:16]}"
-    if place.is_dir():
-        judge = load_recommender(place)
-    else:
-        judge = train_recommender(
+    if not place.is_dir():
+        train_recommender(
             bundle, settings.judge_model, split=split, embed=embed, out=place, seed=seed + 1, progress=progress
         )
-    eye = Sight(judge, designer.gan).encoder
+    return load_recommender(place)
+
+
+def drawn_users(bundle: Bundle, designer: Designer, users: int, *, seed: int = 0) -> list[ShownUser]:
+    """Return users drawn by the seed that have a history in both halves, each with a category.
+
+    Raises:
+        DataError: there is none.
+    """
+    recommender = designer.recommender
+    known = set(recommender.user_ids.tolist())
+    for half in ("scorer", "judge"):
+        split = make_split(bundle, SplitSettings(**{**recommender.facts["split"], "half": half}))
+        counts = np.bincount(split.train.users, minlength=split.n_users)
+        known &= set(split.user_ids[counts >= _LEAST_HISTORY].tolist())
+    drawn = draw_users(designer, len(recommender.user_ids), seed=seed)
+    found = [user for user in drawn if user.user_id in known][:users]
+    if not found:
+        raise DataError(
+            f"no user of bundle '{bundle.path}' has {_LEAST_HISTORY} training interactions in each half; "
+            "evaluate designs on data with longer histories"
+        )
+    return found
+
+
+def _check_eye(designer: Designer, settings: ProofSettings) -> None:
+    weights = load_encoder(settings.judge_encoder, "cpu").weights
     for sight in (designer.sight, *designer.companions):
-        if sight.encoder.weights == eye.weights:
+        if sight.encoder.weights == weights:
             raise MismatchError(
                 f"judge and scorer would look through one network ({sight.encoder.name}), so the judge is fooled where "
-                "the scorer is; give another --judge-encoder"
+                "the scorer is; set another judge_encoder"
             )
-    return judge
 
 
 def _check_half(recommender: Recommender) -> None:
@@ -235,56 +272,30 @@ class _World:
         bundle: Bundle,
         designer: Designer,
         judge: Recommender,
+        oracle: StyleOracle | None,
+        photos_of: Callable[[np.ndarray], np.ndarray],
         settings: ProofSettings,
         seed: int,
         progress: Progress,
     ) -> None:
         self.bundle, self.designer, self.seed = bundle, designer, seed
-        self._judge = judge
-        self._pixels = load_pixels(bundle, designer.gan.size, progress=progress)
-        self.oracle = StyleOracle.load(bundle) if ORACLE_PARTS[0] in bundle.header.parts else None
+        self.photos_of = photos_of
+        self._pairs = settings.pairs
         self.attributes = attributes_of(bundle)
         self._read(settings, progress)
         self.judges: list[Judge] = [
             RecommenderJudge("a", designer.sight),
             RecommenderJudge("b", Sight(judge, designer.gan)),
         ]
-        if self.oracle is not None:
-            self.judges.append(StyleJudge(self.oracle))
+        if oracle is not None:
+            self.judges.append(StyleJudge(oracle))
             if len(self.attributes) > 1:
                 pictured = bundle.primary_images >= 0
                 self.judges.append(
-                    AttributeJudge(self.oracle, self.reader, self.attributes, bundle.category_index, pictured)
+                    AttributeJudge(oracle, self.reader, self.attributes, bundle.category_index, pictured)
                 )
         self._perceptual = PerceptualDistance(str(designer.device))
         self._usual: dict[str, float] = {}
-
-    def photos_of(self, rows: np.ndarray) -> np.ndarray:
-        """Return the first pictures of items, uint8 [n, S, S, 3]."""
-        return np.asarray(self._pixels[self.bundle.primary_images[rows]])
-
-    def drawn(self, users: int) -> list[ShownUser]:
-        """Return users drawn by the seed that have a history in both halves.
-
-        Raises:
-            DataError: there is none.
-        """
-        recommender = self.designer.recommender
-        known: set[str] | None = None
-        for half in ("scorer", "judge"):
-            split = make_split(self.bundle, SplitSettings(**{**recommender.facts["split"], "half": half}))
-            counts = np.bincount(split.train.users, minlength=split.n_users)
-            enough = set(split.user_ids[counts >= _LEAST_HISTORY].tolist())
-            known = enough if known is None else known & enough
-        assert known is not None
-        drawn = draw_users(self.designer, len(recommender.user_ids), seed=self.seed)
-        found = [user for user in drawn if user.user_id in known][:users]
-        if not found:
-            raise DataError(
-                f"no user of bundle '{self.bundle.path}' has {_LEAST_HISTORY} training interactions in each half; "
-                "evaluate designs on data with longer histories"
-            )
-        return found
 
     # ---- the reader
 
@@ -402,7 +413,7 @@ class _World:
         if category not in self._usual:
             items = self.designer.sight.in_category(category)
             rng = np.random.default_rng([self.seed, 31])
-            pairs = rng.integers(len(items), size=(2, _PAIRS))
+            pairs = rng.integers(len(items), size=(2, self._pairs))
             pairs = pairs[:, pairs[0] != pairs[1]]
             left, right = (self.photos_of(items[side]) for side in pairs)
             self._usual[category] = float(np.quantile(self._perceptual(left, right), 0.05)) if len(left) else 0.0
