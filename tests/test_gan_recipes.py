@@ -12,8 +12,10 @@ from safetensors.numpy import load_file
 
 from recgan.config import DesignSettings, Recipe, overridden
 from recgan.dataset.bundle import Bundle
-from recgan.design.objective import Objective, calibrated_realism, latent_shell, preference_term
+from recgan.design.objective import Objective
+from recgan.design.preference import preference_term
 from recgan.design.search import Space, search
+from recgan.design.terms import calibrated_realism, latent_shell
 from recgan.errors import SettingsError, TrainingError
 from recgan.gan import (
     RECIPES,
