@@ -9,7 +9,8 @@ from recgan.config.base import Settings, complaint, overridden
 from recgan.config.data import EmbedSettings, ImportOptions, SimulateSettings, SplitSettings
 from recgan.config.demo import DemoSettings
 from recgan.config.design import MAX_DESIGNS, MAX_SEED, DesignSettings
-from recgan.config.evaluation import GenerativeSettings
+from recgan.config.editing import EditSettings
+from recgan.config.evaluation import GenerativeSettings, ProofSettings
 from recgan.config.gan import InverterSettings, MonitorSettings, Recipe
 from recgan.config.recommenders import (
     ALSSettings,
@@ -43,6 +44,7 @@ __all__ = [
     "DVBPRSettings",
     "DemoSettings",
     "DesignSettings",
+    "EditSettings",
     "EmbedSettings",
     "FactorSettings",
     "FeatureKind",
@@ -54,6 +56,7 @@ __all__ = [
     "LookSettings",
     "MonitorSettings",
     "PopularitySettings",
+    "ProofSettings",
     "Recipe",
     "RepurchaseSettings",
     "Settings",

@@ -178,6 +178,9 @@ def make_split(bundle: Bundle, settings: SplitSettings | None = None) -> Split:
         made_cold[chooser.permutation(n_items)[: round(settings.cold_share * n_items)]] = True
         part[(part == 0) & made_cold[pairs.items]] = 3
 
+    if settings.half != "both":
+        part = _half(part, pairs, settings)
+
     candidates = bundle.items["available"].to_numpy(dtype=bool).copy()
     candidates[items] = True
     in_train = pairs.where(part == 0)
@@ -275,6 +278,28 @@ def _global_time(times: np.ndarray, settings: SplitSettings) -> np.ndarray:
     part[times >= validation_from] = 1
     part[times >= test_from] = 2
     return part
+
+
+def _half(part: np.ndarray, pairs: Pairs, settings: SplitSettings) -> np.ndarray:
+    """Return the parts with the other's half of each user's training pairs withheld (an odd one out is the scorer's).
+
+    The judge has the test pairs for validation, and nothing is left to judge it by.
+    """
+    train = np.flatnonzero(part == 0)
+    draw = np.random.default_rng([settings.seed, 3]).random(len(pairs))
+    order = train[np.lexsort((draw[train], pairs.users[train]))]
+    users = pairs.users[order]
+    first = np.r_[0, np.flatnonzero(np.diff(users)) + 1]
+    place = np.arange(len(order)) - np.repeat(first, np.diff(np.r_[first, len(order)]))
+    judges = order[place % 2 == 1]
+    divided = part.copy()
+    if settings.half == "scorer":
+        divided[judges] = 3
+        return divided
+    divided[order[place % 2 == 0]] = 3
+    divided[part == 1] = 3
+    divided[part == 2] = 1
+    return divided
 
 
 def _given(column: pd.Series, bundle: Bundle) -> np.ndarray:
