@@ -1,5 +1,8 @@
-"""The whole line on the built-in catalogue, by the public functions: catalogue, users, features, recommender,
-generator, designs, figures, report.
+"""The whole line on a catalogue that needs no download, by the public functions: catalogue, users, features,
+recommender, generator, designs, figures, report.
+
+The catalogue is the drawn one, on which a generator is trained, or photographic pictures by the generator that comes
+with recgan, which is then the one that designs.
 
 Each stage writes one artifact into the demo's folder. A stage whose artifact stands there and was made with the same
 settings is not run again; one that was made with other settings is never replaced.
@@ -27,6 +30,7 @@ from recgan.evaluation.report import write_report
 from recgan.evaluation.showcase import ShownUser, design_for_shown, draw_users
 from recgan.gan import find_recipe, load_gan, run_folder, train_gan
 from recgan.gan.checkpoint import latest_checkpoint
+from recgan.gan.shipped import draw_catalogue, shipped_digest, shipped_gan, write_gan
 from recgan.progress import Progress, quiet
 from recgan.recommenders import load_recommender, train_recommender
 
@@ -127,12 +131,15 @@ def run_demo(
 
 def _run(out: Path, seed: int, settings: DemoSettings, device: str, progress: Progress) -> DemoResult:
     stages = _Stages(progress)
-    bundle = _catalogue(out, seed, settings, stages)
+    bundle = _catalogue(out, seed, settings, device, stages)
     embed = EmbedSettings(size=settings.size)
     embed_items(bundle, embed, device=device, progress=progress)
     stages.done("features")
     _recommender(out / "recommender", bundle, embed, seed, device, stages)
-    _gan(out / "gan", bundle, seed, settings, device, stages)
+    if settings.catalogue == "photos":
+        _shipped(out / "gan", bundle, device, stages)
+    else:
+        _gan(out / "gan", bundle, seed, settings, device, stages)
     designer = load_designer(out / "recommender", out / "gan", bundle=bundle, device=device)
     designs = _designs(out / "designs", designer, seed, settings, stages)
     ranking = evaluate_ranking(
@@ -156,9 +163,10 @@ def _refuse(place: Path, what: str) -> ArtifactError:
     return ArtifactError(f"'{place}' was made with {what} than this demo; choose another --out, or remove it")
 
 
-def _catalogue(out: Path, seed: int, settings: DemoSettings, stages: _Stages) -> Bundle:
-    """Draw the catalogue and give it users; the drawn one stays beside it, under ``boutique``."""
-    place, drawn = out / "catalogue", out / "boutique"
+def _catalogue(out: Path, seed: int, settings: DemoSettings, device: str, stages: _Stages) -> Bundle:
+    """Draw the catalogue and give it users; the one without users stays beside it, under ``boutique`` or
+    ``generated``."""
+    place, drawn = out / "catalogue", out / ("boutique" if settings.catalogue == "drawn" else "generated")
     users = SimulateSettings(users=settings.users, interactions=settings.interactions, seed=seed)
     if place.exists():
         bundle = Bundle.open(place)
@@ -169,21 +177,27 @@ def _catalogue(out: Path, seed: int, settings: DemoSettings, stages: _Stages) ->
         stages.reuse("catalogue", place)
         return bundle
     if drawn.exists():
-        boutique = Bundle.open(drawn)
-        if not _is_drawn_so(boutique, seed, settings):
+        goods = Bundle.open(drawn)
+        if not _is_drawn_so(goods, seed, settings):
             raise _refuse(drawn, "other settings")
+    elif settings.catalogue == "photos":
+        gan = shipped_gan(device)
+        goods = draw_catalogue(gan, drawn, items=settings.items, seed=seed, progress=stages.progress)
     else:
-        boutique = make_boutique(
+        goods = make_boutique(
             drawn, items=settings.items, size=settings.picture_size, seed=seed, progress=stages.progress
         )
-    bundle = simulate_users(boutique, place, users, progress=stages.progress)
+    bundle = simulate_users(goods, place, users, progress=stages.progress)
     stages.done("catalogue")
     return bundle
 
 
 def _is_drawn_so(bundle: Bundle, seed: int, settings: DemoSettings) -> bool:
-    drawn = {"seed": seed, "size": settings.picture_size}
-    return bundle.header.facts.get("boutique") == drawn and bundle.header.counts["items"] == settings.items
+    made: dict[str, int | str]
+    name, made = "boutique", {"seed": seed, "size": settings.picture_size}
+    if settings.catalogue == "photos":
+        name, made = "generated", {"seed": seed, "gan": shipped_digest()}
+    return bundle.header.facts.get(name) == made and bundle.header.counts["items"] == settings.items
 
 
 def _recommender(place: Path, bundle: Bundle, embed: EmbedSettings, seed: int, device: str, stages: _Stages) -> None:
@@ -207,6 +221,19 @@ def _recommender(place: Path, bundle: Bundle, embed: EmbedSettings, seed: int, d
         progress=stages.progress,
     )
     stages.done("recommender")
+
+
+def _shipped(place: Path, bundle: Bundle, device: str, stages: _Stages) -> None:
+    """Have the generator that comes with recgan belong to the catalogue that it drew."""
+    if place.exists():
+        gan = load_gan(place, device)
+        trained_on = gan.manifest.facts.get("trained_on", {})
+        if gan.catalogue_digest != bundle.catalogue_digest or trained_on.get("gan") != shipped_digest():
+            raise _refuse(place, "other data or settings")
+        stages.reuse("gan", place)
+        return
+    write_gan(shipped_gan(device), place, catalogue=bundle)
+    stages.done("gan")
 
 
 def _gan(place: Path, bundle: Bundle, seed: int, settings: DemoSettings, device: str, stages: _Stages) -> None:

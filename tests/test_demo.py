@@ -8,6 +8,8 @@ from recgan.dataset.bundle import Bundle
 from recgan.demo import run_demo
 from recgan.design import load_designs
 from recgan.errors import ArtifactError, SettingsError
+from recgan.gan import load_gan
+from recgan.gan.shipped import shipped_gan
 
 TINY = DemoSettings(
     items=78,
@@ -143,3 +145,48 @@ def test_demo_settings_are_checked(tmp_path):
     with pytest.raises(SettingsError, match="items"):
         overridden(DemoSettings(), ["items=3"])
     assert overridden(DemoSettings(), []).items == 3000
+
+
+# On pictures by the generator that comes with recgan
+
+PHOTOS = overridden(TINY, ["catalogue=photos", "size=64", "items=150"])
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    out = tmp_path_factory.mktemp("photos") / "demo"
+    return out, run_demo(out, settings=PHOTOS, device="cpu")
+
+
+def test_the_demo_on_photos_shows_and_designs_goods_by_the_shipped_generator(photos):
+    out, result = photos
+    shipped = shipped_gan("cpu")
+    catalogue = Bundle.open(out / "catalogue", verify=True)
+    assert catalogue.items["generated"].all()
+    assert len(catalogue.items) == 150
+    assert catalogue.category_names == list(shipped.category_names)
+    assert catalogue.header.counts["users"] == 40
+    gan = load_gan(out / "gan", "cpu")
+    assert gan.catalogue_digest == catalogue.catalogue_digest
+    assert gan.manifest.facts["trained_on"]["gan"] == shipped.digest
+    assert not (out / "gan.run").exists()  # nothing was trained
+    (design,) = load_designs(next((out / "designs").iterdir()))
+    assert design.image.shape == (64, 64, 3)
+    assert "generated, Fashion Product Images" in (out / "report.html").read_text(encoding="utf-8")
+    assert result.auc["oracle"]["all"] > 0.5
+
+
+def test_the_demo_on_photos_goes_on_and_refuses_other_settings(photos, tmp_path):
+    out, first = photos
+    result, _ = again(out, settings=PHOTOS)
+    assert result.reused == STAGES
+    assert result.auc == first.auc
+    for change in (["items=151"], ["catalogue=drawn"]):
+        with pytest.raises(ArtifactError, match="catalogue' was made with other"):
+            again(out, settings=overridden(PHOTOS, change))
+    with pytest.raises(SettingsError, match=r"size=32: .* makes 64 px"):
+        overridden(PHOTOS, ["size=32"])
+    shutil.copytree(out, tmp_path / "demo")
+    shutil.rmtree(tmp_path / "demo" / "gan")
+    result, _ = again(tmp_path / "demo", settings=PHOTOS)
+    assert result.reused == ("catalogue", "recommender", "designs")

@@ -15,7 +15,7 @@ from recgan.dataset.bundle import Bundle
 from recgan.dataset.pixels import load_pixels, to_uint8
 from recgan.errors import ArtifactError, MismatchError, SettingsError
 from recgan.gan import TrainedGAN, design_seeds, latents, load_gan, train_gan
-from recgan.gan.shipped import draw_catalogue, write_gan
+from recgan.gan.shipped import SHIPPED, draw_catalogue, shipped_digest, shipped_gan, write_gan
 
 NARROW = Recipe(name="small", generator_width=16, discriminator_width=16, latent_dim=8, class_dim=4)
 
@@ -115,3 +115,28 @@ def test_a_gan_cannot_belong_to_a_catalogue_of_other_categories(gan: TrainedGAN,
     with pytest.raises(MismatchError, match="categories are not those of"):
         write_gan(gan, tmp_path / "gan", catalogue=draw_catalogue(two, tmp_path / "bundle", items=20))
     assert not (tmp_path / "gan").exists()
+
+
+# The one in the package
+
+
+def test_the_shipped_generator_is_small_and_carries_its_card() -> None:
+    assert sum(path.stat().st_size for path in SHIPPED.iterdir()) <= 12e6
+    gan = shipped_gan("cpu")
+    assert gan.digest == shipped_digest()
+    card = (SHIPPED / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert card == gan.card()
+    for told in ("Fashion Product Images", "MIT as given on Kaggle", "for research", "What it shows does not exist"):
+        assert told in card
+    assert gan.train_images.min() >= 200  # 400 photos or more a category, most of them trained on
+
+
+def test_the_shipped_generator_draws_other_pictures_for_other_classes_and_latents() -> None:
+    gan = shipped_gan("cpu")
+    count = len(gan.category_names)
+    z = latents(design_seeds(0, 2), gan.recipe).repeat_interleave(count, dim=0)
+    images = gan.sample(z, torch.arange(count).repeat(2)).reshape(2, count, -1)
+    assert images.std(dim=2).min() > 0.1  # none is empty
+    assert (images[0] - images[1]).abs().mean(dim=1).min() > 0.02
+    apart = torch.cdist(images[0], images[0], p=1) / images.shape[2]
+    assert apart[~torch.eye(count, dtype=torch.bool)].min() > 0.01

@@ -16,19 +16,22 @@ def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder of the demo; what stands there is reused.")] = Path(
         "runs/demo"
     ),
+    photos: Annotated[
+        bool,
+        typer.Option("--photos", help="On photographic pictures of goods that do not exist, made by recgan's own GAN."),
+    ] = False,
     seed: Seed = 0,
     device: Device = "auto",
     settings: Assignments = None,
     as_json: Json = False,
 ) -> None:
-    """Run the whole line on the built-in drawn catalogue: import to designs to report, in minutes."""
+    """Run the whole line on a built-in catalogue: import to designs to report, in minutes."""
     from recgan.config import DemoSettings, overridden
     from recgan.demo import run_demo
 
+    asked = overridden(DemoSettings(), [*(["catalogue=photos"] if photos else []), *(settings or [])])
     with shown_progress() as progress:
-        result = run_demo(
-            out, seed=seed, settings=overridden(DemoSettings(), settings or []), device=device, progress=progress
-        )
+        result = run_demo(out, seed=seed, settings=asked, device=device, progress=progress)
     answer(result.as_json(), result.text(), as_json=as_json)
 
 
