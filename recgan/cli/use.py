@@ -68,6 +68,8 @@ def recommend(
     if out is not None and not (everybody or data):
         raise SettingsError("--out is for --all (the file), and for --explain with --data (a folder for the maps)")
     model = load_recommender(recommender)
+    if model.own is not None and not include_seen:
+        remark(f"{model.name} is for what is taken again: without --include-seen its lists are what is popular")
     if everybody and out is not None:
         _recommend_all(model, out, k, not include_seen, category or None, overwrite, as_json)
         return

@@ -53,9 +53,9 @@ class DesignSettings(Settings):
     latent_std: float | None = Field(None, gt=0)
     """Spread of the starting z; None: the recipe's own prior."""
     truncation: float | None = Field(None, gt=0)
-    """Of the starting z: what lies beyond so many standard deviations is drawn again (Brock et al. 2019), so that starts
-    are where the generator is good; in w they are drawn as much nearer to the centre of their class. None: as the
-    recipe has it."""
+    """Of the starting z: what lies beyond so many standard deviations is drawn again (Brock et al. 2019), so that
+    starts are where the generator is good; in w they are drawn as much nearer to the centre of their class. None: as
+    the recipe has it."""
     box: float | None = Field(None, gt=0)
     """Half the side, in standard deviations of the prior, of the box that z stays in by tanh (Kang et al. 2017); None:
     no box."""

@@ -123,6 +123,7 @@ class Designer:
         seed: int = 0,
         settings: DesignSettings | None = None,
         terms: Sequence[tuple[float, Term]] = (),
+        starts: Tensor | None = None,
         progress: Progress = quiet,
         preview: Preview | None = None,
     ) -> list[Design]:
@@ -140,6 +141,8 @@ class Designer:
             seed: 0 to `recgan.config.MAX_SEED`.
             settings: how to search; see `recgan.design.presets`.
             terms: what else is wanted, with weights, added to the objective that the settings compose.
+            starts: latents to search from instead of drawn ones, float32 [n * pool, samples, dz]; a design is then not
+                told by its seed alone.
             progress: raising from it stops the search between two steps.
             preview: shown the designs while they are climbed.
 
@@ -150,7 +153,9 @@ class Designer:
             TrainingError: the search met values that are not finite.
         """
         request = Request(user, category, n, seed)
-        return self.design_many([request], settings=settings, terms=terms, progress=progress, preview=preview)[0]
+        return self.design_many(
+            [request], settings=settings, terms=terms, starts=starts, progress=progress, preview=preview
+        )[0]
 
     def design_many(
         self,
@@ -158,6 +163,7 @@ class Designer:
         *,
         settings: DesignSettings | None = None,
         terms: Sequence[tuple[float, Term]] = (),
+        starts: Tensor | None = None,
         progress: Progress = quiet,
         preview: Preview | None = None,
     ) -> list[list[Design]]:
@@ -184,7 +190,7 @@ class Designer:
         found = search(
             plan.space,
             plan.objective,
-            plan.draw(seeds, classes),
+            plan.draw(seeds, classes) if starts is None else starts.to(self.device),
             classes.to(self.device),
             settings,
             progress,
@@ -203,6 +209,21 @@ class Designer:
                 [self._told(found, row, seeds[row], audiences[which], real, settings, records[which]) for row in rows]
             )
         return made
+
+    def as_design(
+        self, image: np.ndarray, z: Tensor, user: Someone, category: str, seed: int, settings: DesignSettings
+    ) -> Design:
+        """Return an image uint8 [S, S, 3] that was made otherwise as `design` tells its own.
+
+        Raises:
+            As `design`, of user and category.
+        """
+        audience = audience_of(self.sight, user, category)
+        with torch.no_grad():
+            features = self.sight.encoder(to_float(image[None], self.device))
+        found = Found(z[None].cpu(), image[None], features, np.zeros(1, np.float32), image[None])
+        real = real_items_of(self.sight, audience, settings.cohort)
+        return self._told(found, 0, seed, audience, real, settings, self._record(user, settings))
 
     # ---- parts
 
