@@ -17,7 +17,10 @@ from recgan.design.editing import Editor, UsualDistances
 from recgan.design.editing.colour import colour_difference, colour_kept, figure_colour
 from recgan.design.objective import Candidates
 from recgan.errors import DataError, ImageRefused, MismatchError, NotFoundError, SettingsError
+from recgan.evaluation.design_judges import Judge
+from recgan.evaluation.tailoring import draw_pairs, judge_tailoring
 from recgan.gan.conditioning import one_hot
+from recgan.gan.data import training_rows
 from recgan.gan.latent import LatentSpace, Restored, find_directions, save_directions, train_inverter
 from recgan.gan.latent.inversion import pixel_error
 from tests.conftest import png
@@ -287,6 +290,58 @@ def test_a_kept_colour_is_free_at_first_then_costs_and_slopes_back():
     (slope,) = torch.autograd.grad(of(black).sum(), black)
     assert torch.isfinite(slope).all()
     assert (slope > 0).all()
+
+
+# ---- whether tailoring does what it says
+
+
+class Darkness(Judge):
+    """Likes what is dark; all users alike."""
+
+    name = "dark"
+
+    def raw(self, users, category, pixels):
+        return np.tile(-pixels.mean(axis=(1, 2, 3)), (len(users), 1))
+
+
+def test_tailoring_is_judged_against_the_photo_and_the_start(editor, designs, item):
+    pairs = [(editor.item(item), USER), (editor.item(item), "user-00003")]
+    made = [one for (one,) in editor.tailor_many(pairs, search=QUICK)]
+    photo, start = pairs[0][0].image, made[0].start
+    darker, lighter = np.zeros_like(photo), np.full_like(photo, 255)
+    leash = made[0].settings["edit"]["leash"]
+    given = [replace(made[0], image=darker), replace(made[1], image=lighter)]
+    report = judge_tailoring(editor, pairs, given, [Darkness()])
+    assert report.items == 2
+    assert report.rises["dark"]["photo"].value == 0.5
+    assert report.rises["dark"]["start"].value == 0.5
+    items = editor.photos(editor.designer.sight.in_category("dress")).mean(axis=(1, 2, 3))
+    gains = [(start.mean() - darker.mean()) / items.std(), (start.mean() - lighter.mean()) / items.std()]
+    assert report.lift["dark"]["start"].value == pytest.approx(np.mean(gains))
+    far = editor.eye(np.stack([photo, photo]), np.stack([darker, lighter]))
+    assert report.figures["distance"].value == pytest.approx(np.mean(far / editor.usual("dress")))
+    assert report.figures["within_leash"].value == np.mean(far <= leash)
+    assert report.rises["dark"]["photo_within"].value == 0.5 * (far[0] <= leash)
+    error = made[0].settings["edit"]["inversion"]["pixel_error"]
+    assert report.figures["pixel_error"].value == pytest.approx(error)
+    json.dumps(report.as_json(), allow_nan=False)
+    with pytest.raises(DataError, match="one design each"):
+        judge_tailoring(editor, pairs, given[:1], [Darkness()])
+
+
+def test_pairs_are_held_out_items_with_users_that_both_recommenders_know(editor, design_world):
+    known = [f"user-{number:05d}" for number in range(3, 20)]
+    pairs = draw_pairs(design_world.bundle, editor, known, 5, seed=1)
+    held_out = set(design_world.bundle.item_ids[training_rows(design_world.bundle, ("test",))])
+    assert len(pairs) == 5
+    assert {item for item, _ in pairs} <= held_out
+    assert len({user for _, user in pairs}) == 5
+    assert {user for _, user in pairs} <= set(known)
+    assert draw_pairs(design_world.bundle, editor, known, 3, seed=1) == pairs[:3]
+    with pytest.raises(SettingsError, match="items=0"):
+        draw_pairs(design_world.bundle, editor, known, 0)
+    with pytest.raises(DataError, match="no user that both"):
+        draw_pairs(design_world.bundle, editor, [], 3)
 
 
 # ---- refusals

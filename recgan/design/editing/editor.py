@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from recgan.config import MAX_DESIGNS, MAX_SEED, DesignSettings, EditSettings
 from recgan.dataset.bundle import Bundle
-from recgan.dataset.pixels import to_uint8
+from recgan.dataset.pixels import load_pixels, to_uint8
 from recgan.design.audience import Someone
 from recgan.design.designer import Designer, seed_of_design
 from recgan.design.editing.places import Inversion, Places
@@ -84,6 +85,11 @@ class Editor:
     def of_design(self, design: Design) -> Subject:
         """Return a design; errors as `subject_of_design`."""
         return subject_of_design(design, self.designer.gan)
+
+    def photos(self, rows: np.ndarray) -> np.ndarray:
+        """Return the first pictures of items at ``rows`` of the catalogue, uint8 [n, S, S, 3]."""
+        pixels = load_pixels(self.bundle, self.designer.gan.size)
+        return np.asarray(pixels[self.bundle.primary_images[rows]])
 
     # ---- edits
 
