@@ -101,4 +101,5 @@ class _Lines:
             return
         self._told[step] = math.inf if finished else now
         of = f"/{total:,}" if total else ""
-        remark(f"{step}: {done:,}{of}{'  ' + note if note else ''}")
+        counted = f"{done:,}{of}  " if done or total or not note else ""  # an event counts nothing
+        remark(f"{step}: {counted}{note}".rstrip())

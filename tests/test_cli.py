@@ -400,7 +400,8 @@ def test_progress_off_a_terminal_is_lines_and_the_end_is_told_once(capsys):
         for done in range(1, 1001):
             progress("counting", done, 1000)
         progress("counting", 1000, 1000)
-    assert capsys.readouterr().err == "counting: 1/1,000\ncounting: 1,000/1,000\n"
+        progress("ALARM", 0, None, "of a kind")
+    assert capsys.readouterr().err == "counting: 1/1,000\ncounting: 1,000/1,000\nALARM: of a kind\n"
 
 
 def test_training_a_generator_needs_neither_web_nor_index_libraries():

@@ -22,7 +22,7 @@ from recgan.errors import TrainingError
 from recgan.gan import alarms as alarms_module
 from recgan.gan import run as run_module
 from recgan.gan import train_gan, trainer
-from recgan.gan.alarms import RULES, Alarm, Alarms, mode_collapse
+from recgan.gan.alarms import RULES, Alarm, Alarms
 from recgan.gan.checkpoint import latest_checkpoint
 from recgan.gan.data import CatalogueImages
 from recgan.gan.mending import ACTS, MENDS, Mender
@@ -35,6 +35,7 @@ RECIPE = Recipe(name="small", generator_width=16, discriminator_width=16, latent
 LOOK = Look(
     images_seen=1000,
     kid=0.1,
+    blank=1.0,
     precision=0.8,
     recall=0.7,
     density=0.9,
@@ -134,6 +135,13 @@ def test_a_single_bad_look_or_a_short_lead_is_no_alarm() -> None:
     assert raised([], [replace(LOOK, kid=kid) for kid in (0.5, 0.4, 0.3, 0.2, 0.1)]) == set()
 
 
+def test_what_has_not_begun_to_learn_is_no_collapse() -> None:
+    noise = replace(LOOK, kid=1.4, blank=1.26, least_diversity=0.1)
+    assert raised([], [noise] * 4) == set()
+    assert raised([], [noise] * 5) == {"mode collapse"}
+    assert raised([], [noise, replace(noise, kid=1.0), noise]) == {"mode collapse"}
+
+
 def test_a_discriminator_may_win_while_the_samples_get_better() -> None:
     winning = [GAME | {"discriminator/accuracy": 1.0}] * 20
     assert raised(winning, [LOOK, replace(LOOK, kid=0.09)]) == set()
@@ -194,12 +202,17 @@ def lines(out: Path, name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
+def best_of(looks: list[dict[str, Any]]) -> dict[str, Any]:
+    """The look whose state is kept after these."""
+    return [look for look in looks if look["kept"]][-1]
+
+
 def test_the_best_state_is_kept_and_written(watched: Any, tmp_path: Path) -> None:
     out = tmp_path / "gan"
     gan = watched(RECIPE.model_copy(update={"generator_learning_rate": 2e-3}), out=out, images_seen=100)
     looks = lines(out, "looks")
     assert [look["images_seen"] for look in looks] == [20, 40, 60, 80, 100]
-    best = min(looks, key=lambda look: look["kid"])
+    best = best_of(looks)
     kept = latest_checkpoint(tmp_path / "gan.run" / "best")
     assert kept is not None
     assert int(kept.name) == best["images_seen"] == gan.manifest.metrics["best"]["images_seen"]
@@ -207,6 +220,49 @@ def test_the_best_state_is_kept_and_written(watched: Any, tmp_path: Path) -> Non
     state, written = load_file(kept / "networks.safetensors"), load_file(out / "generator.safetensors")
     for name, array in written.items():
         assert np.array_equal(array, state[f"generator.{name}"]), name
+
+
+@pytest.mark.parametrize(
+    ("kids", "best"),
+    [
+        # Grey noise is nearer than the first shapes, but neither is as near as blank pictures: the newest counts.
+        ([1.41, 1.58, 1.52, 1.47, 1.44], 100),
+        # The first look that is nearer counts more than all that went before, and then KID alone decides.
+        ([1.41, 1.58, 1.2, 1.1, 1.15], 80),
+        # What falls apart later does not take its place.
+        ([1.41, 0.9, 1.3, 1.5, 1.27], 40),
+    ],
+)
+def test_kid_chooses_only_among_states_nearer_than_blank_pictures(
+    watched: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kids: list[float], best: int
+) -> None:
+    coming = iter(kids)
+    monkeypatch.setattr(
+        Quality,
+        "look",
+        lambda self, generator, recipe, seen: replace(LOOK, images_seen=seen, kid=next(coming), blank=1.26),
+    )
+    gan = watched(RECIPE, out=tmp_path / "gan", images_seen=100)
+    assert gan.manifest.metrics["best"]["images_seen"] == best
+    kept = latest_checkpoint(tmp_path / "gan.run" / "best")
+    assert kept is not None
+    assert int(kept.name) == best
+    state, written = (
+        load_file(path) for path in (kept / "networks.safetensors", tmp_path / "gan" / "generator.safetensors")
+    )
+    assert all(np.array_equal(array, state[f"generator.{name}"]) for name, array in written.items())
+    brief = "was trained too briefly" in (tmp_path / "gan" / "MODEL_CARD.md").read_text()
+    assert brief == (min(kids) > 1.26)
+
+
+def test_blank_pictures_are_the_held_out_ones_as_their_mean_colour(catalogue: Bundle) -> None:
+    register_encoder("eye", eye)
+    sets = [CatalogueImages.of(catalogue, 16, (part,), torch.device("cpu")) for part in ("train", "validation")]
+    quality = Quality(MonitorSettings(extractor="eye", extractor_size=16), *sets, catalogue.category_names, seed=0)
+    held_out = sets[1].images(torch.arange(len(sets[1])))
+    flat = held_out.mean(dim=(2, 3)).repeat_interleave(16, dim=1)  # the eye sees 4 x 4 means of each colour
+    real = F.adaptive_avg_pool2d(held_out, 4).flatten(1)
+    assert quality._blank == pytest.approx(kernel_distance(real.numpy(), flat.numpy()), rel=1e-4)
 
 
 def test_who_goes_on_without_looking_gets_the_last_state(watched: Any, tmp_path: Path) -> None:
@@ -423,7 +479,7 @@ def test_a_nan_is_mended_and_the_run_ends_well(acting: Any, tmp_path: Path, monk
     )
     (alarm,) = lines(tmp_path / "gan", "alarms")
     assert alarm["name"] == "divergence"
-    best = min(lines(tmp_path / "gan", "looks")[:2], key=lambda look: look["kid"])
+    best = best_of(lines(tmp_path / "gan", "looks")[:2])
     assert alarm["did"] == [
         f"went back to the state of image {best['images_seen']}",
         "halved G's learning rate (now 0.0001)",
@@ -490,14 +546,20 @@ def test_a_collapse_goes_back_to_the_best_state(acting: Any, tmp_path: Path, mon
         return figures
 
     monkeypatch.setattr(run_module, "train_step", step)
-    # That what has only begun to learn is all alike is not this test's collapse.
-    rule = {"mode collapse": lambda reports, looks: mode_collapse([], [one for one in looks if one.images_seen >= 60])}
-    monkeypatch.setattr(alarms_module, "RULES", rule)
+    only(monkeypatch, "mode collapse")
+    real_look = Quality.look
+
+    def look(*args: Any) -> Look:  # that what has only begun to learn is all alike is not this test's collapse
+        seen = real_look(*args)
+        begun = replace(seen, blank=2 * seen.kid + 1)
+        return begun if 44 <= seen.images_seen <= 80 else replace(begun, least_diversity=0.9)
+
+    monkeypatch.setattr(Quality, "look", look)
     acting(RECIPE, out=tmp_path / "gan", images_seen=100)
     (alarm,) = lines(tmp_path / "gan", "alarms")
-    looks = {look["images_seen"]: look for look in lines(tmp_path / "gan", "looks")}
-    best = min((seen for seen in looks if seen < 44), key=lambda seen: looks[seen]["kid"])
-    assert alarm["did"][0] == f"went back to the state of image {best}"
+    best = best_of([one for one in lines(tmp_path / "gan", "looks") if one["images_seen"] < alarm["images_seen"]])
+    assert best["images_seen"] < 44
+    assert alarm["did"][0] == f"went back to the state of image {best['images_seen']}"
     kept = latest_checkpoint(tmp_path / "gan.run" / "checkpoints")
     assert kept is not None
     bias = load_file(kept / "networks.safetensors")["generator.layers.1.bias"]

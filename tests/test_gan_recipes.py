@@ -359,6 +359,8 @@ def test_settings_that_do_not_fit_together_are_refused(name: str, change: str, w
         ("modern", {"generator_classes": "concat"}, "generator_classes batch_norm or film"),
         ("modern", {"discriminator_norm": "group"}, "discriminator_norm none or spectral"),
         ("modern", {"discriminator_classes": "concat"}, "projection or classifier"),
+        ("modern-small", {"generator_classes": "batch_norm"}, "generator_classes film"),
+        ("modern-small", {"discriminator_norm": "spectral"}, "discriminator_norm none"),
         ("progressive", {"discriminator_norm": "spectral"}, "discriminator_norm none"),
         ("began", {"discriminator_classes": "projection"}, "judges by what it restores"),
     ],

@@ -171,6 +171,12 @@ def train_gan_(
         f"{chosen.name} at {size} px: {metrics.get('images_seen', 0):,} real images shown",
         as_json=as_json,
     )
+    best = metrics.get("best")
+    if best is not None and best["kid"] >= best["blank"]:
+        remark(
+            f"warning: its samples are no nearer to the photos than blank pictures are (KID {best['kid']:.2f}, blank "
+            f"{best['blank']:.2f}); train longer: --resume with more --images-seen"
+        )
     remark(f"wrote {out} (look at {out}/sheet.png)\nnext: recgan design --recommender DIR --gan {out} …")
 
 

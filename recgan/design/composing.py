@@ -27,7 +27,7 @@ from recgan.design.terms import (
 )
 from recgan.errors import SettingsError
 from recgan.gan.latent import LatentSpace
-from recgan.gan.sampling import design_seeds, latents
+from recgan.gan.sampling import design_seeds, latent_spread, latents
 
 __all__ = ["Composer", "Plan"]
 
@@ -69,7 +69,7 @@ class Composer:
         gan = self._sight.gan
         std = settings.latent_std if settings.latent_std is not None else gan.recipe.latent_std
         changes: dict[str, float] = {"latent_std": std}
-        if settings.truncation is not None and settings.space == "z":
+        if settings.truncation is not None:
             changes["truncation"] = settings.truncation
         prior = gan.recipe.model_copy(update=changes)
         classes = sorted({gan.class_index(audience.category) for audience in audiences})
@@ -87,7 +87,7 @@ class Composer:
             views=settings.views,
             box=settings.box * std if settings.box is not None else None,
         )
-        return Plan(space, Objective(composed), validate, self._drawing(settings, prior), std)
+        return Plan(space, Objective(composed), validate, self._drawing(settings, prior), latent_spread(prior))
 
     def judged(self, audience: Audience, whitened: np.ndarray, cohort: Cohort) -> np.ndarray:
         """Return what an audience thinks of pictures by their whitened features [N, width], as of its real items."""
@@ -152,7 +152,7 @@ class Composer:
 
     def _prior(self, settings: DesignSettings, prior: Recipe, classes: Sequence[int]) -> Term:
         if settings.space == "z":
-            return latent_shell(prior.latent_std)
+            return latent_shell(latent_spread(prior))
         gan, points = self._sight.gan, self._points(settings)
         centre = torch.zeros(len(gan.category_names), points.dim, device=gan.device)
         radius = torch.ones(len(gan.category_names), device=gan.device)
@@ -211,15 +211,18 @@ class Composer:
         return LatentSpace(gan.generator, gan.recipe, settings.space)
 
     def _drawing(self, settings: DesignSettings, prior: Recipe) -> Callable[[Sequence[int], Tensor], Tensor]:
-        device = self._sight.gan.device
+        gan = self._sight.gan
+        device = gan.device
 
         def draw(seeds: Sequence[int], classes: Tensor) -> Tensor:
             if settings.space == "z":
                 drawn = [latents(design_seeds(seed, settings.samples), prior) for seed in seeds]
                 return torch.stack(drawn).to(device)
             points = self._points(settings)
+            # As near to the centre as the truncated prior is.
+            kept = None if settings.truncation is None else latent_spread(prior) / latent_spread(gan.recipe)
             each = [
-                points.draw(design_seeds(seed, settings.samples), kind.expand(settings.samples), settings.truncation)
+                points.draw(design_seeds(seed, settings.samples), kind.expand(settings.samples), kept)
                 for seed, kind in zip(seeds, classes)
             ]
             return torch.stack(each)

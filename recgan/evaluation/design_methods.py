@@ -47,7 +47,7 @@ def design_settings(methods: Mapping[str, DesignSettings], main: str) -> dict[st
         steps=0,
         starts=1,
         samples=min(passes(equal), 4096),
-        realism_weight=equal.realism_weight if equal.realism == "calibrated" else 0.0,
+        realism_weight=1.0,
         prior_weight=0.0,
     )
     return {RANDOM: plain, BEST_OF_N: best_of_n, **methods}

@@ -20,6 +20,8 @@ Report = dict[str, float]
 """Mean figures of one report (`recgan.gan.steps.train_step`)."""
 REPORTS = 20
 """Reports that a rule about the game looks back on."""
+BEGUN = 5
+"""Looks after which a generator ought to have begun to learn (of ten in a run)."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,10 @@ class Alarm:
 
 
 def mode_collapse(reports: Sequence[Report], looks: Sequence[Look]) -> Alarm | None:
-    """The samples of some class are much more alike than its real images are, at two looks one after the other."""
-    if len(looks) < 2 or not all(look.least_diversity < 0.4 for look in looks[-2:]):
+    """The samples of some class are much more alike than its real images are, at two looks one after the other, though
+    the generator has begun to learn: what shows nothing yet is all alike."""
+    begun = len(looks) >= BEGUN or any(look.tells for look in looks)
+    if not begun or len(looks) < 2 or not all(look.alike for look in looks[-2:]):
         return None
     look = looks[-1]
     return Alarm(
@@ -106,7 +110,7 @@ def memorisation(reports: Sequence[Report], looks: Sequence[Look]) -> Alarm | No
 
 def dead_outputs(reports: Sequence[Report], looks: Sequence[Look]) -> Alarm | None:
     """Samples show nothing."""
-    if len(looks) < 2 or not all(look.dead >= 0.02 for look in looks[-2:]):
+    if len(looks) < 2 or not all(look.empty for look in looks[-2:]):
         return None
     return Alarm(
         "dead outputs",

@@ -117,10 +117,18 @@ def _figures(metrics: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
         if monitor
         else "the extractor of the training's looks, on validation photos"
     )
-    return (
-        f"By {eye}, after {best['images_seen']:,} images. The state with the lowest KID of all looks was kept, so "
-        "they flatter a little; `recgan evaluate generative` judges by photos that nothing has seen.\n\n"
-        "| figure | value |\n|---|---|\n" + "\n".join(rows)
+    if best["kid"] < best["blank"]:
+        choice = (
+            "The state with the lowest KID of all looks was kept, so they flatter a little; "
+            "`recgan evaluate generative` judges by photos that nothing has seen."
+        )
+    else:
+        choice = (
+            f"It was trained too briefly: no look was nearer to the photos than blank pictures are (KID "
+            f"{_number(best['blank'])}), so the last state was kept."
+        )
+    return f"By {eye}, after {best['images_seen']:,} images. {choice}\n\n| figure | value |\n|---|---|\n" + "\n".join(
+        rows
     )
 
 

@@ -26,7 +26,7 @@ from recgan.resume import differences
 __all__ = ["latest_checkpoint", "load_checkpoint", "save_checkpoint"]
 
 KIND = "gan-checkpoint"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 def save_checkpoint(

@@ -53,6 +53,10 @@ class Mender:
         wanted = {act if act != _PENALISE or penalised else _SLOW_D for act in MENDS[alarm.name]}
         return tuple(act for act in ACTS if act in wanted)
 
+    def goes_back(self, alarms: Sequence[Alarm]) -> bool:
+        """Return whether any of these alarms is answered by going back to the best state."""
+        return any(_BACK in self.acts(alarm) for alarm in alarms)
+
     def mend(self, alarms: Sequence[Alarm]) -> list[str]:
         """Do what all alarms together ask for, each act once; return what was done, in words.
 

@@ -27,6 +27,10 @@ FEWEST = 50
 """Fewer held-out images than this say too little to judge by."""
 DEAD = 0.02
 """An image whose pixels have a smaller standard deviation (of [-1, 1]) shows nothing."""
+EMPTY = 0.02
+"""Share of dead samples from which on a generator is empty."""
+ALIKE = 0.4
+"""A class whose samples spread less, over what its held-out images do, has samples that are too much alike."""
 NEAREST_SHARE = 0.01
 """A sample counts as memorised where it is nearer to a training image than this share of held-out images are."""
 RIDGE = 10.0
@@ -41,6 +45,8 @@ class Look:
 
     images_seen: int
     kid: float
+    blank: float
+    """KID of pictures that show nothing: the held-out images, each as the one colour that is its mean."""
     precision: float
     recall: float
     density: float
@@ -63,6 +69,22 @@ class Look:
     images (`recgan.gan.shape.likeness_of_parts`)."""
     odd_parts: str = ""
     """The class where that is least; empty where no class has a usual number."""
+
+    @property
+    def tells(self) -> bool:
+        """Whether the samples are nearer to the photos than pictures that show nothing are. Farther away KID says
+        little: it ranks grey noise before the first blurred shapes."""
+        return self.kid < self.blank
+
+    @property
+    def alike(self) -> bool:
+        """Whether the samples of some class are much more alike than its photos are: a sign of mode collapse."""
+        return self.least_diversity < ALIKE
+
+    @property
+    def empty(self) -> bool:
+        """Whether many samples show nothing."""
+        return self.dead >= EMPTY
 
     def scalars(self) -> dict[str, float]:
         """Return the figures by name, for a log."""
@@ -107,6 +129,7 @@ class Quality:
         self._real = self._features(chosen, held_out.images)
         self._known = self._features(known, trained_on.images)
         self._known_classes = trained_on.class_index[known].numpy()
+        self._blank = kernel_distance(self._real, self._features(chosen, lambda rows: _blank(held_out.images(rows))))
         pixels = to_uint8(held_out.images(chosen))
         self._real_parts, self._real_asymmetry = figure_parts(pixels), self._by_class(asymmetry(pixels))
         self._real_spread = spread(self._real, self._classes.numpy(), len(category_names))
@@ -129,6 +152,7 @@ class Quality:
         return Look(
             images_seen=images_seen,
             kid=kernel_distance(self._real, fake),
+            blank=self._blank,
             precision=nearby.precision,
             recall=nearby.recall,
             density=nearby.density,
@@ -175,3 +199,8 @@ class Quality:
         wanted = np.eye(len(self.category_names))[self._known_classes]
         weights = np.linalg.solve(kernel + RIDGE * np.eye(len(x)), wanted - wanted.mean(axis=0))
         self._probe = x.T @ weights / x.shape[1]
+
+
+def _blank(images: torch.Tensor) -> torch.Tensor:
+    """Return images [N, 3, S, S], each as its mean colour."""
+    return images.mean(dim=(2, 3), keepdim=True).expand_as(images).contiguous()

@@ -65,6 +65,7 @@ class TrainingRun:
         self._quality: Quality | None = None
         self._looks = SHEETS
         self._alarms = Alarms()
+        self._best: Look | None = None
         self._mender: Mender | None = None
         self._last = {"sheet": 0, "look": 0}
         self._sampler = ClassSampler(images.class_index, recipe.class_power)
@@ -98,7 +99,10 @@ class TrainingRun:
         if newest is None:
             raise ArtifactError(f"'{self.folder}' has no checkpoint to resume; train anew with --overwrite")
         history = load_checkpoint(newest, self.state, self.identity)
-        looks = [Look.from_json(record) for record in read_lines(self.folder, "looks", self.state.images_seen)]
+        records = read_lines(self.folder, "looks", self.state.images_seen)
+        kept = [record.pop("kept", False) for record in records]
+        looks = [Look.from_json(record) for record in records]
+        self._best = next((look for look, was in zip(reversed(looks), reversed(kept)) if was), None)
         read_lines(self.folder, "alarms", self.state.images_seen)
         self._alarms.restore(history["alarms"], looks)
         self._window.restore(history["window"], self.images.device)
@@ -107,9 +111,9 @@ class TrainingRun:
             self._mender.counts = history["mends"]
 
     def best(self) -> Look | None:
-        """Return the look with the lowest KID, whose state is kept in ``best/``; None where nobody looks."""
-        looks = self._alarms.looks if self._quality is not None else []
-        return min(looks, key=lambda look: look.kid, default=None)
+        """Return the look whose state is kept in ``best/``: that with the lowest KID or, while none is nearer to the
+        photos than pictures that show nothing, the last that was no collapse; None where nobody looks."""
+        return self._best if self._quality is not None else None
 
     def restore_best(self) -> None:
         """Go back to the state of `best`."""
@@ -226,18 +230,21 @@ class TrainingRun:
         raised: list[Alarm] = []
         if self._quality is not None:
             look = self._quality.look(self.sampling_generator(), self.recipe, state.images_seen)
-            best = self.best()
             raised = self._alarms.look(look)
+            kept = _supersedes(look, self._best) and not (self._mender is not None and self._mender.goes_back(raised))
             monitor.scalars(look.images_seen, look.scalars())
-            monitor.line("looks", look.as_json())
-            if best is None or look.kid < best.kid:
+            monitor.line("looks", look.as_json() | {"kept": kept})
+            if kept:
                 save_checkpoint(self.folder / "best", state, self.identity)
+                self._best = look
         elif self._mender is not None and state.world.first:  # the last sound state is the best that is known of
             save_checkpoint(self.folder / "best", state, self.identity)
         self._last["look"] = state.images_seen
         mended = self._answer(raised, monitor, progress)
         if look is not None:
             note = f"KID {look.kid:.4f}, coverage {look.coverage:.2f}"
+            if not look.tells:
+                note += f" (no better than blank pictures, {look.blank:.4f})"
             progress("looking at samples", look.images_seen, None, note)
         return mended
 
@@ -309,3 +316,13 @@ class TrainingRun:
 
     def _failure(self, alarm: Alarm) -> TrainingError:
         return TrainingError(f"training has diverged: {alarm.saw}; {alarm.advice}")
+
+
+def _supersedes(look: Look, best: Look | None) -> bool:
+    """Return whether the state of a look is kept instead of the best so far: by KID, where it tells anything; before,
+    the newer one, unless it shows signs of collapse that the other does not."""
+    if best is None:
+        return True
+    if look.tells or best.tells:
+        return look.kid < best.kid
+    return not (look.alike and not best.alike) and not (look.empty and not best.empty)

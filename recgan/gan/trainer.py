@@ -4,8 +4,9 @@ While it trains, ``<out>.run/`` holds what is being worked on; the finished arti
 
     <out>.run/config.json          what the run is: recipe, size, catalogue, seed, …
     <out>.run/checkpoints/N/       the state after N real images; the newest is kept
-    <out>.run/best/N/              the state with the lowest KID, where somebody looks (``monitor``)
-    <out>.run/looks.jsonl          what was seen at each look; alarms.jsonl: what went wrong, and what to do
+    <out>.run/best/N/              the best state so far, where somebody looks (``monitor``)
+    <out>.run/looks.jsonl          what was seen at each look, and whether its state was kept as the best
+    <out>.run/alarms.jsonl         what went wrong, and what to do
     <out>.run/sheets/N.png         uncurated samples, one row a class
     <out>.run/tensorboard/         losses, logits, images/s
 

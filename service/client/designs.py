@@ -1,0 +1,157 @@
+"""Questions about designs."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from service.client.calls import Calls, Photo, as_base64, segment
+from service.client.transport import ServiceUnreachable
+from service.links import design_image_path, design_path
+from service.schemas import DesignPage, DesignStatus
+from service.streams import MEDIA_TYPE
+
+__all__ = ["DesignCalls", "DesignEvent"]
+
+_SILENCE_SECONDS = 45.0  # three times as long as the service is ever silent in a stream
+
+
+@dataclass(frozen=True)
+class DesignEvent:
+    """Something that happened to a design: ``state``, ``progress`` or ``picture``."""
+
+    id: int
+    kind: str
+    data: dict[str, Any]
+
+
+class DesignCalls(Calls):
+    """The part of the client that designs."""
+
+    def submit_design(
+        self,
+        category: str,
+        *,
+        user_id: str | None = None,
+        liked: Sequence[str] = (),
+        photos: Sequence[Photo] = (),
+        n: int = 4,
+        seed: int | None = None,
+        preset: str = "default",
+        realism: float | None = None,
+        design_id: str | None = None,
+    ) -> DesignStatus:
+        """Ask for designs for a user, or for somebody who likes some items or photos, and return at once.
+
+        ``design_id`` names the request, so that it is the same one however often it is made; by default it is new.
+        """
+        asked: dict[str, Any] = {"user_id": user_id, "category": category, "n": n, "seed": seed, "preset": preset}
+        asked |= {"liked": list(liked), "photos": [as_base64(photo) for photo in photos], "realism": realism}
+        return self._ask(DesignStatus, "PUT", _design(design_id or uuid.uuid4().hex), json=asked)
+
+    def design(self, design_id: str) -> DesignStatus:
+        """Return what has become of a design request."""
+        return self._ask(DesignStatus, "GET", _design(design_id))
+
+    def wait_for_design(
+        self, design_id: str, *, timeout: float | None = None, told: Callable[[DesignStatus], None] | None = None
+    ) -> DesignStatus:
+        """Ask for a design request until it has ended, well or not (see ``state`` and ``problem``); return it.
+
+        Args:
+            design_id: the request.
+            timeout: seconds.
+            told: called with each state on the way.
+
+        Raises:
+            TimeoutError: it has not ended within ``timeout``; it goes on, and may be waited for again.
+        """
+        started, pause = time.monotonic(), 0.1
+        while True:
+            status = self.design(design_id)
+            if told is not None:
+                told(status)
+            if status.finished_at is not None:
+                return status
+            if timeout is not None and time.monotonic() - started + pause > timeout:
+                raise TimeoutError(f"design '{design_id}' is {status.state} after {timeout:g} s; wait for it again")
+            self._transport.sleep(pause)
+            pause = min(2 * pause, 2.0)
+
+    def follow_design(self, design_id: str, *, after: int = 0) -> Iterator[DesignEvent]:
+        """Yield what happens to a design request, as it happens, until it has ended; none is missed or comes twice,
+        also when the connection breaks in between.
+
+        Args:
+            design_id: the request.
+            after: leave out the events up to this id.
+        """
+        retry, failures = self._transport.retry, 0
+        timeout = httpx.Timeout(_SILENCE_SECONDS, connect=5.0)
+        path = f"{_design(design_id)}/events"
+        while True:
+            headers = {"Last-Event-ID": str(after), "Accept": MEDIA_TYPE}
+            try:
+                with self._transport.stream("GET", path, headers=headers, timeout=timeout) as response:
+                    if response.status_code == 204:
+                        return
+                    for event in _events(response.iter_lines()):
+                        after, failures = event.id, 0
+                        yield event
+            except httpx.TransportError as error:
+                failures += 1
+                if failures >= retry.tries:
+                    raise ServiceUnreachable(f"GET {path}: the stream broke off {failures} times: {error}") from error
+                self._transport.sleep(retry.pause(failures))
+
+    def designs(self, *, user_id: str | None = None, starred: bool = False) -> Iterator[DesignStatus]:
+        """Yield the design requests that are kept, the newest first."""
+        params: dict[str, Any] = {"starred": starred} | ({"user_id": user_id} if user_id is not None else {})
+        for page in self._pages(DesignPage, "/v1/designs", params):
+            yield from page.designs
+
+    def design_picture(self, design_id: str, index: int, form: str = "png") -> bytes:
+        """Return the picture of one design, as ``png`` or ``webp``."""
+        return self._transport.send("GET", design_image_path(segment(design_id), index, form)).content
+
+    def cancel_design(self, design_id: str) -> DesignStatus:
+        """Cancel a design request."""
+        return self._ask(DesignStatus, "POST", f"{_design(design_id)}/cancel")
+
+    def retry_design(self, design_id: str) -> DesignStatus:
+        """Queue a design request again that was interrupted or cancelled, or has failed."""
+        return self._ask(DesignStatus, "POST", f"{_design(design_id)}/retry", safe=False)
+
+    def judge_design(
+        self, design_id: str, index: int, *, starred: bool | None = None, verdict: str | None = None
+    ) -> DesignStatus:
+        """Star a design, or let it be ``approved``, ``rejected`` or ``undecided``."""
+        said = {"starred": starred, "verdict": verdict}
+        return self._ask(DesignStatus, "PATCH", f"{_design(design_id)}/{index}", json=said)
+
+    def delete_design(self, design_id: str) -> None:
+        """Delete a design request and its designs."""
+        self._delete(_design(design_id))
+
+
+def _events(lines: Iterator[str]) -> Iterator[DesignEvent]:
+    """Yield the events of a stream (the part of its grammar that the service writes)."""
+    fields: dict[str, str] = {}
+    for line in lines:
+        if line:
+            name, _, value = line.partition(":")
+            fields[name] = value.removeprefix(" ")
+            continue
+        if "data" in fields:
+            yield DesignEvent(int(fields["id"]), fields["event"], json.loads(fields["data"]))
+        fields = {}
+
+
+def _design(design_id: str) -> str:
+    return design_path(segment(design_id))
