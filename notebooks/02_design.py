@@ -45,11 +45,11 @@ bundle = recgan.simulate_users(catalogue, work / "users", SimulateSettings(users
 # %% [markdown]
 # ## Scorer A and a generator
 #
-# A learns from one half of each user's history; the judge will have the other. `@32` lets the encoder see at 32 pixels,
+# A learns from one half of each user's history; the judge will have the other. `@48` lets the encoder see at 48 pixels,
 # which is quick.
 
 # %%
-embed = EmbedSettings(encoder="efficientnet_lite0_levels@32", size=32)
+embed = EmbedSettings(encoder="efficientnet_lite0_levels@48", size=32)
 scorer = recgan.train_recommender(
     bundle, "ideal_point", split=SplitSettings(half="scorer"), embed=embed, out=work / "a"
 )
@@ -110,7 +110,7 @@ report = evaluate_designs(
     bundle,
     work / "a",
     work / "gan",
-    ProofSettings(judge_encoder="efficientnet_lite2@32", reader_images=150, reader_epochs=2, pairs=8),
+    ProofSettings(judge_encoder="efficientnet_lite2@48", reader_images=150, reader_epochs=2, pairs=8),
     methods={"default": small, "kang2017": load_preset("kang2017")},
     users=8,
 )

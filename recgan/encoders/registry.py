@@ -13,8 +13,8 @@ from recgan.errors import SettingsError, nearest_name
 
 __all__ = ["encoder_names", "load_encoder", "register_encoder"]
 
-_SMALLEST, _LARGEST = 32, 1024
-"""Sides in pixels: below 32 the last maps of the networks have no place left."""
+_SMALLEST, _LARGEST = 48, 1024
+"""Sides in pixels: at 32 the last maps of EfficientNet-Lite2 are dead."""
 _LOADERS: dict[str, Callable[[], Encoder]] = {}
 
 
