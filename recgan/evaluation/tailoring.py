@@ -163,7 +163,7 @@ def _verdicts(editor: Editor, judge: Judge, pairs: Sequence[tuple[Subject, str]]
     told = np.empty(pictures.shape[:2])
     for category in sorted(set(categories)):
         own = np.flatnonzero(categories == category)
-        users = [pairs[place][1] for place in own]
+        users = [pairs[place][1] for place in own.tolist()]
         items = editor.designer.sight.in_category(category)
         real = judge.real(users, category, items, editor.photos(items)).astype(np.float64)
         shown = pictures[own].reshape(-1, *pictures.shape[2:])
