@@ -124,19 +124,14 @@ def judge_tailoring(
     starts = np.stack([_start(design) for design in designs])
     photos = np.stack([subject.image for subject, _ in pairs])
     made = np.stack([design.image for design in designs])
-    usual = np.array([editor.usual(subject.category) for subject, _ in pairs])
     leashes = np.array([design.settings["edit"]["leash"] for design in designs])
+    usual = leashes / np.array([design.settings["edit"]["settings"]["leash"] for design in designs])
     far = {"": editor.eye(photos, made), "start_": editor.eye(photos, starts)}
     within = far[""] <= leashes
     rises: dict[str, dict[str, Estimate]] = {}
     lift: dict[str, dict[str, Estimate]] = {}
     for judge in judges:
-        scores = np.array(
-            [
-                _verdict(editor, judge, user, subject.category, np.stack(pictures))
-                for (subject, user), *pictures in zip(pairs, photos, starts, made)
-            ]
-        )
+        scores = _verdicts(editor, judge, pairs, np.stack([photos, starts, made], axis=1))
         gains = {"photo": scores[:, 2] - scores[:, 0], "start": scores[:, 2] - scores[:, 1]}
         lift[judge.name] = {name: Estimate.of(gain) for name, gain in gains.items()}
         rises[judge.name] = {name: Estimate.of(gain > 0) for name, gain in gains.items()}
@@ -161,10 +156,18 @@ def _start(design: Design) -> np.ndarray:
     return design.start
 
 
-def _verdict(editor: Editor, judge: Judge, user: str, category: str, pictures: np.ndarray) -> np.ndarray:
-    """Return how much a user likes pictures [N, S, S, 3], in standard deviations of the category's items, float [N]."""
-    rows = editor.designer.sight.in_category(category)
-    photos = np.asarray(editor.photos(rows))
-    real = judge.real([user], category, rows, photos)[0].astype(np.float64)
-    raw = judge.raw([user], category, pictures)[0].astype(np.float64)
-    return (raw - real.mean()) / max(real.std(), 1e-12)
+def _verdicts(editor: Editor, judge: Judge, pairs: Sequence[tuple[Subject, str]], pictures: np.ndarray) -> np.ndarray:
+    """Return how much each pair's user likes its k pictures [N, k, S, S, 3], in standard deviations of the category's
+    items, float [N, k]."""
+    categories = np.array([subject.category for subject, _ in pairs], dtype=object)
+    told = np.empty(pictures.shape[:2])
+    for category in sorted(set(categories)):
+        own = np.flatnonzero(categories == category)
+        users = [pairs[place][1] for place in own.tolist()]
+        items = editor.designer.sight.in_category(category)
+        real = judge.real(users, category, items, editor.photos(items)).astype(np.float64)
+        shown = pictures[own].reshape(-1, *pictures.shape[2:])
+        raw = judge.raw(users, category, shown).astype(np.float64).reshape(len(own), len(own), -1)
+        raw = raw[np.arange(len(own)), np.arange(len(own))]
+        told[own] = (raw - real.mean(axis=1, keepdims=True)) / np.maximum(real.std(axis=1, keepdims=True), 1e-12)
+    return told
