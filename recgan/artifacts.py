@@ -205,8 +205,21 @@ class Artifact:
 
     def tensors(self, part: str) -> dict[str, np.ndarray]:
         """Return the arrays of ``<part>.safetensors``."""
-        try:
+        with self._readable(part):
             return load_file(self.path(f"{part}.safetensors"))
+
+    def mapped(self, part: str) -> dict[str, np.ndarray]:
+        """Return the arrays of ``<part>.safetensors``, mapped into memory from the file: they are read when they are
+        looked at, and all processes of a machine share them. What is written to one is this process's own."""
+        from safetensors import safe_open  # it maps the file for torch alone; for numpy it copies
+
+        with self._readable(part), safe_open(self.path(f"{part}.safetensors"), framework="pt") as file:
+            return {name: file.get_tensor(name).numpy() for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+
+    @contextmanager
+    def _readable(self, part: str) -> Iterator[None]:
+        try:
+            yield
         except SafetensorError as error:
             raise ArtifactError(
                 f"'{self.source}': part '{part}' is damaged ({error}); make the artifact again"

@@ -27,11 +27,13 @@ from service.security import Gate
 from service.settings import ServiceSettings
 from service.store import Store
 from service.streams import Streams
+from service.tracing import tracing_of
 from service.worker_process import WorkerProcess
 
 __all__ = ["create_app"]
 
 logger = logging.getLogger("recgan.service")
+_TRACING_SECONDS = 2.0
 
 DESCRIPTION = """\
 Recommendations from a fashion catalogue, and designs of new items that a user would prefer.
@@ -65,6 +67,8 @@ def create_app(
     *,
     load: Callable[[ServiceSettings, Progress], Models] = load_models,
     on_load_failure: Callable[[], None] = lambda: None,
+    worker: DesignWorker | None = None,
+    patient: bool = False,
 ) -> FastAPI:
     """Return the application; its models are loaded once it has started (see ``/health/ready``).
 
@@ -72,7 +76,10 @@ def create_app(
         settings: the service's settings.
         load: makes the models of the settings.
         on_load_failure: told when the models cannot be loaded.
+        worker: makes the designs; None: one of its own, as the settings want it.
+        patient: start only once the models are loaded.
     """
+    tracing = tracing_of(settings)
     store = Store(
         settings.store_url,
         keep_seconds=settings.keep_seconds,
@@ -81,10 +88,9 @@ def create_app(
     )
     holder = ModelHolder(load, settings, store.models, on_load_failure)
     keeper = ShopKeeper(holder.get, store)
-    worker: DesignWorker | None = None
-    if settings.gan is not None and settings.design_worker == "process":
+    if worker is None and settings.gan is not None and settings.design_worker == "process":
         worker = WorkerProcess(settings, store)
-    elif settings.gan is not None and settings.design_worker == "thread":
+    elif worker is None and settings.gan is not None and settings.design_worker == "thread":
         worker = design_worker(settings, store, holder, keeper)
     service = Service(
         settings=settings,
@@ -106,11 +112,17 @@ def create_app(
             worker.start()
         with torch_threads(settings.torch_threads), threadpool_limits(settings.torch_threads, user_api="blas"):
             holder.start()
+            if patient:
+                await anyio.to_thread.run_sync(holder.wait)
+                if holder.failure is not None:
+                    raise holder.failure
             yield
             holder.stop()
             if worker is not None and not await anyio.to_thread.run_sync(worker.close, settings.shutdown_seconds):
                 logger.warning("a design was still running after %g s; it was dropped", settings.shutdown_seconds)
             store.close()
+            if tracing is not None:
+                await anyio.to_thread.run_sync(tracing.close, _TRACING_SECONDS)
 
     app = FastAPI(
         title="recgan",
@@ -127,7 +139,7 @@ def create_app(
         app.include_router(room.router)
     app.mount("/static", StaticFiles(directory=page.STATIC), name="static")
     problems.install(app)
-    middleware.install(app, settings, lambda: service.metrics)
+    middleware.install(app, settings, lambda: service.metrics, tracing)
     _describe(app, with_keys=settings.needs_keys)
     return app
 

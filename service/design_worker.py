@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from recgan.device import available_cores
+from recgan.progress import Progress
 from service.designs import make_designs
 from service.holder import ModelHolder
 from service.live.shop import ShopKeeper
-from service.models import load_models
+from service.models import Models
 from service.settings import ServiceSettings
 from service.store import Store
 from service.worker import Worker
@@ -31,9 +34,11 @@ def design_worker(
     )
 
 
-def design_worker_alone(settings: ServiceSettings, store: Store, *, name: str) -> tuple[ModelHolder, Worker]:
+def design_worker_alone(
+    settings: ServiceSettings, store: Store, *, name: str, load: Callable[[ServiceSettings, Progress], Models]
+) -> tuple[ModelHolder, Worker]:
     """Return the models and the worker of a process that does nothing but design; neither is started."""
-    holder = ModelHolder(load_models, settings, store.models)
+    holder = ModelHolder(load, settings, store.models)
     return holder, design_worker(settings, store, holder, ShopKeeper(holder.get, store), name)
 
 

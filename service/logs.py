@@ -15,20 +15,22 @@ from typing import Any
 
 from uvicorn.logging import DefaultFormatter
 
-__all__ = ["JsonLines", "TextLines", "log_config", "request_id"]
+__all__ = ["JsonLines", "TextLines", "log_config", "request_id", "trace_id"]
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """Id of the request that is being answered here."""
+trace_id: ContextVar[str | None] = ContextVar("trace_id", default=None)
+"""Id of the trace that it is part of, where there are traces."""
 
 
 def _noted(record: logging.LogRecord) -> dict[str, Any]:
     """Return what a record tells beside its message: the request's id, and what came as ``extra={"noted": …}``."""
-    id, noted = request_id.get(), getattr(record, "noted", {})
-    return ({"request_id": id} if id else {}) | dict(noted)
+    ids = {"request_id": request_id.get(), "trace_id": trace_id.get()}
+    return {name: id for name, id in ids.items() if id} | dict(getattr(record, "noted", {}))
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line: time (UTC), level, logger, message, what is noted, and the traceback of an error."""
+    """One JSON object a line: time (UTC), level, logger, process, message, what is noted, an error's traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -36,6 +38,7 @@ class JsonLines(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
+            "process": record.process,
             "message": record.getMessage(),
             **_noted(record),
         }

@@ -20,6 +20,7 @@ from service.metrics import Metrics
 from service.observe import REQUEST_ID, Observe
 from service.problems import ProblemError, answer, path_asked, problem_of
 from service.settings import ServiceSettings
+from service.tracing import Tracing
 
 __all__ = ["IdConvertor", "install"]
 
@@ -184,7 +185,9 @@ class ResponseHeaders:
         await self.app(scope, receive, with_headers)
 
 
-def install(app: FastAPI, settings: ServiceSettings, metrics: Callable[[], Metrics]) -> None:
+def install(
+    app: FastAPI, settings: ServiceSettings, metrics: Callable[[], Metrics], tracing: Tracing | None = None
+) -> None:
     """Put the middleware around ``app``; the last one added is the outermost."""
     app.add_middleware(EncodedPath)
     app.add_middleware(HeadAsGet)
@@ -212,4 +215,4 @@ def install(app: FastAPI, settings: ServiceSettings, metrics: Callable[[], Metri
             max_age=600,
         )
     app.add_middleware(ResponseHeaders)
-    app.add_middleware(Observe, metrics=metrics)
+    app.add_middleware(Observe, metrics=metrics, tracing=tracing)

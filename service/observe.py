@@ -7,12 +7,14 @@ import re
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import nullcontext
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.logs import request_id
 from service.metrics import Metrics
+from service.tracing import Tracing
 
 __all__ = ["REQUEST_ID", "Observe"]
 
@@ -30,9 +32,10 @@ class Observe:
     numberless.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Callable[[], Metrics]) -> None:
+    def __init__(self, app: ASGIApp, metrics: Callable[[], Metrics], tracing: Tracing | None = None) -> None:
         self.app = app
         self._metrics = metrics
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -51,15 +54,19 @@ class Observe:
             await send(message)
 
         token = request_id.set(id)
-        try:
-            await self.app({**scope, "recgan.seen": seen}, receive, watched)
-        finally:
-            seconds, route = time.perf_counter() - started, seen.get("route", "none")
-            method = scope["method"] if scope["method"] in _METHODS else "other"
-            # A stream lasts as long as the client likes: its time says nothing of the service.
-            self._metrics().answered(route, method, status, None if "stream" in seen else seconds)
-            level = logging.DEBUG if route.startswith("/health/") else logging.INFO
-            noted = {"method": method, "route": route, "status": status, "seconds": round(seconds, 6)}
-            told = (method, route, status, 1000 * seconds)
-            logger.log(level, "%s %s %s %.1f ms", *told, extra={"noted": noted})
-            request_id.reset(token)
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        traced = self._tracing.request(method, Headers(scope=scope)) if self._tracing is not None else nullcontext()
+        with traced as span:
+            try:
+                await self.app({**scope, "recgan.seen": seen}, receive, watched)
+            finally:
+                seconds, route = time.perf_counter() - started, seen.get("route", "none")
+                if self._tracing is not None and span is not None:
+                    self._tracing.answered(span, method=method, route=route, status=status, id=id)
+                # A stream lasts as long as the client likes: its time says nothing of the service.
+                self._metrics().answered(route, method, status, None if "stream" in seen else seconds)
+                level = logging.DEBUG if route.startswith("/health/") else logging.INFO
+                noted = {"method": method, "route": route, "status": status, "seconds": round(seconds, 6)}
+                told = (method, route, status, 1000 * seconds)
+                logger.log(level, "%s %s %s %.1f ms", *told, extra={"noted": noted})
+                request_id.reset(token)

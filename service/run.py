@@ -1,32 +1,31 @@
-"""``recgan serve``: the service under uvicorn, until it is told to stop."""
+"""``recgan serve``: the service at an address, until it is told to stop."""
 
 from __future__ import annotations
 
 import errno
 import logging
-import math
-import signal
+import logging.config
 import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from types import FrameType
-
-import uvicorn
+from typing import TYPE_CHECKING
 
 from recgan.errors import SettingsError
-from service.app import create_app
 from service.logs import log_config
-from service.protocol import timed_protocol
 from service.settings import ServiceSettings
+
+if TYPE_CHECKING:
+    from service.supervisor import Load
 
 __all__ = ["serve"]
 
 logger = logging.getLogger("recgan.service")
 
 
-def serve(settings: ServiceSettings) -> None:
+def serve(settings: ServiceSettings, *, load: Load | None = None) -> None:
     """Serve until SIGINT or SIGTERM; then end the open requests, cancel the designs and return.
+
+    Args:
+        settings: of the service.
+        load: makes the models of settings, in each process; None: `service.models.load_models`.
 
     Raises:
         SettingsError: the address or the port cannot be had; or the recommender cannot lead a design.
@@ -34,55 +33,28 @@ def serve(settings: ServiceSettings) -> None:
         MismatchError: they do not belong together.
     """
     with _listen(settings.host, settings.port) as listener:
+        logging.config.dictConfig(log_config(settings.log_format))
+        if settings.workers > 1:
+            from service.supervisor import Supervisor
 
-        def stop() -> None:
-            server.should_exit = True
+            supervisor = Supervisor(settings, listener, load)
+            _announce(listener)
+            supervisor.run()
+        else:
+            from service.models import load_models
+            from service.web import Web
 
-        app = create_app(settings, on_load_failure=stop)
-        server = _Server(
-            uvicorn.Config(
-                app,
-                log_config=log_config(settings.log_format),
-                access_log=False,  # `service.observe` does it
-                http=timed_protocol(settings.header_seconds),
-                server_header=False,
-                timeout_graceful_shutdown=math.ceil(settings.shutdown_seconds),
-            )
-        )
-        host, port = listener.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
-        logger.info("recgan is at http://%s:%d/ (Ctrl-C stops it)", shown, port)
-        with _terminated_as_interrupted(), suppress(KeyboardInterrupt):
-            server.run(sockets=[listener])
-        failure = app.state.service.holder.failure
-        if failure is not None:
-            raise failure
+            web = Web(settings, load or load_models)
+            _announce(listener)
+            web.run(listener)
+            if web.failure is not None:
+                raise web.failure
 
 
-class _Server(uvicorn.Server):
-    """Ends the open streams when it is told to stop, instead of waiting for them."""
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop."""
-        self.config.app.state.service.streams.close()  # type: ignore[union-attr]
-        await super().shutdown(sockets)
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """Make SIGTERM end the block as Ctrl-C does: uvicorn, once it has stopped, raises the signal again."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _announce(listener: socket.socket) -> None:
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    logger.info("recgan is at http://%s:%d/ (Ctrl-C stops it)", shown, port)
 
 
 def _listen(host: str, port: int) -> socket.socket:

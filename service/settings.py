@@ -40,6 +40,8 @@ class ServiceSettings(BaseSettings):
     """Address to listen on."""
     port: int = Field(8000, ge=0, le=65535)
     """Port to listen on; 0 takes any free one."""
+    workers: int = Field(1, ge=1, le=256)
+    """Web processes that answer at that address. They share the models' arrays, and one design worker."""
 
     keys: bool | None = None
     """Whether requests need an API key (``recgan keys``); None: unless the service listens on loopback alone."""
@@ -61,13 +63,16 @@ class ServiceSettings(BaseSettings):
     body_seconds: float = Field(60, gt=0)
     """A request whose body has not arrived after so long is refused (408)."""
     max_streams: int = Field(100, ge=1)
-    """Clients that may follow designs at the same time."""
+    """Clients of one web process that may follow designs at the same time."""
 
     log_format: Literal["auto", "json", "text"] = "auto"
     """How the log is written: JSON lines, or text for a person; ``auto`` is text on a terminal alone."""
 
+    otel: bool = False
+    """Send traces by OpenTelemetry, as its own ``OTEL_…`` variables say; needs ``pip install 'recgan[otel]'``."""
+
     request_threads: int = Field(4, ge=1)
-    """Requests that compute at the same time; the others wait their turn, and the event loop goes on."""
+    """Requests that compute at the same time in a web process; the others wait, and the event loop goes on."""
     torch_threads: int = Field(1, ge=1)
     """Native threads of one request's arithmetic: more of them fight with the other requests."""
 
@@ -120,6 +125,12 @@ class ServiceSettings(BaseSettings):
     def queue_share(self) -> int:
         """How many designs of one key may wait."""
         return max(1, int(self.design_queue * self.design_share)) if self.needs_keys else self.design_queue
+
+    @model_validator(mode="after")
+    def _one_design_worker(self) -> Self:
+        if self.workers > 1 and self.design_worker == "thread":
+            raise ValueError("several workers share one process that designs; leave out design_worker=thread")
+        return self
 
     @model_validator(mode="after")
     def _keys_where_others_can_reach(self) -> Self:

@@ -5,16 +5,22 @@ from __future__ import annotations
 import logging
 import logging.config
 import multiprocessing
+import os
 import signal
 import threading
 import uuid
+from collections.abc import Callable
 from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
 
 from recgan.errors import RecganError
-from service.design_worker import design_worker_alone
+from recgan.progress import Progress
 from service.logs import log_config
 from service.settings import ServiceSettings
 from service.store import Store
+
+if TYPE_CHECKING:
+    from service.models import Models
 
 __all__ = ["WorkerProcess"]
 
@@ -30,10 +36,17 @@ class WorkerProcess:
     Args:
         settings: of the service.
         store: to tell what became of its jobs.
+        load: makes the models of settings; None: `service.models.load_models`.
     """
 
-    def __init__(self, settings: ServiceSettings, store: Store) -> None:
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        store: Store,
+        load: Callable[[ServiceSettings, Progress], Models] | None = None,
+    ) -> None:
         self._settings = settings
+        self._load = load
         self._store = store
         self._line: Connection | None = None
         self._closing = threading.Event()
@@ -79,7 +92,10 @@ class WorkerProcess:
                 # event that is shared would stay locked if the process were killed while it looks at it.)
                 held, self._line = _SPAWN.Pipe(duplex=False)
                 self._process = _SPAWN.Process(
-                    target=_work, args=(self._settings, name, held), name="recgan-design-worker", daemon=True
+                    target=_work,
+                    args=(self._settings, name, held, self._load),
+                    name="recgan-design-worker",
+                    daemon=True,
                 )
                 self._process.start()
                 held.close()
@@ -99,9 +115,18 @@ class WorkerProcess:
             self._closing.wait(pause)
 
 
-def _work(settings: ServiceSettings, name: str, line: Connection) -> None:
+def _work(
+    settings: ServiceSettings,
+    name: str,
+    line: Connection,
+    load: Callable[[ServiceSettings, Progress], Models] | None,
+) -> None:
     """Run a worker in this process until the other end of ``line`` is closed, or SIGTERM."""
     logging.config.dictConfig(log_config(settings.log_format))
+    # Here, because who watches over this process needs no torch.
+    from service.design_worker import design_worker_alone
+    from service.models import load_models
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent says when to stop
     terminated = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: terminated.set())
@@ -110,7 +135,7 @@ def _work(settings: ServiceSettings, name: str, line: Connection) -> None:
         return line.poll(seconds) or terminated.is_set()
 
     store = Store(settings.store_url, keep_seconds=settings.keep_seconds, lease_seconds=settings.lease_seconds)
-    holder, worker = design_worker_alone(settings, store, name=name)
+    holder, worker = design_worker_alone(settings, store, name=name, load=load or load_models)
     holder.start()
     while not holder.loaded:
         if told_to_stop(0.1):
@@ -123,3 +148,5 @@ def _work(settings: ServiceSettings, name: str, line: Connection) -> None:
             raise SystemExit(1)
     holder.stop()
     worker.close(settings.shutdown_seconds)
+    logging.shutdown()
+    os._exit(0)  # to take torch apart first takes its time, and who watches waits for us

@@ -225,11 +225,11 @@ def finished(world: World, url: str) -> dict:
     return state
 
 
-def until(condition: Callable[[], bool]) -> None:
+def until(condition: Callable[[], bool], seconds: float = 4 * PATIENCE) -> None:
     """Wait for a condition; fail when it does not come."""
-    end = time.monotonic() + 4 * PATIENCE
+    end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, f"it has not come about in {4 * PATIENCE:g} s"
+        assert time.monotonic() < end, f"it has not come about in {seconds:g} s"
         time.sleep(0.02)
 
 
@@ -248,6 +248,11 @@ def models_of(bundle: Bundle, *, with_gan: bool = True) -> tuple[Models, FakeRec
         eye=eye,
     )
     return models, recommender, designer, eye
+
+
+def load_world(settings: ServiceSettings, progress: Progress) -> Models:
+    """Models over the fakes, for a process of its own."""
+    return models_of(Bundle.open(settings.data))[0]
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from pathlib import Path
 
 import fsspec
 import numpy as np
@@ -70,6 +71,22 @@ def test_arrays_in_any_order_of_memory(tmp_path):
     tensors = open_toy(tmp_path / "a").tensors("weights")
     np.testing.assert_array_equal(tensors["transposed"], array.T)
     np.testing.assert_array_equal(tensors["sliced"], array[:, ::2])
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="the memory's maps are Linux's")
+def test_mapped_arrays_lie_in_the_file_and_what_is_written_to_them_does_not(tmp_path):
+    weights = {**WEIGHTS, "seen": np.array([True, False]), "none": np.empty((0, 3), dtype=np.float32)}
+    write(tmp_path / "a", weights=weights)
+    arrays = open_toy(tmp_path / "a").mapped("weights")
+    assert arrays.keys() == weights.keys()
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    maps = [line.split()[0] for line in lines if line.endswith("/a/weights.safetensors")]
+    spans = [tuple(int(end, 16) for end in span.split("-")) for span in maps]
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, weights[name], strict=True)
+        assert not array.size or any(first <= array.ctypes.data < last for first, last in spans)
+    arrays["w"][:] = -1  # no other process, and no later reader, sees it
+    np.testing.assert_array_equal(open_toy(tmp_path / "a").mapped("weights")["w"], WEIGHTS["w"])
 
 
 def test_the_digest_is_of_the_contents(tmp_path):
@@ -209,6 +226,8 @@ def test_damage_that_was_not_looked_for_is_told_when_read(tmp_path):
     write(tmp_path / "a")
     (tmp_path / "a" / "weights.safetensors").write_bytes(b"\xff" * 100)
     artifact = open_toy(tmp_path / "a", verify=False)
+    with pytest.raises(ArtifactError, match="part 'weights' is damaged"):
+        open_toy(tmp_path / "a", verify=False).mapped("weights")
     with pytest.raises(ArtifactError, match="part 'weights' is damaged"):
         artifact.tensors("weights")
 

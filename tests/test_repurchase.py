@@ -213,5 +213,5 @@ def test_models_are_compared_with_repurchase_too(regulars):
 def test_without_repeats_it_is_refused(regulars):
     with pytest.raises(SettingsError, match="--repeats"):
         backtest(regulars, ["category", "repurchase"], weeks=1)
-    with pytest.raises(SettingsError, match="a baseline"):
+    with pytest.raises(SettingsError, match="are the baselines"):
         backtest(regulars, ["category"], weeks=1, repeats=True, settings={"repurchase": RepurchaseSettings()})

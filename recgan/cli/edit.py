@@ -66,9 +66,10 @@ def tailor_(
     from recgan.design import load_preset
 
     climb = overridden(load_preset(preset), search or [], "--search")
+    named = _named(what, category)
 
     def edit(editor: Editor, someone: Any, progress: Progress) -> tuple[list[Subject], list[Design]]:
-        subject = _subject(editor, what, category)
+        subject = named(editor)
         return [subject], editor.tailor(subject, someone, n, seed=seed, search=climb, progress=progress)
 
     given = [*(settings or []), *(["keep_colour=true"] if keep_colour else [])]
@@ -96,9 +97,10 @@ def like_(
     as_json: Json = False,
 ) -> None:
     """More like this: variations of a picture (--set spread=0.3: nearer)."""
+    named = _named(what, category)
 
     def edit(editor: Editor, someone: Any, progress: Progress) -> tuple[list[Subject], list[Design]]:
-        subject = _subject(editor, what, category)
+        subject = named(editor)
         return [subject], editor.like(subject, someone, n, seed=seed, progress=progress)
 
     _run(edit, recommender, gan, data, inverter, user, liked, settings, out, device, overwrite, as_json)
@@ -124,9 +126,10 @@ def mix_(
     as_json: Json = False,
 ) -> None:
     """Go from one picture to another."""
+    named = [_named(what, category) for what in (start, end)]
 
     def edit(editor: Editor, someone: Any, progress: Progress) -> tuple[list[Subject], list[Design]]:
-        ends = [_subject(editor, what, category) for what in (start, end)]
+        ends = [one(editor) for one in named]
         return ends, editor.mix(ends[0], ends[1], someone, n, seed=seed, progress=progress)
 
     _run(edit, recommender, gan, data, inverter, user, liked, settings, out, device, overwrite, as_json)
@@ -152,9 +155,10 @@ def recategorise_(
     as_json: Json = False,
 ) -> None:
     """Change the category of a picture bit by bit, all else the same."""
+    named = _named(what, category)
 
     def edit(editor: Editor, someone: Any, progress: Progress) -> tuple[list[Subject], list[Design]]:
-        subject = _subject(editor, what, category)
+        subject = named(editor)
         return [subject], editor.recategorise(subject, to, someone, n, seed=seed, progress=progress)
 
     _run(edit, recommender, gan, data, inverter, user, liked, settings, out, device, overwrite, as_json)
@@ -183,10 +187,12 @@ def arithmetic_(
     as_json: Json = False,
 ) -> None:
     """Give a picture what some examples have and others lack: this, minus plain, plus striped."""
+    named = _named(what, category)
+    examples = [[_named(one, category) for one in side] for side in (plus, minus)]
 
     def edit(editor: Editor, someone: Any, progress: Progress) -> tuple[list[Subject], list[Design]]:
-        subject = _subject(editor, what, category)
-        more, less = ([_subject(editor, one, category) for one in side] for side in (plus, minus))
+        subject = named(editor)
+        more, less = ([one(editor) for one in side] for side in examples)
         made = editor.arithmetic(subject, more, less, someone, strength=strength, seed=seed, progress=progress)
         return [subject, *more, *less], [made]
 
@@ -220,8 +226,10 @@ def slide_(
 
     amounts = dict(_moved(one) for one in move)
 
+    named = _named(what, category)
+
     def edit(editor: Editor, someone: Any, progress: Progress) -> tuple[list[Subject], list[Design]]:
-        subject = _subject(editor, what, category)
+        subject = named(editor)
         found = load_directions(directions, editor.designer.gan)
         return [subject], [editor.slide(subject, found, amounts, someone, seed=seed, progress=progress)]
 
@@ -243,6 +251,8 @@ def _run(
     as_json: bool,
 ) -> list[Design]:
     """Load what an edit needs, do it, write and tell what came of it."""
+    import numpy as np
+
     from recgan.atomic import check_place
     from recgan.config import EditSettings, overridden
     from recgan.dataset.bundle import Bundle
@@ -262,14 +272,8 @@ def _run(
         editor = Editor(designer, bundle, found, chosen)
         someone = designer.recommender.fold_in(liked) if liked else user
         subjects, designs = edit(editor, someone, progress)
-        shown = [[subject.image for subject in subjects], [design.image for design in designs]]
-        size = designer.gan.size
-        sheet = image_grid(
-            [_stacked(row) for row in shown],
-            ["edited", "designs"],
-            scale=max(1, 128 // size),
-            title=" ".join(str(out).split()),
-        )
+        shown = [np.stack([one.image for one in row]) for row in (subjects, designs)]
+        sheet = image_grid(shown, ["edited", "designs"], scale=max(1, 128 // designer.gan.size))
         saved = save_designs(designs, out, pictures={"sheet.png": sheet}, overwrite=overwrite)
     rows = [
         {
@@ -292,33 +296,29 @@ def _run(
     return designs
 
 
-def _stacked(images: list[Any]) -> Any:
-    import numpy as np
-
-    return np.stack(images)
-
-
-def _subject(editor: Editor, what: str, category: str | None) -> Subject:
-    """Return what ``item:ID``, ``photo:FILE`` or ``design:DIR/NUMBER`` names."""
+def _named(what: str, category: str | None) -> Callable[[Editor], Subject]:
+    """Return what finds the subject that ``item:ID``, ``photo:FILE`` or ``design:DIR/NUMBER`` names; what can be
+    refused before models are loaded is."""
     from recgan.design import load_designs
 
     kind, colon, name = what.partition(":")
     if not colon or not name or kind not in ("item", "photo", "design"):
         raise SettingsError(f"'{what}': name what is edited as item:ID, photo:FILE or design:DIR/NUMBER")
     if kind == "item":
-        return editor.item(name)
+        return lambda editor: editor.item(name)
     if kind == "photo":
         if category is None:
             raise SettingsError(f"'{what}': say what the photo shows with --category")
         try:
-            return editor.photo(Path(name).read_bytes(), category, name=f"'{name}'")
+            data = Path(name).read_bytes()
         except OSError as error:
             raise NotFoundError(f"'{name}' cannot be read ({error.strerror}); give the path of a picture") from error
+        return lambda editor: editor.photo(data, category, name=f"'{name}'")
     folder, _, number = name.rpartition("/")
     designs = load_designs(folder or ".")
     if not number.isdecimal() or int(number) >= len(designs):
         raise ArtifactError(f"'{folder}' holds designs 0 to {len(designs) - 1}; name one as design:{folder}/0")
-    return editor.of_design(designs[int(number)])
+    return lambda editor: editor.of_design(designs[int(number)])
 
 
 def _moved(text: str) -> tuple[int, float]:

@@ -26,26 +26,32 @@ Store = Annotated[
 
 @app.command()
 def serve(
-    data: Annotated[Path, typer.Option("--data", help="The bundle that is served.")],
-    recommender: Annotated[Path, typer.Option("--recommender")],
+    data: Annotated[Path | None, typer.Option("--data", help="The bundle that is served.")] = None,
+    recommender: Annotated[Path | None, typer.Option("--recommender", help="The recommender that serves it.")] = None,
     gan: Annotated[Path | None, typer.Option(help="Without one, the service recommends but does not design.")] = None,
     store: Annotated[
         str | None, typer.Option("--store", help="Its database (default: a SQLite file beside the bundle).")
     ] = None,
     host: Annotated[str | None, typer.Option("--host", help="Address to listen on (default: 127.0.0.1).")] = None,
     port: Annotated[int | None, typer.Option("--port", min=0, max=65535, help="(default: 8000).")] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Web processes that answer there (default: 1).")
+    ] = None,
     index: Index = None,
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")] = None,
     keys: Annotated[
         bool | None, typer.Option("--keys/--no-keys", help="Ask for API keys (default: unless on loopback alone).")
     ] = None,
 ) -> None:
-    """Serve recommendations and designs over HTTP, with a page at /."""
+    """Serve recommendations and designs over HTTP, with a page at /.
+
+    What is not given is taken from the environment: RECGAN_SERVICE_DATA, RECGAN_SERVICE_RECOMMENDER, …
+    """
     from service.run import serve as run_service
     from service.settings import service_settings
 
     given = {"data": data, "recommender": recommender, "gan": gan, "store": store, "host": host, "port": port}
-    run_service(service_settings(**given, index=index, device=device, keys=keys))
+    run_service(service_settings(**given, workers=workers, index=index, device=device, keys=keys))
 
 
 @keys_app.command("add")

@@ -114,9 +114,10 @@ def backtest(
     if saved := [run.name for run in runs if run.saved]:
         raise SettingsError(f"'{saved[0]}' may have seen the weeks that are judged; give the model's name instead")
     if (not runs and not repeats) or set(baselines) & set(settings or {}):
-        raise SettingsError(
-            f"{' and '.join(baselines)}: a baseline, with a half-life that it chooses; name other models to compare"
-        )
+        told = "popularity is the baseline, with a half-life that it chooses"
+        if repeats:
+            told = "popularity and repurchase are the baselines, with half-lives that they choose"
+        raise SettingsError(f"{told}: name other models to compare")
     positives = positives or SplitSettings()
     check_positives(positives)
     if out is not None:

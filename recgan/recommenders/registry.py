@@ -62,6 +62,8 @@ def create_recommender(name: str, settings: Settings | None = None) -> Recommend
 def load_recommender(folder: str | Path) -> Recommender:
     """Load a model that `Recommender.save` wrote, after checking every file against its checksum.
 
+    Its arrays are mapped from the file (`recgan.artifacts.Artifact.mapped`), so that processes share them.
+
     Raises:
         ArtifactError: no such artifact, or one that is damaged or of another kind or version.
     """
@@ -82,7 +84,7 @@ def load_recommender(folder: str | Path) -> Recommender:
         model.category_names = tuple(manifest.facts["category_names"])
         model.catalogue_digest = manifest.parents["catalogue"]
         model.split_digest = manifest.parents["split"]
-        model.restore(users, artifact.table("items"), artifact.tensors("model"))
+        model.restore(users, artifact.table("items"), artifact.mapped("model"))
     except KeyError as error:
         raise _of_another_version(folder, manifest.name, f"it has no {error}") from error
     return model

@@ -61,5 +61,5 @@ async def version(service: TheService) -> Version:
     dependencies=[READ],
 )
 def metrics(service: TheService) -> Response:
-    """Requests of this process by route, method and status, with their times; the store's queue, workers and models."""
+    """Requests of this service by route, method and status, with their times; the store's queue, workers and models."""
     return Response(service.metrics.text(), media_type=CONTENT_TYPE)

@@ -10,6 +10,7 @@ import numpy as np
 from recgan.design.sight import Sight
 from recgan.errors import DataError, SettingsError
 from recgan.evaluation.gaps.clusters import k_means
+from recgan.recommenders import UserVector
 
 __all__ = ["TasteCohort", "taste_cohorts"]
 
@@ -56,7 +57,8 @@ def taste_cohorts(
     rows = np.sort(rng.permutation(known)[:most])
     if len(rows) < count:
         raise DataError(f"there are {len(rows)} users with a history, too few for {count} cohorts; ask for fewer")
-    profiles = [_profile(sight, rows, category, rng) for category in categories]
+    vectors = [sight.vector(str(model.user_ids[row])) for row in rows]
+    profiles = [_profile(sight, vectors, category, rng) for category in categories]
     described = np.concatenate([part for part in profiles if part.shape[1]], axis=1)
     if not described.any():
         raise DataError(f"the {model.name} likes every picture alike for all users; train it longer")
@@ -77,14 +79,12 @@ def taste_cohorts(
     return sorted(cohorts, key=lambda cohort: -len(cohort.users))
 
 
-def _profile(sight: Sight, rows: np.ndarray, category: str, rng: np.random.Generator) -> np.ndarray:
-    """Return how users at ``rows`` like a category's reference items, standardised by user, float32 [U, m]."""
-    model = sight.recommender
-    vectors = [sight.vector(str(model.user_ids[row])) for row in rows]
+def _profile(sight: Sight, vectors: Sequence[UserVector], category: str, rng: np.random.Generator) -> np.ndarray:
+    """Return how users like a category's reference items, standardised by user, float32 [U, m]."""
     size = len(sight.in_category(category))
     chosen = np.sort(rng.permutation(size)[:_REFERENCE])
     if len(chosen) < 2:
-        return np.empty((len(rows), 0), dtype=np.float32)
+        return np.empty((len(vectors), 0), dtype=np.float32)
     scores = np.stack([sight.scores_of_items(vector, category)[chosen] for vector in vectors])
     spread = scores.std(axis=1, keepdims=True)
     flat = spread <= 1e-6 * np.abs(scores).max(axis=1, keepdims=True)
