@@ -30,7 +30,7 @@ class MethodFigures:
     percentile: dict[str, float]
     """By judge: share, in percent, of the user's real items that are liked less."""
     transfer: float
-    """Lift by the judge over lift by the scorer."""
+    """Lift by the judge over lift by the scorer; NaN where that may be nought."""
     invisible: float
     """Share of pictures whose score by the scorer rose by more than one standard deviation, while they look no
     different from what the search began with."""

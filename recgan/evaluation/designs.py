@@ -453,7 +453,8 @@ def _figures(
         },
         lift=lift,
         percentile={who: float(100 * told.mean()) for who, told in above.items()},
-        transfer=lift["b"].value / lift["a"].value if lift["a"].value > 0 else float("nan"),
+        # Of a lift that may be nought a share means nothing.
+        transfer=lift["b"].value / lift["a"].value if lift["a"].low > 0 else float("nan"),
         invisible=world.invisible(users, pictures, judged.scores[name]["a"] - judged.started[name]),
         specificity={who: estimate(specificity(cross[who]), seed) for who in judges if who != "attribute"},
         kid=kid_at_matched_classes(features, flat_classes, world.photos, seed),
