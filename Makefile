@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 PORT   ?= 8000
 OUT    ?= runs/demo
+JOBS   ?= 2
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.recgan-installed
 
@@ -13,7 +14,7 @@ help:
 	@echo "make install     create $(VENV) and install recgan in it"
 	@echo "make demo        the whole line on the built-in catalogue, into $(OUT)"
 	@echo "make serve       serve what the demo made (PORT=$(PORT))"
-	@echo "make test        lint, types and tests"
+	@echo "make test        lint, types and tests, $(JOBS) files at a time (JOBS=4 for more)"
 	@echo "make test-slow   the tests that take minutes"
 
 $(STAMP): pyproject.toml
@@ -38,7 +39,7 @@ lint: install
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(JOBS) --dist loadfile
 
 test-slow: install
 	$(BIN)/pytest -m slow

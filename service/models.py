@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from recgan.errors import SettingsError
 from recgan.progress import Progress, quiet
 from service.catalogue import Catalogue
 from service.live.eye import Eye, eye_of
@@ -101,6 +102,11 @@ def load_models(settings: ServiceSettings, progress: Progress = quiet) -> Models
             settings.recommender, settings.gan, bundle=bundle, device=settings.device, progress=progress
         )
         recommender = designer.recommender
+    if recommender.own is not None:
+        raise SettingsError(
+            f"'{settings.recommender}' is a {recommender.name} model, whose lists are of what a user took before: "
+            "'recgan recommend --all --include-seen' writes them; serve another model"
+        )
     recommender.check_fits(bundle)
     recommender.update_items(bundle.items)  # the bundle is the newer of the two
     if recommender.similarity_space != "none":

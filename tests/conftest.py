@@ -21,6 +21,7 @@ from PIL import Image
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.pixels import decode_image, pixel_digest
+from tests.design_world import World, make_world
 
 torch.set_num_threads(1)
 # The same examples in every run, and none of them timed: a failure is then the change's, not the day's.
@@ -99,6 +100,12 @@ def loaded_benchmark(name: str) -> Iterator[ModuleType]:
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """24 drawn items in three categories, 16 users with seven timed interactions each. Read-only: shared by all."""
     return write_bundle(tmp_path_factory.mktemp("tiny") / "bundle")
+
+
+@pytest.fixture(scope="session")
+def design_world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A world to design in (`tests.design_world`). Read-only: shared by all."""
+    return make_world(tmp_path_factory.mktemp("design-world"))
 
 
 @pytest.fixture

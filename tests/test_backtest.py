@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from recgan.config import ALSSettings, BPRSettings, PopularitySettings, SplitSettings
+from recgan.config import ALSSettings, BlendSettings, BPRSettings, PopularitySettings, SplitSettings
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.bundle_writer import BundleWriter
+from recgan.dataset.split import make_split
+from recgan.encoders import embed_items
 from recgan.errors import DataError, SettingsError, TrainingError
-from recgan.evaluation.backtest import _CHOSEN_BY_VALIDATION, _clustered, backtest
+from recgan.evaluation.backtest import _clustered, backtest
 from recgan.evaluation.backtest_report import ALL_TIME, ALL_WEEKS, RECENT
 from recgan.evaluation.judging import METRICS
 from recgan.evaluation.weeks import Week, last_weeks, week_split
-from recgan.recommenders import recommender_type, train_recommender
+from recgan.recommenders import create_recommender, recommender_type, train_recommender, training_data
 from recgan.recommenders.models.implicit import ImplicitALS
 from recgan.recommenders.models.popularity import Popularity
 from recgan.recommenders.models.vbpr import VBPR
@@ -177,7 +180,7 @@ def test_folding_in_trains_once_and_brings_users_up_to_date(fashions, monkeypatc
     report = backtest(fashions, ["als"], update="fold_in", **options)
     weeks = last_weeks(fashions, 3)
     known = [week_split(fashions, week, SplitSettings()).split for week in weeks]
-    assert fits[1:] == [len(known[0].train)]  # after the one that chose
+    assert fits == [len(known[0].train)]  # it has nothing to choose
     judged = {user for split in known[1:] for user in split.user_ids[np.unique(split.test.users)]}
     assert 0 < len(set(folded)) <= 2 * len(judged)
     last = known[2]
@@ -186,7 +189,7 @@ def test_folding_in_trains_once_and_brings_users_up_to_date(fashions, monkeypatc
     assert tuple(items) in folded
     fits.clear()
     retrained = backtest(fashions, ["als"], **options)
-    assert fits[1:] == [len(split.train) for split in known]
+    assert fits == [len(split.train) for split in known]
     first = weeks[0].name
     assert report.figures["als"]["auc"][first] == retrained.figures["als"]["auc"][first]
     assert report.figures["als"]["auc"][ALL_WEEKS] != retrained.figures["als"]["auc"][ALL_WEEKS]
@@ -200,7 +203,7 @@ def test_a_stopped_backtest_goes_on_where_it_stopped(fashions, tmp_path, monkeyp
 
     def counted(self, data, **given):
         fits.append(len(data.train))
-        if len(fits) == 3:
+        if len(fits) == 2:
             raise KeyboardInterrupt
         return fit(self, data, **given)
 
@@ -209,7 +212,7 @@ def test_a_stopped_backtest_goes_on_where_it_stopped(fashions, tmp_path, monkeyp
         backtest(fashions, ["als"], out=tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
     resumed = backtest(fashions, ["als"], out=tmp_path / "out", **options)
-    assert len(fits) == 3 + 2  # chosen and the first week were kept; the stopped week and the last are trained
+    assert len(fits) == 2 + 2  # the first week was kept; the stopped week and the last are trained
     assert resumed.figures == whole.figures
     assert resumed.as_json()["comparisons"] == whole.as_json()["comparisons"]
 
@@ -235,15 +238,32 @@ def test_early_stopping_chooses_once_and_training_then_uses_everything(tiny_bund
     assert report.about["vbpr"]["settings"]["cold_bias"] == choosing[3].get("cold_bias")
 
 
-def test_what_validation_chooses_is_told_in_the_figures_by_names_that_the_backtest_knows(tiny_bundle):
-    """Were a figure called otherwise, the weeks would be trained with what nobody chose."""
+def test_a_model_knows_what_validation_chose(tiny_bundle):
+    """Were it not told, the weeks would be trained with what nobody chose."""
     fast = {"vbpr": SMALL["vbpr"], "bpr_mf": recommender_type("bpr_mf").settings_type(epochs=2)}
     for name in ("vbpr", "bpr_mf", "ideal_point"):
         model = train_recommender(tiny_bundle, name, fast.get(name), embed=EMBED, device="cpu")
-        fields = type(model.settings).model_fields
-        wanted = {figure for setting, figure in _CHOSEN_BY_VALIDATION.items() if setting in fields} - {"cold_bias"}
-        assert wanted
-        assert wanted <= set(model.metrics)
+        chosen = model.chosen_settings()
+        if name == "ideal_point":
+            figures = (model.metrics["visual_weight"], model.metrics["category_weight"])
+            assert (chosen.visual_weight, chosen.category_weight) == figures
+        else:
+            assert chosen.epochs == model.metrics["best_epoch"]
+        assert chosen.cold_bias == model.metrics.get("cold_bias")
+
+
+def test_what_a_blend_chose_is_what_it_does_without_validation(tiny_bundle):
+    split = make_split(tiny_bundle, SplitSettings(cold_share=0.2))
+    data = training_data(tiny_bundle, split, embed_items(tiny_bundle, EMBED, device="cpu"))
+    options = {"vbpr_ssm": {"epochs": 4, "latent_dim": 4, "visual_dim": 4, "batch_size": 16}}
+    parts = ("ideal_point", "vbpr_ssm", "bpr_mf")
+    settings = BlendSettings(parts=parts, options=options | {"bpr_mf": {"epochs": 3, "latent_dim": 4}}, width=8)
+    model = create_recommender("blend", settings).fit(data, device="cpu")
+    chosen = model.chosen_settings()
+    assert set(chosen.parts) == {name for name in parts if model.metrics[f"weight_{name}"] > 0}
+    blind = replace(data, validation=data.validation.where(np.zeros(len(data.validation), dtype=bool)))
+    again = create_recommender("blend", chosen).fit(blind, device="cpu")
+    np.testing.assert_allclose(again.score(list(data.user_ids)), model.score(list(data.user_ids)), rtol=1e-4, atol=1e-5)
 
 
 def test_users_are_resampled_with_all_of_their_weeks():

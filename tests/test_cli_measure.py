@@ -149,3 +149,38 @@ def test_mistakes_are_one_line_with_the_mend(run, fashions, tmp_path, argv, word
     assert words in err
     assert err.startswith("error: ")
     assert err.count("\n") == 1
+
+
+def test_repeats_from_a_shops_own_export(run, export, tmp_path):  # noqa: F811
+    orders = pd.read_csv(export / "orders.csv")
+    orders["when"] = pd.to_datetime(orders["when"])
+    again = orders.assign(when=orders["when"].max())  # on the last day everybody takes everything again
+    pd.concat([orders, again]).to_csv(export / "orders.csv", index=False)
+    columns = ("item_id_column=sku", "category_column=type", "user_id_column=customer", "timestamp_column=when")
+    command = (
+        *("backtest", export, "--items", "stock.csv", "--interactions", "orders.csv", "--out", tmp_path / "bt"),
+        *(word for column in columns for word in ("--import", column)),
+        *("--models", "repurchase", "--weeks", 1, "--json"),
+    )
+    code, _, err = run(*command)
+    assert code == 2
+    assert "judge with --repeats" in err
+    answer = answered(run(*command, "--repeats"))
+    assert answer["weeks"][0]["repeated_interactions"] > 12
+    assert set(answer["models"]) == {"popularity", "recent_popularity", "repurchase"}
+    model = tmp_path / "model"
+    answered(
+        run(
+            *("train", "recommender", tmp_path / "bt-bundle", "--model", "repurchase", "--split", "protocol=all"),
+            *("--out", model, "--json"),
+        )
+    )
+    code, out, err = run("recommend", model, "--user", "customer-3", "-k", 2, "--json", "--include-seen")
+    assert (code, err) == (0, "")
+    taken = set(orders["sku"][orders["customer"] == "customer-3"].astype(str))
+    best = json.loads(out)["items"]
+    assert {one["item_id"] for one in best} <= taken
+    assert all(one["score"] > 2 for one in best)
+    code, out, err = run("recommend", model, "--user", "customer-3", "-k", 2, "--json")
+    assert not {one["item_id"] for one in json.loads(out)["items"]} & taken
+    assert "without --include-seen" in err

@@ -142,7 +142,7 @@ def toy_gan(**changes):
     return TrainedGAN(**{**parts, **changes})
 
 
-FREE = DesignSettings(realism_weight=0, prior_weight=0, steps=40)
+FREE = DesignSettings(samples=8, starts=2, steps=40, learning_rate=0.05, realism_weight=0, prior_weight=0)
 BEST_OF_N = FREE.model_copy(update={"steps": 0})
 
 
@@ -255,7 +255,7 @@ def test_other_seeds_give_other_designs(designer):
 
 def test_by_default_the_length_of_a_users_vector_does_not_change_the_designs(recommender):
     designers = [Designer(model, toy_gan(), device="cpu") for model in (recommender, train_palette(ruby=(8, 0, 0)))]
-    settings = DesignSettings(steps=10)
+    settings = DesignSettings(samples=8, starts=2, steps=10, learning_rate=0.05)
     weak, strong = (designer.design("ruby", "bag", 2, settings=settings) for designer in designers)
     for one, other in zip(weak, strong, strict=True):
         np.testing.assert_allclose(one.z, other.z, atol=1e-4)

@@ -7,16 +7,12 @@ from scipy.stats import chi
 
 from recgan.config import DesignSettings, overridden
 from recgan.dataset.pixels import to_float
-from recgan.design.objective import (
-    Candidates,
-    Objective,
-    calibrated_realism,
-    latent_shell,
-    least_squares_realism,
-    preference_term,
-)
+from recgan.design.climbing import Climb, adam
+from recgan.design.objective import Candidates, Objective
+from recgan.design.preference import preference_term
 from recgan.design.presets import PRESETS, load_preset
-from recgan.design.search import Space, blocks, climb, score, search
+from recgan.design.search import Space, blocks, score, search
+from recgan.design.terms import calibrated_realism, latent_shell, least_squares_realism
 from recgan.errors import NotFoundError, SettingsError, TrainingError
 from recgan.progress import quiet
 
@@ -103,9 +99,11 @@ def test_kang2017_is_as_published():
     assert preset.samples == preset.starts  # every start is climbed; none is chosen beforehand
 
 
-def test_the_defaults_score_64_and_climb_16_for_eight_designs():
+def test_the_default_is_the_best_of_64_and_a_short_climb():
     default = load_preset("default")
-    assert (8 * default.samples, 8 * default.starts) == (64, 16)
+    assert (default.samples, default.starts) == (64, 1)
+    # Adam goes at most its rate a step in each direction: a fifth of the prior's spread.
+    assert default.steps * default.learning_rate == pytest.approx(0.2)
 
 
 def test_presets_are_named_as_they_are_called():
@@ -114,7 +112,7 @@ def test_presets_are_named_as_they_are_called():
         load_preset("kang2071")
 
 
-@pytest.mark.parametrize("change", ["starts=9", "samples=0", "steps=-1", "latent_std=0", "learning_rate=0"])
+@pytest.mark.parametrize("change", ["starts=65", "samples=0", "steps=-1", "latent_std=0", "learning_rate=0"])
 def test_settings_out_of_range_are_refused(change):
     with pytest.raises(SettingsError, match=change.partition("=")[0]):
         overridden(DesignSettings(), [change])
@@ -141,6 +139,12 @@ def classes(n):
     return torch.zeros(n, dtype=torch.int64)
 
 
+def climb(space, objective, z, classes, *, on_step=lambda values, images: None, **settings):
+    chosen = DesignSettings(samples=len(z), starts=len(z), **settings)
+    draws = [np.random.default_rng(row) for row in range(len(z))]
+    return adam(Climb(space, objective, z, classes, chosen, torch.zeros_like(classes), draws, step=on_step))
+
+
 def test_climbing_finds_the_optimum_through_generator_and_encoder():
     z = torch.zeros(4, 3) + torch.linspace(-1, 1, 4)[:, None]
     found = climb(flat_world(), near(TARGET), z, classes(4), steps=300, learning_rate=0.05)
@@ -156,7 +160,7 @@ def test_keeping_the_best_never_ends_lower_than_any_point_of_the_climb():
     seen = []
     z = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
     options = {"steps": 25, "learning_rate": 1.5}  # so long steps that the climb swings
-    best = climb(flat_world(), near(TARGET), z, classes(5), on_step=lambda v: seen.append(v.clone()), **options)
+    best = climb(flat_world(), near(TARGET), z, classes(5), on_step=lambda v, _: seen.append(v.clone()), **options)
     last = climb(flat_world(), near(TARGET), z, classes(5), keep="last", **options)
     heights = torch.stack([*seen, score(flat_world(), near(TARGET), last, classes(5))])
     torch.testing.assert_close(score(flat_world(), near(TARGET), best, classes(5)), heights.max(dim=0).values)

@@ -89,6 +89,16 @@ class TestExact:
         exact_scores = np.einsum("ud,ukd->uk", vectors.astype(np.float64), factors[rows].astype(np.float64))
         np.testing.assert_array_equal(scores, exact_scores.astype(np.float32))
 
+    @pytest.mark.parametrize("screen", SCREENS)
+    @pytest.mark.parametrize("users", [40, 257])
+    @pytest.mark.parametrize("dim", [1, 2])
+    def test_one_factor_as_popularity_has_and_a_block_of_one_user(self, screen, users, dim):
+        rng = np.random.default_rng(0)
+        vectors, factors = rng.normal(size=(users, dim)).astype(np.float32), rng.normal(size=(4000, dim))
+        allowed = np.ones(4000, dtype=bool)
+        rows, _ = found(vectors, factors.astype(np.float32), 3, allowed=allowed, screen=screen)
+        np.testing.assert_array_equal(rows, plain(vectors, factors.astype(np.float32), 3, allowed))
+
     @settings(max_examples=25, deadline=None)
     @given(
         items=st.integers(700, 3000),

@@ -17,9 +17,11 @@ from recgan.gan import build_networks, design_seeds, find_recipe, latents
 from recgan.gan.averaging import calibrate, copy_buffers
 from recgan.gan.conditioning import ClassEmbedding, Modulation
 from recgan.gan.layers import (
+    DoublingConv2d,
     Dropout,
     EqualConv2d,
     EqualLinear,
+    HalvingConv2d,
     MinibatchDeviation,
     MinibatchDiscrimination,
     Noise,
@@ -243,7 +245,7 @@ def test_company_and_dropout_are_options_of_every_family(name: str, minibatch: s
 
 
 def test_modulation_scales_and_shifts_by_the_style() -> None:
-    layer = Modulation(2, 1, batch_norm=False)
+    layer = Modulation(2, 1, norm="none")
     with torch.no_grad():
         layer.gain.weight.copy_(torch.tensor([[1.0], [0.0]]))
         layer.shift.weight.copy_(torch.tensor([[0.0], [3.0]]))
@@ -315,6 +317,64 @@ def test_blocks_without_norm_begin_as_the_identity() -> None:
     generator, _ = build_networks(tiny("modern"), 2, 32, seeded())
     x, style = torch.randn(2, 16, 4, 4, generator=seeded()), torch.randn(2, 20, generator=seeded(1))
     assert torch.equal(generator.stages[0][0](x, style), x)
+
+
+# strided residual networks
+
+
+def test_group_norm_lets_every_image_be_modulated_by_itself() -> None:
+    layer = begun(Modulation(16, 3, norm="group"))
+    x, style = torch.randn(4, 16, 4, 4, generator=seeded(1)) * 7 + 2, torch.zeros(4, 3)
+    got = layer(x, style)
+    groups = x.view(4, 8, -1)  # eight groups of two channels
+    wanted = (groups - groups.mean(2, keepdim=True)) / groups.std(2, correction=0, keepdim=True)
+    torch.testing.assert_close(got, wanted.view_as(x), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(layer(x[:1], style[:1]), got[:1])
+
+
+def test_strided_residual_networks_compute_nothing_at_full_resolution() -> None:
+    generator, discriminator = build_networks(tiny("modern-small"), 2, 64, seeded())
+    inputs: list[tuple[int, ...]] = []
+    for module in [*generator.modules(), *discriminator.modules()]:
+        if isinstance(module, nn.Conv2d | nn.GroupNorm):
+            module.register_forward_pre_hook(lambda module, args: inputs.append(tuple(args[0].shape[1:])))
+    images = generator(torch.randn(2, 12, generator=seeded()), torch.tensor([0, 1]))
+    discriminator(images, torch.tensor([0, 1]))
+    assert [shape for shape in inputs if shape[1] > 32] == [(3, 64, 64)]  # D's first convolution, of stride 2
+
+
+def test_strided_residual_networks_keep_variances_at_first() -> None:
+    generator, discriminator = build_networks(find_recipe("modern-small"), 2, 64, seeded())
+    found: list[float] = []
+    for module in [*generator.modulations, *discriminator.layers]:
+        module.register_forward_pre_hook(lambda module, args: found.append(args[0].std().item()))
+    classes = torch.arange(16) % 2
+    with torch.no_grad():
+        images = generator(torch.randn(16, 128, generator=seeded(1)), classes)
+        discriminator(F.interpolate(torch.randn(16, 3, 4, 4, generator=seeded(2)), scale_factor=16), classes)
+    assert all(0.5 < deviation < 1.7 for deviation in found), found
+    assert images.abs().mean() < 0.5  # where tanh is steep
+
+
+@pytest.mark.parametrize("channels", [(3, 8), (8, 3)])
+def test_doubling_is_a_convolution_of_repeated_pixels(channels: tuple[int, int]) -> None:
+    layer = begun(DoublingConv2d(*channels))
+    nn.init.normal_(layer.bias, generator=seeded(2))
+    x = torch.randn(2, channels[0], 5, 6, generator=seeded(1))
+    wanted = F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), layer.weight, layer.bias, padding=1)
+    torch.testing.assert_close(layer(x), wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_halving_is_the_mean_of_a_convolution() -> None:
+    layer = begun(HalvingConv2d(3, 8))
+    nn.init.normal_(layer.bias, generator=seeded(2))
+    x = torch.randn(2, 3, 6, 8, generator=seeded(1), requires_grad=True)
+    wanted = F.avg_pool2d(F.conv2d(x, layer.weight, layer.bias, padding=1), 2)
+    torch.testing.assert_close(layer(x), wanted, atol=1e-4, rtol=1e-4)
+    # The gradient of a sum is the same at every pixel but for the border: a strided convolution's is not.
+    (gradient,) = torch.autograd.grad(layer(x).sum(), x)
+    inside = gradient[..., 1:-1, 1:-1]
+    torch.testing.assert_close(inside, inside[..., :1, :1].expand_as(inside), atol=1e-5, rtol=1e-4)
 
 
 # averages and samples

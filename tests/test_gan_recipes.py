@@ -12,8 +12,10 @@ from safetensors.numpy import load_file
 
 from recgan.config import DesignSettings, Recipe, overridden
 from recgan.dataset.bundle import Bundle
-from recgan.design.objective import Objective, calibrated_realism, latent_shell, preference_term
+from recgan.design.objective import Objective
+from recgan.design.preference import preference_term
 from recgan.design.search import Space, search
+from recgan.design.terms import calibrated_realism, latent_shell
 from recgan.errors import SettingsError, TrainingError
 from recgan.gan import (
     RECIPES,
@@ -357,6 +359,8 @@ def test_settings_that_do_not_fit_together_are_refused(name: str, change: str, w
         ("modern", {"generator_classes": "concat"}, "generator_classes batch_norm or film"),
         ("modern", {"discriminator_norm": "group"}, "discriminator_norm none or spectral"),
         ("modern", {"discriminator_classes": "concat"}, "projection or classifier"),
+        ("modern-small", {"generator_classes": "batch_norm"}, "generator_classes film"),
+        ("modern-small", {"discriminator_norm": "spectral"}, "discriminator_norm none"),
         ("progressive", {"discriminator_norm": "spectral"}, "discriminator_norm none"),
         ("began", {"discriminator_classes": "projection"}, "judges by what it restores"),
     ],

@@ -8,10 +8,12 @@ import torch
 
 from recgan.config import BPRMFSettings, SplitSettings
 from recgan.dataset.split import make_split
-from recgan.errors import DeviceError
+from recgan.errors import DataError, DeviceError
 from recgan.evaluation.judging import METRICS, HeldOut, inner_products, products_on
+from recgan.evaluation.ranking import evaluate_ranking
 from recgan.recommenders import create_recommender, training_data
 from recgan.recommenders.training.validation import Validation
+from tests.test_backtest import shop
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +69,13 @@ def test_a_sample_of_users_is_judged_as_by_all_that_is_known_of_them(tiny_bundle
         own = scores[data.validation.items[data.validation.users == user]]
         expected.append(np.mean([(negatives < one).mean() + (negatives == one).mean() / 2 for one in own]))
     assert sample(model.user_factors, model.item_factors) == pytest.approx(np.mean(expected), abs=1e-6)
+
+
+def test_users_who_took_everything_cannot_be_judged(tmp_path):
+    rows = [(f"u{user}", item, item) for user in range(2) for item in range(6)]
+    everything = SplitSettings(cold_share=0)
+    with pytest.raises(DataError, match="took all that could be recommended: there is nothing to rank"):
+        evaluate_ranking(shop(tmp_path / "all", rows, n_items=6), ["popularity"], split=everything)
+    # One who did not is enough: item 5, which the first user took last, is the second user's only negative.
+    report = evaluate_ranking(shop(tmp_path / "b", rows[:-1], n_items=6), ["popularity"], split=everything)
+    assert report.models["popularity"].values["auc"]["all"] == 0.5  # nobody took either of them in training

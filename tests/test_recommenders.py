@@ -62,8 +62,10 @@ from tests.conftest import draw_item, write_bundle
 
 MODELS = recommender_names()
 VISUAL = [name for name in MODELS if recommender_type(name).visual]
-BASELINES = ["popularity", "category"]
+BASELINES = ["popularity", "repurchase", "category"]
 """They cannot learn the tastes of this catalogue, and know no likeness."""
+COUNTING = ["popularity", "repurchase"]
+"""What one user takes changes what they say to all."""
 LEARNING = [name for name in MODELS if name not in BASELINES]
 TASTES, PER_TASTE, USERS = 3, 12, 90
 ENCODER = "test-average"
@@ -193,7 +195,7 @@ def visual_model(request, trained):
 
 def brute_force(model, user_row, allowed, k):
     """Row numbers of the best allowed items, by a plain sort."""
-    scores = (model.user_factors[user_row] @ model.item_factors.T).astype(float)
+    scores = model.scores_of(np.array([user_row]))[0].astype(float)
     order = sorted(np.flatnonzero(allowed), key=lambda item: (-scores[item], item))
     return [model.item_ids[item] for item in order[:k]]
 
@@ -314,7 +316,7 @@ class TestCheckerboard:
         )
 
     @pytest.mark.parametrize(
-        "name", [name for name in MODELS if name != "popularity" and not recommender_type(name).end_to_end]
+        "name", [name for name in MODELS if name not in COUNTING and not recommender_type(name).end_to_end]
     )
     def test_the_one_item_left_out_is_what_is_recommended(self, board, name):
         settings = settings_of(name)
@@ -328,12 +330,29 @@ class TestCheckerboard:
         scores = create_recommender("popularity").fit(board).score(list(board.user_ids))
         assert (scores == self.SIZE // 2 - 1).all()
 
+    def test_repurchase_takes_the_same_again_and_then_what_is_popular(self, board):
+        # User 3 takes item 5 twice more; user 5 takes item 7 thrice more: so it is the most popular one.
+        again = Pairs(np.array([3, 3, 5, 5, 5]), np.array([5, 5, 7, 7, 7]))
+        model = create_recommender("repurchase").fit(replace(board, repeats=again))
+        own = [f"{item:02d}" for item in range(1, self.SIZE, 2) if item not in (3, 5, 7)]
+        others = [f"{item:02d}" for item in range(0, self.SIZE, 2)]
+        # Own items: 5 thrice, 7 before the rest by popularity; then everything else, 3 the first of the equals.
+        expected = ["05", "07", *own, *sorted(["03", *others])]
+        assert ids(model.recommend(["03"], self.SIZE, exclude_seen=False)[0]) == expected
+        assert ids(model.recommend(["03"], 3, exclude_seen=False)[0]) == expected[:3]
+        assert ids(model.recommend(["03"], self.SIZE)[0]) == sorted(["03", *others])
+        # n + p / 2: item 5 was taken 9 + 2 times by all, item 7, the most popular, 9 + 3 times.
+        scores = model.score(["03", "04"], ["05", "07", "03"])
+        np.testing.assert_allclose(scores, [[3 + 11 / 24, 1.5, 9 / 24], [11 / 24, 0.5, 9 / 24]], rtol=1e-6)
+
 
 class TestRecommending:
     def test_score_is_one_inner_product(self, model):
         wanted = ["011", "002"]
         scores = model.score(["user-09", "user-01"], wanted)
         expected = model.user_factors[[9, 1]] @ model.item_factors[[11, 2]].T
+        if model.own is not None:
+            expected += [[model.own[row][model.seen[row] == item].sum() for item in (11, 2)] for row in (9, 1)]
         np.testing.assert_allclose(scores, expected, rtol=1e-6)
         assert model.score(["user-09"]).shape == (1, TASTES * PER_TASTE)
 
@@ -428,7 +447,7 @@ class TestUsers:
             vector = model.fold_in(history)
             assert [model.item_ids[seen] for seen in vector.seen] == sorted(history)
             agreement.append(spearmanr(model.score([vector])[0], model.score([f"user-{row:02d}"])[0]).statistic)
-        exact = model.name in ("popularity", "visual_knn")
+        exact = model.name in ("popularity", "repurchase", "visual_knn")
         assert np.mean(agreement) > (0.999 if exact else 0.8)
 
     def test_partial_fit_agrees_with_training_anew(self, model, data):
@@ -454,10 +473,12 @@ class TestUsers:
         assert updated.seen[len(data.user_ids)].tolist() == [1, 4]
         assert "002" not in ids(updated.recommend(["user-03"], 1000)[0])
         untouched = [user for user in data.user_ids if user != "user-03"]
-        if model.name != "popularity":
+        if model.name not in COUNTING:
             np.testing.assert_array_equal(updated.score(untouched), model.score(untouched))
-        else:
+        elif model.name == "popularity":
             assert updated.score(["new"])[0, 1] == model.score(["user-00"])[0, 1] + 1
+        else:
+            assert updated.own[len(data.user_ids)].tolist() == [2, 1]  # 001 was taken twice
         with pytest.raises(NotFoundError, match="no item 'nothing'"):
             updated.partial_fit(["new"], ["nothing"])
         with pytest.raises(DataError, match="1 users and 2 items"):
@@ -500,7 +521,7 @@ class TestUsers:
             model.fold_in(["001"], disliked=["001"])
         with pytest.raises(NotFoundError, match="no user"):
             model.user_vector("nobody at all")
-        other = trained("popularity" if model.name != "popularity" else "vbpr")
+        other = trained("popularity" if model.name not in COUNTING else "vbpr")
         with pytest.raises(MismatchError, match="does not fit"):
             model.recommend([other.user_vector("user-00")])
 

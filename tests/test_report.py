@@ -5,13 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recgan.config import DesignSettings, EmbedSettings, Recipe, SimulateSettings, VisualKNNSettings
-from recgan.dataset.boutique import make_boutique
+from recgan.config import EmbedSettings, Recipe, VisualKNNSettings
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.oracle import StyleOracle
 from recgan.dataset.pixels import load_pixels
-from recgan.dataset.simulate import simulate_users
 from recgan.dataset.split import make_split
 from recgan.design import Designer
 from recgan.encoders import embed_items
@@ -22,7 +20,8 @@ from recgan.evaluation.report_figures import comparison_rows, interval_plot, lab
 from recgan.evaluation.showcase import design_for_shown, draw_users
 from recgan.evaluation.truth import TrueTaste
 from recgan.gan import train_gan
-from recgan.recommenders import create_recommender, load_recommender, train_recommender, training_data
+from recgan.recommenders import create_recommender, training_data
+from tests.design_world import QUICK, SIZE
 
 NAN = float("nan")
 
@@ -130,25 +129,10 @@ def test_differences_are_told_by_the_names_of_the_table(report):
 
 # ---- a small world: drawn catalogue, simulated users, a GAN that has hardly learned
 
-SIZE = 32
-QUICK = DesignSettings(samples=2, starts=1, steps=1, neighbours=2)
-
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("world")
-    bundle = simulate_users(
-        make_boutique(folder / "drawn", items=104, size=64),
-        folder / "catalogue",
-        SimulateSettings(users=40, interactions=400),
-    )
-    embed = EmbedSettings(size=SIZE)
-    settings = VisualKNNSettings(width=16)
-    train_recommender(bundle, "visual_knn", settings, out=folder / "recommender", embed=embed, device="cpu")
-    small = Recipe(name="small", generator_width=16, discriminator_width=16, latent_dim=8, batch_size=8)
-    gan = train_gan(bundle, small, out=folder / "gan", size=SIZE, images_seen=8, device="cpu")
-    designer = Designer(load_recommender(folder / "recommender"), gan, device="cpu")
-    return folder, bundle, designer
+def world(design_world):
+    return design_world.folder, design_world.bundle, design_world.designer
 
 
 def test_users_are_drawn_by_the_seed_and_a_larger_number_only_appends(world):

@@ -32,7 +32,7 @@ from recgan.design.presets import PRESETS
 from recgan.encoders import embed_items
 from recgan.errors import ArtifactError, MismatchError, SettingsError
 from recgan.gan import load_gan, train_gan
-from recgan.recommenders import create_recommender, load_recommender, training_data
+from recgan.recommenders import create_recommender, load_recommender, train_recommender, training_data
 from service.app import create_app
 from service.holder import stored_model
 from service.models import load_models
@@ -178,6 +178,12 @@ def test_artifacts_of_different_catalogues_are_refused(made, tmp_path):
         load_models(made.settings(gan=tmp_path / "gan"))
     with pytest.raises(SettingsError, match="does not look at pictures"):
         load_models(made.settings(recommender=made.popularity))
+
+
+def test_a_model_of_what_is_taken_again_is_not_served(made, tmp_path):
+    train_recommender(made.bundle, "repurchase", out=tmp_path / "again")
+    with pytest.raises(SettingsError, match="a repurchase model, whose lists are of what a user took before"):
+        load_models(made.settings(recommender=tmp_path / "again", gan=None))
 
 
 def test_a_model_that_sees_no_pictures_is_served_without_a_generator(made):

@@ -12,13 +12,14 @@ import torch
 from pydantic import ValidationError
 
 from recgan.config import BPRMFSettings, EmbedSettings, SplitSettings, VBPRSettings, VBPRSSMSettings, WARPSettings
-from recgan.dataset.split import make_split
+from recgan.dataset.split import Pairs, make_split
 from recgan.encoders import embed_items
 from recgan.recommenders import create_recommender
 from recgan.recommenders.data import training_data
 from recgan.recommenders.training import kernels
 from recgan.recommenders.training.losses import rank_weights
 from recgan.recommenders.training.parameters import Parameters, VisualPart
+from recgan.recommenders.training.sampler import NegativeSampler
 from recgan.recommenders.training.trainer import Trainer
 from recgan.recommenders.training.validation import Validation
 from tests.conftest import write_bundle
@@ -148,6 +149,41 @@ def test_the_compiled_step_is_the_step_of_tensors(model):
         assert (table - begun.tables[name]).abs().max() > 0.1
         torch.testing.assert_close(compiled.tables[name], table, rtol=1e-5, atol=1e-5)
         torch.testing.assert_close(compiled.squares[name], plain.squares[name], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_items", [60, 5000])  # rows that are drawn again and again, and rows far apart
+def test_many_compiled_steps_are_one_after_the_other(n_items):
+    settings, rng = BPRMFSettings(latent_dim=17), np.random.default_rng(0)
+    prior = rng.normal(size=n_items).astype(np.float32)
+    many, single, plain = (
+        Parameters(300, np.ones(n_items), prior, settings, None, torch.Generator().manual_seed(0)) for _ in range(3)
+    )
+    many.compile()
+    single.compile()
+    users = torch.from_numpy(rng.integers(0, 300, 250))
+    better, worse = torch.from_numpy(rng.permuted(np.tile(np.arange(n_items), (250, 1)), axis=1)[:, :2].T.copy())
+    total = many.pairwise_steps(users, better, worse, 40)
+    batches = list(zip(*(each.split(40) for each in (users, better, worse))))
+    assert len(batches) == 7
+    assert total == sum(single.pairwise_step(*batch) for batch in batches)
+    assert total == pytest.approx(plain.pairwise_steps(users, better, worse, 40), rel=1e-5)
+    for name, table in many.tables.items():
+        assert torch.equal(table, single.tables[name])
+        torch.testing.assert_close(table, plain.tables[name], rtol=1e-5, atol=1e-5)
+
+
+def test_the_compiled_draw_is_the_draw_of_tensors():
+    rng = np.random.default_rng(0)
+    keys = rng.choice(50 * 40, 900, replace=False)
+    known, weights = Pairs(*np.divmod(keys[keys < 49 * 40], 40)), rng.integers(0, 4, 40)  # the last user took nothing
+    compiled, plain = (NegativeSampler(known, 50, weights) for _ in range(2))
+    compiled.compile()
+    users = torch.from_numpy(rng.permutation(np.repeat(np.flatnonzero(plain.free.numpy()), 200)))
+    drawn = [each.draw(users, torch.Generator().manual_seed(3)) for each in (compiled, plain)]
+    assert torch.equal(*drawn)
+    taken = set(zip(known.users.tolist(), known.items.tolist()))
+    assert not taken & set(zip(users.tolist(), drawn[0].tolist()))
+    assert weights[drawn[0].numpy()].min() > 0
 
 
 def test_without_a_folder_to_keep_it_the_step_is_compiled_all_the_same(tmp_path):

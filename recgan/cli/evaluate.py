@@ -1,4 +1,4 @@
-"""Verbs that measure: ranking, generative, report."""
+"""Verbs that measure: ranking, generative, designs, report."""
 
 from __future__ import annotations
 
@@ -144,6 +144,72 @@ def evaluate_generative_(
         remark(f"note: {chosen.extractor} also chose the checkpoint; --extractor names another eye")
     if out is not None:
         remark(f"wrote {out} (look at {out}/samples.png; {out}/neighbours.png shows real photos)")
+
+
+@evaluate_app.command("designs")
+def evaluate_designs_(
+    bundle: BundlePath,
+    recommender: Annotated[
+        Path, typer.Option("--recommender", metavar="DIR", help="Scorer A, trained with --split half=scorer.")
+    ],
+    gan: Annotated[Path, typer.Option("--gan", metavar="DIR", help="A trained GAN.")],
+    users: Annotated[int, typer.Option("--users", min=1, help="Users drawn, for whom to design.")] = 200,
+    methods: Annotated[
+        str, typer.Option("--methods", help="Presets, with commas; the first is the one to be shown good.")
+    ] = "default,kang2017",
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option("--beside", metavar="DIR", help="Another recommender of A's half that helps; may be repeated."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="[METHOD.]NAME=VALUE", help="A setting of the proof, or of a method."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="PATH", parser=local_path, help="Folder for designs.json and a page of users."),
+    ] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Judge designs by who never saw them made: another recommender and, for simulated users, the true taste."""
+    from recgan.cli.designs_table import designs_table
+    from recgan.config import ProofSettings, overridden
+    from recgan.dataset.bundle import Bundle
+    from recgan.design import load_preset
+    from recgan.evaluation.designs import evaluate_designs
+
+    names = names_of(methods)
+    given: dict[str, list[str]] = {"": []}
+    for assignment in settings or []:
+        method, dot, rest = assignment.partition(".")
+        of_method = bool(dot) and method in names
+        given.setdefault(method if of_method else "", []).append(rest if of_method else assignment)
+    chosen = {name: overridden(load_preset(name), given.get(name, [])) for name in names}
+    with shown_progress() as progress:
+        report = evaluate_designs(
+            Bundle.open(bundle),
+            recommender,
+            gan,
+            overridden(ProofSettings(), given[""]),
+            methods=chosen,
+            companions=beside or (),
+            users=users,
+            seed=seed,
+            device=device,
+            out=out,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    answer(report.as_json(), designs_table(report), as_json=as_json)
+    for finding in report.findings():
+        remark(finding)
+    if report.budget["users"] < users:
+        remark(f"note: only {report.budget['users']:,} users have a history in both halves")
+    if out is not None:
+        remark(f"wrote {out} (look at {out}/designs.html; it shows real photos)")
 
 
 @evaluate_app.command("report")

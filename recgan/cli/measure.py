@@ -46,6 +46,9 @@ def backtest(
     models: Annotated[str, typer.Option("--models", help="Names, with commas.")] = "vbpr",
     weeks: Annotated[int, typer.Option("--weeks", min=1, help="How many of the last weeks are judged.")] = 4,
     update: Annotated[str, typer.Option("--update", help="Before each week: retrain, or fold_in users.")] = "retrain",
+    repeats: Annotated[
+        bool, typer.Option("--repeats", help="Judge what users take again, too; beside the baseline repurchase.")
+    ] = False,
     metric: Annotated[str, typer.Option("--metric", help="What models are compared by.")] = "ndcg@20",
     encoder: EncoderName = "efficientnet_lite0",
     size: ImageSize = 64,
@@ -91,6 +94,7 @@ def backtest(
             names,
             weeks=weeks,
             update=update,
+            repeats=repeats,
             metric=metric,
             positives=positives,
             embed=embed,

@@ -10,9 +10,12 @@ from typing import Any
 import typer
 
 from recgan.cli import (  # noqa: F401  (they register their verbs)
+    blindtest,
     data,
+    edit,
     evaluate,
     export,
+    gaps,
     machine,
     measure,
     sample,

@@ -23,7 +23,8 @@ def backtest_table(report: BacktestReport) -> Group:
     from recgan.evaluation.backtest_report import ALL_WEEKS, metric_name
 
     table = _table(f"{report.bundle}: {metric_name(report.metric)} by week, models updated by: {report.update}")
-    table.caption = "95% bootstrap intervals over users; exact among all candidates, new items of known users"
+    judged = "all that known users took" if report.repeats else "new items of known users"
+    table.caption = f"95% bootstrap intervals over users; exact among all candidates, {judged}"
     table.add_column("model", overflow="fold", min_width=14)
     for week in report.weeks:
         table.add_column(f"{week.first_day}\n{week.users:,} users", justify="right", no_wrap=True)

@@ -12,6 +12,7 @@ from recgan.console import answer, remark, shown_progress
 from recgan.errors import SettingsError
 
 if TYPE_CHECKING:
+    from recgan.design.audience import Someone
     from recgan.recommenders import Recommender
     from recgan.recommenders.explain import Explanation
 
@@ -67,6 +68,8 @@ def recommend(
     if out is not None and not (everybody or data):
         raise SettingsError("--out is for --all (the file), and for --explain with --data (a folder for the maps)")
     model = load_recommender(recommender)
+    if model.own is not None and not include_seen:
+        remark(f"{model.name} is for what is taken again: without --include-seen its lists are what is popular")
     if everybody and out is not None:
         _recommend_all(model, out, k, not include_seen, category or None, overwrite, as_json)
         return
@@ -144,12 +147,18 @@ def design(
     gan: Annotated[str, typer.Option("--gan", metavar="DIR", help="A trained GAN.")],
     category: Annotated[str, typer.Option("--category", help="What to design.")],
     out: LocalOut,
-    user: Annotated[str | None, typer.Option("--user", help="A user's id.")] = None,
+    user: Annotated[
+        list[str] | None, typer.Option("--user", help="A user's id; repeated: one design for all of them.")
+    ] = None,
     liked: Annotated[list[str] | None, typer.Option("--liked", help="An item liked; may be repeated.")] = None,
     n: Annotated[int, typer.Option("-n", help="How many designs.")] = 8,
     preset: Annotated[str, typer.Option("--preset", help="default or kang2017.")] = "default",
     data: Annotated[
         Path | None, typer.Option("--data", help="The bundle: needed where recommender and GAN differ in image size.")
+    ] = None,
+    beside: Annotated[
+        list[str] | None,
+        typer.Option("--beside", metavar="DIR", help="Another recommender that helps to score; may be repeated."),
     ] = None,
     settings: Assignments = None,
     seed: Seed = 0,
@@ -157,21 +166,29 @@ def design(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Design items of a category that a user would prefer."""
+    """Design items of a category that a user, or a cohort, would prefer."""
     from recgan.atomic import check_place
     from recgan.config import overridden
     from recgan.dataset.bundle import Bundle
     from recgan.design import load_designer, load_preset, save_designs
 
-    if (user is None) == (not liked):
-        raise SettingsError("say for whom: --user ID, or --liked ITEM (once or more), not both")
+    if (not user) == (not liked):
+        raise SettingsError("say for whom: --user ID (once or more), or --liked ITEM (once or more), not both")
     chosen = overridden(load_preset(preset), settings or [])
     check_place(out, overwrite=overwrite)
     with shown_progress() as progress:
         designer = load_designer(
-            recommender, gan, bundle=Bundle.open(data) if data else None, device=device, progress=progress
+            recommender,
+            gan,
+            bundle=Bundle.open(data) if data else None,
+            companions=beside or (),
+            device=device,
+            progress=progress,
         )
-        someone = user if user is not None else designer.recommender.fold_in(liked or [])
+        if user:
+            someone: Someone = user[0] if len(user) == 1 else user
+        else:
+            someone = designer.recommender.fold_in(liked or [])
         designs = designer.design(someone, category, n, seed=seed, settings=chosen, progress=progress)
         saved = save_designs(designs, out, overwrite=overwrite)
     columns = ["image", "score", "percentile", "seed"]

@@ -9,7 +9,8 @@ from recgan.config.base import Settings, complaint, overridden
 from recgan.config.data import EmbedSettings, ImportOptions, SimulateSettings, SplitSettings
 from recgan.config.demo import DemoSettings
 from recgan.config.design import MAX_DESIGNS, MAX_SEED, DesignSettings
-from recgan.config.evaluation import GenerativeSettings
+from recgan.config.editing import EditSettings
+from recgan.config.evaluation import GenerativeSettings, ProofSettings
 from recgan.config.gan import InverterSettings, MonitorSettings, Recipe
 from recgan.config.recommenders import (
     ALSSettings,
@@ -24,6 +25,7 @@ from recgan.config.recommenders import (
     IndexSettings,
     LookSettings,
     PopularitySettings,
+    RepurchaseSettings,
     VBPRSettings,
     VBPRSSMSettings,
     VisualKNNSettings,
@@ -42,6 +44,7 @@ __all__ = [
     "DVBPRSettings",
     "DemoSettings",
     "DesignSettings",
+    "EditSettings",
     "EmbedSettings",
     "FactorSettings",
     "FeatureKind",
@@ -53,7 +56,9 @@ __all__ = [
     "LookSettings",
     "MonitorSettings",
     "PopularitySettings",
+    "ProofSettings",
     "Recipe",
+    "RepurchaseSettings",
     "Settings",
     "SimulateSettings",
     "SplitSettings",

@@ -85,6 +85,10 @@ class SplitSettings(Settings):
     """Global time only: share of the interactions, by date, just before the test period."""
     test_share: float = Field(0.1, gt=0, lt=0.5)
     """Global time only: share of the latest interactions."""
+    half: Literal["both", "scorer", "judge"] = "both"
+    """Of each user's training interactions, for the proof of designs (`recgan evaluate designs`): the recommender that
+    designs learns from the ``scorer``'s half, and another one, from the ``judge``'s, says what the designs are worth.
+    No interaction is in both. ``scorer`` chooses its settings by the validation part, ``judge`` by the test part."""
     negative_events: tuple[str, ...] = ("dislike", "return")
     """Events that are no sign of liking, and take back an earlier one: a purchase that was returned does not count."""
     min_rating: float = 4.0

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from recgan.config.base import Settings
 
-__all__ = ["GenerativeSettings"]
+__all__ = ["GenerativeSettings", "ProofSettings"]
 
 
 class GenerativeSettings(Settings):
@@ -30,3 +32,21 @@ class GenerativeSettings(Settings):
     """Of the bootstrap."""
     published: bool = False
     """Also FID, Inception Score and LPIPS with their published networks, by torch-fidelity."""
+
+
+class ProofSettings(Settings):
+    """How designs are judged (`recgan.evaluation.designs`)."""
+
+    designs: int = Field(2, ge=1, le=64)
+    """Designs a user, by each method."""
+    judge_model: Literal["ideal_point", "vbpr", "vbpr_ssm", "visual_knn", "blend"] = "ideal_point"
+    """Judge B."""
+    judge_encoder: str = "efficientnet_lite2"
+    """What judge B looks through; it must not be the scorer's network."""
+    pairs: int = Field(100, ge=2)
+    """Pairs of real photos of a category that say how different its pictures usually look."""
+    reader_images: int = Field(10_000, ge=50)
+    """Training photos that the reader of category and attributes learns from."""
+    reader_size: int = Field(32, ge=16)
+    """Side in pixels at which it sees (the generator's own where that is smaller)."""
+    reader_epochs: int = Field(8, ge=1)

@@ -61,7 +61,9 @@ class Recipe(Settings):
     """One line for a person: what it is, and where it comes from."""
 
     # The networks
-    network: Literal["dense", "dcgan", "kang2017", "autoencoder", "residual", "style", "progressive"] = "dcgan"
+    network: Literal[
+        "dense", "dcgan", "kang2017", "autoencoder", "residual", "residual_dcgan", "style", "progressive"
+    ] = "dcgan"
     """Family of the pair, one file each in `recgan.gan.networks`."""
     colours: Literal["rgb", "grey"] = "rgb"
     """``grey``: G makes three equal channels, and D looks at the luminance alone."""

@@ -22,6 +22,7 @@ __all__ = [
     "IndexSettings",
     "LookSettings",
     "PopularitySettings",
+    "RepurchaseSettings",
     "VBPRSSMSettings",
     "VBPRSettings",
     "VisualKNNSettings",
@@ -40,6 +41,18 @@ class PopularitySettings(Settings):
     half_life_days: float | None = Field(None, gt=0)
     """Recent popularity: what was taken so many days before the newest interaction of train counts half, and so on;
     None: all time counts alike."""
+
+
+class RepurchaseSettings(Settings):
+    """`repurchase`: score = how often the user took the item, and a little of how popular it is."""
+
+    half_life_days: float | None = Field(None, gt=0)
+    """What was taken so many days before the newest interaction of train counts half, and so on; None: all alike."""
+    popularity_half_life_days: float | None = Field(None, gt=0)
+    """The same of what others took."""
+    smoothing: float = Field(0.5, gt=0)
+    """The most popular item counts as if the user had taken it so many times, others in proportion. Below 1 and without
+    a half-life, all of a user's own items stand before all others."""
 
 
 class CategorySettings(Settings):

@@ -228,6 +228,10 @@ class StyleOracle:
         style = self.standard(style_descriptors(pixels), index)
         return self._taste(self.user_rows(user_ids), style)
 
+    def taste_of_items(self, user_ids: Sequence[str] | np.ndarray, items: np.ndarray) -> np.ndarray:
+        """Return the same of items (dense indices int64 [N]) by their first pictures, float32 [U, N]."""
+        return self._taste(self.user_rows(user_ids), self.style[items])
+
     def utility(self, user_ids: Sequence[str] | np.ndarray) -> np.ndarray:
         """Return the noise-free utility of every item of the catalogue, float32 [U, n_items]: taste, affinity and
         popularity. Ask for some hundreds of users at a time where the catalogue is large."""

@@ -12,7 +12,7 @@ Images have their own split, by the content of their pixels, so that exact dupli
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -29,6 +29,8 @@ __all__ = [
     "Split",
     "image_split",
     "make_split",
+    "no_pairs",
+    "positive_events",
     "positive_interactions",
     "positives_among",
 ]
@@ -57,6 +59,11 @@ class Pairs:
         return Pairs(self.users[mask], self.items[mask], None if self.times is None else self.times[mask])
 
 
+def no_pairs() -> Pairs:
+    """Return none."""
+    return Pairs(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
+
+
 @dataclass(frozen=True)
 class Split:
     """The outcome of `make_split`; positive pairs are unique over all four parts."""
@@ -71,6 +78,9 @@ class Split:
     withheld: Pairs
     candidates: np.ndarray
     """bool [n_items]: items that can be recommended: available now, or somebody took them."""
+    repeats: Pairs = field(default_factory=no_pairs)
+    """The later interactions of pairs in train, one each, as far as training may know of them: `train` holds the first
+    of each pair."""
 
     @property
     def n_users(self) -> int:
@@ -107,6 +117,11 @@ def positive_interactions(bundle: Bundle, settings: SplitSettings) -> pd.DataFra
 
 def positives_among(frame: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:
     """Return the same of a part of the log, such as what was known on some day."""
+    return positive_events(frame, settings).drop_duplicates(["user_id", "item_id"])
+
+
+def positive_events(frame: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:
+    """Return the same with every positive interaction of a pair from the first on, not that one alone."""
     if frame["timestamp"].notna().any():
         frame = frame.sort_values("timestamp", kind="stable", na_position="first")
     disliked = (frame["event"] == "rating") & (frame["weight"] < settings.min_rating)
@@ -117,7 +132,7 @@ def positives_among(frame: pd.DataFrame, settings: SplitSettings) -> pd.DataFram
         taken_back = np.full(pair.max() + 1, -1)
         np.maximum.at(taken_back, pair[negative], place[negative])
         frame = frame[place > taken_back[pair]]
-    return frame.drop_duplicates(["user_id", "item_id"])
+    return frame
 
 
 def make_split(bundle: Bundle, settings: SplitSettings | None = None) -> Split:
@@ -127,7 +142,9 @@ def make_split(bundle: Bundle, settings: SplitSettings | None = None) -> Split:
         DataError: the bundle has no positive interactions, or lacks the times or the given split asked for.
     """
     settings = settings or SplitSettings()
-    frame = positive_interactions(bundle, settings)
+    events = positive_events(bundle.interactions, settings)
+    again = events.duplicated(["user_id", "item_id"]).to_numpy()
+    frame = events[~again]
     if frame.empty:
         raise DataError(
             f"bundle '{bundle.path}' has no positive interactions; import some (--interactions FILE) "
@@ -135,10 +152,7 @@ def make_split(bundle: Bundle, settings: SplitSettings | None = None) -> Split:
         )
     users, user_ids = pd.factorize(frame["user_id"].to_numpy(dtype=object), sort=True)
     items = bundle.item_rows(frame["item_id"].to_numpy(dtype=object))
-    times = None
-    if frame["timestamp"].notna().any():
-        stamps = frame["timestamp"]
-        times = np.where(stamps.isna(), NO_TIME, stamps.to_numpy("datetime64[us]").astype(np.int64))
+    times = _times(frame)
     pairs = Pairs(users.astype(np.int64), items, times)
     n_items = len(bundle.items)
     rng = np.random.default_rng([settings.seed, 1])
@@ -164,18 +178,50 @@ def make_split(bundle: Bundle, settings: SplitSettings | None = None) -> Split:
         made_cold[chooser.permutation(n_items)[: round(settings.cold_share * n_items)]] = True
         part[(part == 0) & made_cold[pairs.items]] = 3
 
+    if settings.half != "both":
+        part = _half(part, pairs, settings)
+
     candidates = bundle.items["available"].to_numpy(dtype=bool).copy()
     candidates[items] = True
+    in_train = pairs.where(part == 0)
     return Split(
         settings=settings,
         user_ids=np.asarray(user_ids, dtype=object),
         n_items=n_items,
-        train=pairs.where(part == 0),
+        train=in_train,
         validation=pairs.where(part == 1),
         test=pairs.where(part == 2),
         withheld=_with_seeds(pairs.where(part == 3), bundle, user_ids),
         candidates=candidates,
+        repeats=_repeats(events[again], bundle, user_ids, in_train, settings, pairs.where((part == 1) | (part == 2))),
     )
+
+
+def _times(frame: pd.DataFrame) -> np.ndarray | None:
+    stamps = frame["timestamp"]
+    if not stamps.notna().any():
+        return None
+    return np.where(stamps.isna(), NO_TIME, stamps.to_numpy("datetime64[us]").astype(np.int64))
+
+
+def _repeats(
+    later: pd.DataFrame, bundle: Bundle, user_ids: np.ndarray, train: Pairs, settings: SplitSettings, judged: Pairs
+) -> Pairs:
+    """Return what of the later interactions belongs to pairs in train and is known when training is."""
+    if later.empty:
+        return no_pairs()
+    pairs = Pairs(
+        pd.Index(user_ids).get_indexer(later["user_id"].to_numpy(dtype=object)).astype(np.int64),
+        bundle.item_rows(later["item_id"].to_numpy(dtype=object)),
+        _times(later),
+    )
+    n_items = len(bundle.items)
+    kept = np.isin(pairs.users * n_items + pairs.items, train.users * n_items + train.items)
+    if settings.protocol == "given":
+        kept &= (later["split"] == IMAGE_PARTS[0]).to_numpy()
+    elif settings.protocol == "global_time" and pairs.times is not None and judged.times is not None:
+        kept &= pairs.times < judged.times.min(initial=np.iinfo(np.int64).max)
+    return pairs.where(kept)
 
 
 def _with_seeds(withheld: Pairs, bundle: Bundle, user_ids: np.ndarray) -> Pairs:
@@ -232,6 +278,28 @@ def _global_time(times: np.ndarray, settings: SplitSettings) -> np.ndarray:
     part[times >= validation_from] = 1
     part[times >= test_from] = 2
     return part
+
+
+def _half(part: np.ndarray, pairs: Pairs, settings: SplitSettings) -> np.ndarray:
+    """Return the parts with the other's half of each user's training pairs withheld (an odd one out is the scorer's).
+
+    The judge has the test pairs for validation, and nothing is left to judge it by.
+    """
+    train = np.flatnonzero(part == 0)
+    draw = np.random.default_rng([settings.seed, 3]).random(len(pairs))
+    order = train[np.lexsort((draw[train], pairs.users[train]))]
+    users = pairs.users[order]
+    first = np.r_[0, np.flatnonzero(np.diff(users)) + 1]
+    place = np.arange(len(order)) - np.repeat(first, np.diff(np.r_[first, len(order)]))
+    judges = order[place % 2 == 1]
+    divided = part.copy()
+    if settings.half == "scorer":
+        divided[judges] = 3
+        return divided
+    divided[order[place % 2 == 0]] = 3
+    divided[part == 1] = 3
+    divided[part == 2] = 1
+    return divided
 
 
 def _given(column: pd.Series, bundle: Bundle) -> np.ndarray:

@@ -1,6 +1,6 @@
 """New items that a user would prefer: a recommender says what is liked, a generator what can be drawn."""
 
-from recgan.design.designer import Designer, load_designer, seed_of_design
+from recgan.design.designer import Designer, Request, load_designer, seed_of_design
 from recgan.design.presets import PRESETS, load_preset
 from recgan.design.real_items import RealItems
 from recgan.design.results import Design, load_designs, save_designs
@@ -10,6 +10,7 @@ __all__ = [
     "Design",
     "Designer",
     "RealItems",
+    "Request",
     "load_designer",
     "load_designs",
     "load_preset",

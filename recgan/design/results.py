@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ class Design:
     """The real items that look most like it: (item id, cosine distance of encoder features), nearest first."""
     settings: dict[str, Any]
     """What reproduces it: settings of the search, user, and the digests of the artifacts."""
+    start: np.ndarray | None = field(default=None, repr=False)
+    """The picture that its search began with, uint8 [S, S, 3]; not saved."""
 
     def as_json(self, image: str) -> dict[str, Any]:
         """Return the design as JSON values; ``image`` is the name of its picture file."""
@@ -57,8 +59,15 @@ class Design:
         }
 
 
-def save_designs(designs: Sequence[Design], folder: str | Path, *, overwrite: bool = False) -> dict[str, Any]:
-    """Write designs as ``design-000.png`` … and ``designs.json``; return what ``designs.json`` holds.
+def save_designs(
+    designs: Sequence[Design],
+    folder: str | Path,
+    *,
+    pictures: Mapping[str, Image.Image] | None = None,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Write designs as ``design-000.png`` … and ``designs.json``; return what ``designs.json`` holds. Other
+    ``pictures``, by name, are written beside them.
 
     The folder is there whole or not at all.
 
@@ -73,6 +82,8 @@ def save_designs(designs: Sequence[Design], folder: str | Path, *, overwrite: bo
     with atomic_folder(folder, overwrite=overwrite) as building:
         for design, row in zip(designs, table["designs"], strict=True):
             Image.fromarray(design.image).save(building / row["image"], "PNG")
+        for name, picture in (pictures or {}).items():
+            picture.save(building / name, "PNG")
         text = json.dumps(table, indent=2, ensure_ascii=False, allow_nan=False)
         (building / TABLE).write_text(text + "\n", encoding="utf-8")
     return table

@@ -71,10 +71,28 @@ class Encoder(nn.Module):
         self.register_buffer("std", (2 * torch.tensor(std, dtype=torch.float32)).view(1, 3, 1, 1), persistent=False)
         self.requires_grad_(False)
         self.eval()
-        self.digest = hashlib.sha256(
-            f"{digest_of_weights or weights_digest(body)}|{dim}|{input_size}|{list(mean)}|{list(std)}".encode()
-        ).hexdigest()
+        self._identity = (digest_of_weights or weights_digest(body), f"{list(mean)}|{list(std)}")
+        self._identify()
+
+    def _identify(self) -> None:
+        weights, normalisation = self._identity
+        self.digest = hashlib.sha256(f"{weights}|{self.dim}|{self.input_size}|{normalisation}".encode()).hexdigest()
         """Identity of what this encoder computes: its weights, its input size and its normalisation."""
+
+    @property
+    def weights(self) -> str:
+        """Identity of the weights alone: encoders that share them are one eye, at whatever size they look."""
+        return self._identity[0]
+
+    def at(self, side: int) -> Self:
+        """Let the encoder see pictures at ``side`` pixels, under the name ``NAME@SIDE``; return itself.
+
+        Small pictures are seen as well at a small side, for much less: the cost goes with the square of it.
+        """
+        self.name = f"{self.name.partition('@')[0]}@{side}"
+        self.input_size = side
+        self._identify()
+        return self
 
     def train(self, mode: bool = True) -> Self:
         """Stay in eval mode: an encoder's features must not depend on the batch, whatever a parent module does."""

@@ -27,6 +27,11 @@ class PerceptualDistance:
         eye = load_efficientnet_lite(2, body="maps", input_size=self.input_size)
         self._eye = eye.to(self._device).to(memory_format=torch.channels_last)
 
+    def maps(self, images: torch.Tensor) -> torch.Tensor:
+        """Return what is compared of images float [N, 3, H, W] in [-1, 1], float [N, d], differentiably: the distance
+        of two is the sum of squares of their difference."""
+        return self._eye(images)
+
     def __call__(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
         """Return the distances of pairs of pictures uint8 [N, H, W, 3], float64 [N]: 0 for equal ones."""
         found = np.empty(len(left))

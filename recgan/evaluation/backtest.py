@@ -1,8 +1,9 @@
 """The backtest: would the models have done better than recent popularity on a shop's last weeks?
 
 The last weeks are judged one after the other. Before each, every model learns all that was known when it began; what
-known users then took for the first time in it is ranked among all candidates, exactly. What has to be chosen (how long
-to train, the half-life of recent popularity) is chosen once, by the week before the first that is judged.
+known users then took for the first time in it is ranked among all candidates, exactly. Where repeats are asked for, it
+is all that they took, and what they had taken before stands against it. What has to be chosen (how long to train, the
+half-lives of the baselines) is chosen once, by the week before the first that is judged.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from recgan.atomic import check_place
-from recgan.config import EmbedSettings, PopularitySettings, Settings, SplitSettings
+from recgan.config import EmbedSettings, PopularitySettings, RepurchaseSettings, Settings, SplitSettings
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.split import Split
 from recgan.errors import DataError, SettingsError, nearest_name
@@ -25,6 +26,7 @@ from recgan.evaluation.backtest_report import (
     ALL_TIME,
     ALL_WEEKS,
     RECENT,
+    REPURCHASE,
     BacktestReport,
     WeekFacts,
     save_backtest,
@@ -41,13 +43,13 @@ from recgan.recommenders.base import Recommender
 from recgan.recommenders.registry import create_recommender, recommender_type
 from recgan.recommenders.train import data_for
 
-__all__ = ["HALF_LIVES_DAYS", "UPDATES", "backtest"]
+__all__ = ["HALF_LIVES_DAYS", "OWN_HALF_LIVES_DAYS", "UPDATES", "backtest"]
 
 UPDATES = ("retrain", "fold_in")
 HALF_LIVES_DAYS = (2.0, 4.0, 7.0, 14.0, 28.0)
 """Of recent popularity; the best on the week before the first judged one is taken."""
-_CHOSEN_BY_VALIDATION = {"epochs": "best_epoch", "cold_bias": "cold_bias", "visual_weight": "visual_weight"}
-"""Settings that training chooses by its validation part, and the figure that tells which it chose."""
+OWN_HALF_LIVES_DAYS = (7.0, 28.0, 90.0, 365.0, None)
+"""Of what a user took themselves, for `repurchase`, chosen likewise; None: all time counts alike."""
 
 
 def backtest(
@@ -56,6 +58,7 @@ def backtest(
     *,
     weeks: int = 4,
     update: str = "retrain",
+    repeats: bool = False,
     metric: str = "ndcg@20",
     positives: SplitSettings | None = None,
     embed: EmbedSettings | None = None,
@@ -67,7 +70,8 @@ def backtest(
     overwrite: bool = False,
     progress: Progress = quiet,
 ) -> BacktestReport:
-    """Judge models on the last weeks of a bundle's log, beside all-time and recent popularity.
+    """Judge models on the last weeks of a bundle's log, beside all-time and recent popularity and, where repeats are
+    judged, `repurchase`.
 
     Args:
         bundle: catalogue and interactions, each with its time.
@@ -75,6 +79,7 @@ def backtest(
         weeks: how many are judged.
         update: ``retrain`` before each week, or ``fold_in``: train before the first, and from then on only bring users
             up to date from what they took. The baselines are counted anew before each week in any case.
+        repeats: judge what users took again in a week, too, as for a list that may show what was taken before.
         metric: by which models are compared, one of `recgan.evaluation.judging.METRICS`.
         positives: which events count (``negative_events``, ``min_rating``).
         embed: the encoder and the size that visual models look through.
@@ -88,7 +93,8 @@ def backtest(
         progress: told how far it is.
 
     Raises:
-        SettingsError: an unknown model, metric or way to update; a saved model, which knows what is judged.
+        SettingsError: an unknown model, metric or way to update; a saved model, which knows what is judged;
+            `repurchase` without ``repeats``.
         DataError: interactions without a time, too short a log, or weeks in which nothing can be judged.
         ArtifactError: ``out`` exists and ``overwrite`` is false.
         StorageError: it cannot be written (told before the training).
@@ -97,20 +103,27 @@ def backtest(
     if update not in UPDATES:
         hint = nearest_name(update, UPDATES) or f"; use {', '.join(UPDATES)}"
         raise SettingsError(f"there is no update '{update}'{hint}")
-    others = {name: given for name, given in (settings or {}).items() if name != ALL_TIME}
-    runs = [run for run in contenders(models, others) if run.name != ALL_TIME]
+    baselines = (ALL_TIME, REPURCHASE) if repeats else (ALL_TIME,)
+    others = {name: given for name, given in (settings or {}).items() if name not in baselines}
+    runs = [run for run in contenders(models, others) if run.name not in baselines]
+    if any(run.name == REPURCHASE for run in runs):
+        raise SettingsError(
+            "repurchase only knows what a user took before, and what is new to them is judged here; "
+            "judge with --repeats, or leave it out"
+        )
     if saved := [run.name for run in runs if run.saved]:
         raise SettingsError(f"'{saved[0]}' may have seen the weeks that are judged; give the model's name instead")
-    if not runs or ALL_TIME in (settings or {}):
-        raise SettingsError(
-            "popularity is the baseline, with a half-life that it chooses: name other models to compare"
-        )
+    if (not runs and not repeats) or set(baselines) & set(settings or {}):
+        told = "popularity is the baseline, with a half-life that it chooses"
+        if repeats:
+            told = "popularity and repurchase are the baselines, with half-lives that they choose"
+        raise SettingsError(f"{told}: name other models to compare")
     positives = positives or SplitSettings()
     check_positives(positives)
     if out is not None:
         check_place(out, overwrite=overwrite)
     calendar = last_weeks(bundle, weeks)
-    test = _Backtest(bundle, embed or EmbedSettings(), positives, metric, update, seed, device, progress)
+    test = _Backtest(bundle, embed or EmbedSettings(), positives, metric, update, repeats, seed, device, progress)
     with KeptParts(out, test.identity(calendar)) as kept:
         report = test.run(runs, calendar, settings or {}, resamples, kept)
         if out is not None:
@@ -127,6 +140,7 @@ class _Backtest:
     positives: SplitSettings
     metric: str
     update: str
+    repeats: bool
     seed: int
     device: str
     progress: Progress
@@ -141,9 +155,16 @@ class _Backtest:
             "embed": self.embed.model_dump(),
             "first": calendar[0].name,
             "update": self.update,
+            "repeats": self.repeats,
             "metric": self.metric,
             "seed": self.seed,
         }
+
+    @property
+    def baselines(self) -> list[Contender]:
+        """What every model is compared with."""
+        known = [Contender(ALL_TIME, ALL_TIME), Contender(RECENT, ALL_TIME)]
+        return [*known, Contender(REPURCHASE, REPURCHASE)] if self.repeats else known
 
     def run(
         self,
@@ -155,15 +176,15 @@ class _Backtest:
     ) -> BacktestReport:
         """Choose, judge every week, and compare."""
         first = calendar[0]
-        everyone = [Contender(ALL_TIME, ALL_TIME), Contender(RECENT, ALL_TIME), *runs]
-        chosen = self._choose(everyone, first.before, given, kept)
+        everyone = [*self.baselines, *runs]
+        chosen = self._choose(runs, first.before, given, kept)
         facts, user_ids, judged = [], [], []
         about: dict[str, dict[str, Any]] = {
             run.name: {"settings": chosen[run.name].model_dump(mode="json"), "seconds": 0.0} for run in everyone
         }
         for number, week in enumerate(calendar):
             self.progress("judging weeks", number, len(calendar), week.name)
-            parts = week_split(self.bundle, week, self.positives)
+            parts = week_split(self.bundle, week, self.positives, repeats=self.repeats)
             held_out = self._held_out(parts.split, "test", week)
             of_week = {}
             for run in everyone:
@@ -181,6 +202,7 @@ class _Backtest:
                     new_users=parts.new_users,
                     interactions=held_out.positives["all"],
                     cold_interactions=held_out.positives["cold"],
+                    repeated_interactions=_repeated(parts.split),
                 )
             )
         self.progress("judging weeks", len(calendar), len(calendar))
@@ -189,6 +211,7 @@ class _Backtest:
             bundle=self.bundle.name,
             metric=self.metric,
             update=self.update,
+            repeats=self.repeats,
             seed=self.seed,
             weeks=facts,
             users=len(np.unique(np.concatenate(user_ids))),
@@ -201,40 +224,46 @@ class _Backtest:
         self, runs: Sequence[Contender], week: Week, given: Mapping[str, Settings], kept: KeptParts
     ) -> dict[str, Settings]:
         """Return each model's settings with what the week before the judged ones chose filled in."""
-        split = week_split(self.bundle, week, self.positives, "validation").split
+        split = week_split(self.bundle, week, self.positives, "validation", repeats=self.repeats).split
         held_out = self._held_out(split, "validation", week)
         chosen: dict[str, Settings] = {ALL_TIME: PopularitySettings()}
 
-        def score(half_life: float) -> float:
-            model = self._fit(ALL_TIME, PopularitySettings(half_life_days=half_life), split)
-            values = held_out.judge(inner_products(model, self.device), lambda done, total: None).per_user[self.metric][
-                "all"
+        def best(model: str, candidates: Sequence[Settings]) -> Settings:
+            def score(settings: Settings) -> float:
+                scorer = inner_products(self._fit(model, settings, split), self.device)
+                values = held_out.judge(scorer, lambda done, total: None).per_user[self.metric]["all"]
+                return float(np.nanmean(values))
+
+            return max(candidates, key=score)
+
+        recent = [PopularitySettings(half_life_days=days) for days in HALF_LIVES_DAYS]
+        chosen[RECENT] = best(ALL_TIME, recent)
+        if self.repeats:
+            others = chosen[RECENT].model_dump()["half_life_days"]
+            own = [
+                RepurchaseSettings(half_life_days=days, popularity_half_life_days=others)
+                for days in OWN_HALF_LIVES_DAYS
             ]
-            return float(np.nanmean(values))
-
-        chosen[RECENT] = PopularitySettings(half_life_days=max(HALF_LIVES_DAYS, key=score))
-        for run in runs[2:]:
+            chosen[REPURCHASE] = best(REPURCHASE, own)
+        for run in runs:
             settings = run.settings(given) or recommender_type(run.model).settings_type()
-            names = [name for name in _CHOSEN_BY_VALIDATION if name in type(settings).model_fields]
 
-            def make(run: Contender = run, settings: Settings = settings, names: list[str] = names) -> Part:
-                metrics = self._fit(run.model, settings, split).metrics
-                found = {name: metrics.get(_CHOSEN_BY_VALIDATION[name]) for name in names}
-                return {}, {name: value for name, value in found.items() if value is not None}
+            def make(run: Contender = run, settings: Settings = settings) -> Part:
+                return {}, self._fit(run.model, settings, split).chosen_settings().model_dump(mode="json")
 
-            if names:
+            if recommender_type(run.model).chosen_by_validation:
                 depends = {"choosing": week.name, "settings": settings.model_dump(mode="json")}
-                settings = settings.model_copy(update=kept.of(run.name, depends, make)[1])
+                settings = type(settings)(**kept.of(run.name, depends, make)[1])
             chosen[run.name] = settings
         return chosen
 
     def _held_out(self, split: Split, part: str, week: Week) -> HeldOut:
         if not len(split.test) and not len(split.validation):
             raise DataError(
-                f"bundle '{self.bundle.path}': in the week from {week.name} no known user took anything new; "
-                "ask for other --weeks"
+                f"bundle '{self.bundle.path}': in the week from {week.name} no known user took anything"
+                f"{'' if self.repeats else ' new'}; ask for other --weeks"
             )
-        return HeldOut(split, part, self.bundle.category_index)
+        return HeldOut(split, part, self.bundle.category_index, repeats=self.repeats)
 
     def _fit(self, model: str, settings: Settings, split: Split) -> Recommender:
         data = data_for(model, self.bundle, split, self.embed, device=self.device, progress=self.progress)
@@ -245,7 +274,7 @@ class _Backtest:
         self, run: Contender, settings: Settings, week: Week, first: Week, split: Split, held_out: HeldOut
     ) -> Part:
         start = time.perf_counter()
-        if self.update == "retrain" or run.name in (ALL_TIME, RECENT):
+        if self.update == "retrain" or run in self.baselines:
             scorer = inner_products(self._fit(run.model, settings, split), self.device)
         else:
             if run.name not in self.trained:
@@ -256,6 +285,12 @@ class _Backtest:
         step = f"judging {run.name}, week of {week.name}"
         judged = held_out.judge(scorer, lambda done, total: self.progress(step, done, total))
         return judged.as_part({"seconds": round(seconds, 3)})
+
+
+def _repeated(split: Split) -> int:
+    """Return how many of the judged pairs are in train as well."""
+    keys = [pairs.users * split.n_items + pairs.items for pairs in (split.test, split.train)]
+    return int(np.isin(*keys).sum())
 
 
 def _folding_scorer(model: Recommender, split: Split) -> Scorer:
@@ -288,6 +323,8 @@ def _compared(
     names = list(judged[0])
     inverse = np.unique(np.concatenate(user_ids), return_inverse=True)[1]
     of_weeks = np.split(inverse, np.cumsum([len(ids) for ids in user_ids])[:-1])
+    baselines = [name for name in (RECENT, ALL_TIME, REPURCHASE) if name in names]
+    pairs = [(name, other) for name in names if name not in (ALL_TIME, RECENT) for other in baselines if other != name]
     groups = [(facts.first_day, [number]) for number, facts in enumerate(weeks)]
     groups.append((ALL_WEEKS, list(range(len(weeks)))))
     figures: dict[str, dict[str, dict[str, Estimate]]] = {name: {one: {} for one in METRICS} for name in names}
@@ -301,14 +338,11 @@ def _compared(
         means, values = _clustered(np.stack(columns, axis=1), users, resamples, seed)
         for (name, one), column in place.items():
             figures[name][one][group] = Estimate(float(values[column]), *interval(means[:, column]))
-        for name in names[2:]:
-            for other in (RECENT, ALL_TIME):
-                differences = means[:, place[name, metric]] - means[:, place[other, metric]]
-                mean = float(values[place[name, metric]] - values[place[other, metric]])
-                p = paired_p_value(differences)
-                comparisons.append(
-                    Comparison(name, other, metric, group, mean, *interval(differences), p, p_holm=np.nan)
-                )
+        for name, other in pairs:
+            differences = means[:, place[name, metric]] - means[:, place[other, metric]]
+            mean = float(values[place[name, metric]] - values[place[other, metric]])
+            p = paired_p_value(differences)
+            comparisons.append(Comparison(name, other, metric, group, mean, *interval(differences), p, p_holm=np.nan))
     overall = [number for number, one in enumerate(comparisons) if one.group == ALL_WEEKS]
     for number, adjusted in zip(overall, holm([comparisons[number].p for number in overall])):
         comparisons[number] = replace(comparisons[number], p_holm=float(adjusted))

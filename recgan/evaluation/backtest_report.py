@@ -12,12 +12,16 @@ from recgan.atomic import atomic_folder
 from recgan.evaluation.plots import Estimate, plot_series
 from recgan.evaluation.ranking_report import Comparison, without_nan
 
-__all__ = ["ALL_TIME", "ALL_WEEKS", "RECENT", "BacktestReport", "WeekFacts", "save_backtest"]
+__all__ = ["ALL_TIME", "ALL_WEEKS", "RECENT", "REPURCHASE", "BacktestReport", "WeekFacts", "save_backtest"]
 
 ALL_TIME, RECENT = "popularity", "recent_popularity"
 """The two baselines that every backtest has."""
+REPURCHASE = "repurchase"
+"""The third, where repeats are judged."""
+_IN_WORDS = {RECENT: "recent popularity", REPURCHASE: "repurchase"}
 ALL_WEEKS = "all weeks"
 _LEVEL = 0.05
+_PLAIN = ("bundle", "metric", "update", "repeats", "seed", "users", "about")
 
 
 @dataclass(frozen=True)
@@ -27,13 +31,15 @@ class WeekFacts:
     first_day: str
     last_day: str
     users: int
-    """Judged: they were known before the week and took something new in it."""
+    """Judged: they were known before the week and took something in it, new to them unless repeats are judged."""
     new_users: int
     """Not judged: nothing was known of them before the week."""
     interactions: int
     """Judged."""
     cold_interactions: int
     """Of these, with items that nobody had taken before the week."""
+    repeated_interactions: int = 0
+    """Of these, with items that the user had taken before the week."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,8 @@ class BacktestReport:
     """By which models are compared."""
     update: str
     """How models were kept up to date from week to week."""
+    repeats: bool
+    """Whether what users took again was judged, too."""
     seed: int
     weeks: list[WeekFacts]
     users: int
@@ -52,32 +60,41 @@ class BacktestReport:
     figures: dict[str, dict[str, dict[str, Estimate]]]
     """By model, metric and week (its first day, or ``all weeks``): the mean over users, with its 95% interval."""
     comparisons: list[Comparison]
-    """Each model against both baselines, by week and over all weeks (``group``). Holm's correction is over the latter;
+    """Each model against the baselines, by week and over all weeks (``group``). Holm's correction is over the latter;
     for a single week ``p_holm`` is NaN."""
     about: dict[str, Any]
     """By model: settings, and seconds of training."""
 
     @property
     def answers(self) -> dict[str, str]:
-        """By model, whether it beats recent popularity, in plain words."""
-        return {one.model: self._answer(one) for one in self.comparisons if self._decides(one)}
+        """By model, whether it beats recent popularity and, where repeats are judged, repurchase, in plain words."""
+        found: dict[str, list[str]] = {}
+        for against in _IN_WORDS:
+            for one in self._deciding(against):
+                found.setdefault(one.model, []).append(self._answer(one))
+        return {model: " ".join(sentences) for model, sentences in found.items()}
 
     @property
     def beats_recent_popularity(self) -> dict[str, bool | None]:
         """By model the same in one word: True, False (it is worse), or None where it cannot be told."""
-        return {one.model: _verdict(one) for one in self.comparisons if self._decides(one)}
+        return {one.model: _verdict(one) for one in self._deciding(RECENT)}
 
-    def _decides(self, one: Comparison) -> bool:
-        return one.against == RECENT and one.group == ALL_WEEKS
+    @property
+    def beats_repurchase(self) -> dict[str, bool | None]:
+        """The same against repurchase; empty where repeats are not judged."""
+        return {one.model: _verdict(one) for one in self._deciding(REPURCHASE)}
+
+    def _deciding(self, against: str) -> list[Comparison]:
+        return [one for one in self.comparisons if one.against == against and one.group == ALL_WEEKS]
 
     def _answer(self, one: Comparison) -> str:
         verdict = _verdict(one)
         metric = metric_name(self.metric)
         own, other = (self.figures[name][self.metric][ALL_WEEKS].value for name in (one.model, one.against))
         said = {
-            True: f"Yes: {one.model} beats recent popularity",
-            False: f"No: {one.model} does worse than recent popularity",
-            None: f"It cannot be told whether {one.model} beats recent popularity",
+            True: f"Yes: {one.model} beats {_IN_WORDS[one.against]}",
+            False: f"No: {one.model} does worse than {_IN_WORDS[one.against]}",
+            None: f"It cannot be told whether {one.model} beats {_IN_WORDS[one.against]}",
         }[verdict]
         number = f"{len(self.weeks)} weeks" if len(self.weeks) > 1 else "week"
         sentence = (
@@ -95,9 +112,10 @@ class BacktestReport:
         """Return the whole report as JSON values."""
         return without_nan(
             {
-                **{name: getattr(self, name) for name in ("bundle", "metric", "update", "seed", "users", "about")},
+                **{name: getattr(self, name) for name in _PLAIN},
                 "answers": self.answers,
                 "beats_recent_popularity": self.beats_recent_popularity,
+                "beats_repurchase": self.beats_repurchase,
                 "weeks": [asdict(week) for week in self.weeks],
                 "models": {
                     model: {
@@ -139,7 +157,8 @@ def save_backtest(report: BacktestReport, folder: str | Path, *, overwrite: bool
         (building / "answer.txt").write_text("\n".join(report.answers.values()) + "\n", encoding="utf-8")
         plot_series(
             building / "backtest.png",
-            f"{report.bundle}: the last {len(steps)} weeks, {users}, models updated by: {report.update}",
+            f"{report.bundle}: the last {len(steps)} weeks, {users}, models updated by: {report.update}"
+            + ", repeats judged" * report.repeats,
             "week (first day)",
             f"{metric_name(report.metric)} (mean over users, 95% interval)",
             steps,

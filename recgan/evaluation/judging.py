@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from recgan.dataset.split import Split
+from recgan.dataset.split import Split, no_pairs
 from recgan.device import resolve_device
 from recgan.errors import DataError, SettingsError, nearest_name
 from recgan.evaluation.kept import Part
@@ -47,8 +47,8 @@ Scorer = Callable[[np.ndarray], np.ndarray]
 def inner_products(model: Recommender, device: str = "auto") -> Scorer:
     """Return a trained model as a scorer of the users it was trained on; the products are made on ``device``."""
     where = resolve_device(device)
-    if where.type == "cpu":
-        return lambda users: model.user_factors[users] @ model.item_factors.T
+    if where.type == "cpu" or model.own is not None:
+        return model.scores_of
     return products_on(model, where)
 
 
@@ -104,14 +104,15 @@ class HeldOut:
 
     A positive is ranked among the candidates that are not known to have been taken by its user: those of train, those
     withheld, those judged here and, in the test part, those of validation. Validation knows nothing of the test part:
-    there a user's test items are items like any other.
+    there a user's test items are items like any other. With ``repeats`` what a user has taken before is a candidate
+    like any other, too.
     """
 
-    def __init__(self, split: Split, part: str, category_index: np.ndarray) -> None:
+    def __init__(self, split: Split, part: str, category_index: np.ndarray, *, repeats: bool = False) -> None:
         """Prepare; ``category_index`` int64 [n_items] is for the diversity of lists.
 
         Raises:
-            DataError: the part is empty.
+            DataError: the part is empty, or there is nothing that its items could be ranked against.
         """
         held_out = split.test if part == "test" else split.validation
         if not len(held_out):
@@ -131,7 +132,15 @@ class HeldOut:
         self.positives = {name: int(mask[held_out.items].sum()) for name, mask in self.in_group.items()}
         self._held_out = UserRows.of(held_out, split.n_users)
         before = [split.train, split.withheld, *([split.validation] if part == "test" else [])]
-        self._known = UserRows.of(concatenated(*before), split.n_users)
+        known = no_pairs() if repeats else concatenated(*before)
+        self._known = UserRows.of(known, split.n_users)
+        taken = concatenated(known, held_out)
+        taken_candidates = np.bincount(taken.users[split.candidates[taken.items]], minlength=split.n_users)
+        if (taken_candidates[self.users] >= np.count_nonzero(split.candidates)).all():
+            raise DataError(
+                f"every user who is judged by {part} took all that could be recommended: there is nothing to rank what "
+                "they took against; use more items"
+            )
 
     def judge(self, scorer: Scorer, report: Callable[[int, int], None], features: np.ndarray | None = None) -> Judged:
         """Judge a scorer; ``report`` is told the users done and their number. With ``features`` float32 [n_items, d]

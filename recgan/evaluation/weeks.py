@@ -10,12 +10,13 @@ import pandas as pd
 
 from recgan.config import SplitSettings
 from recgan.dataset.bundle import Bundle
-from recgan.dataset.split import Pairs, Split, positives_among
+from recgan.dataset.split import Pairs, Split, no_pairs, positive_events, positives_among
 from recgan.errors import DataError, SettingsError
 
 __all__ = ["Week", "WeekSplit", "check_positives", "last_weeks", "week_split"]
 
 _LENGTH = pd.Timedelta(days=7)
+_PAIR = ["user_id", "item_id"]
 _JUDGED_SETTINGS = {"negative_events", "min_rating"}
 
 
@@ -93,7 +94,9 @@ def last_weeks(bundle: Bundle, number: int) -> list[Week]:
     return [Week(end - (n + 1) * _LENGTH, end - n * _LENGTH) for n in range(number - 1, -1, -1)]
 
 
-def week_split(bundle: Bundle, week: Week, settings: SplitSettings, part: str = "test") -> WeekSplit:
+def week_split(
+    bundle: Bundle, week: Week, settings: SplitSettings, part: str = "test", *, repeats: bool = False
+) -> WeekSplit:
     """Return a split with all that was known when the week began as train, and what known users took in it as ``part``.
 
     What was known is the log up to then: a purchase that was returned later still counts. An item is a candidate if
@@ -105,27 +108,34 @@ def week_split(bundle: Bundle, week: Week, settings: SplitSettings, part: str = 
         week: which.
         settings: which events count as positive.
         part: ``test`` or ``validation``.
+        repeats: whether what a user took before and takes again in the week is judged, too.
 
     Raises:
         DataError: nothing was taken before the week.
     """
     log = bundle.interactions
-    known = positives_among(log[log["timestamp"] < week.start], settings)
+    events = positive_events(log[log["timestamp"] < week.start], settings)
+    known = events.drop_duplicates(_PAIR)
     if known.empty:
         raise DataError(f"bundle '{bundle.path}' has no positive interaction before {week.name}; ask for fewer --weeks")
-    taken = positives_among(log[log["timestamp"] < week.end], settings)
-    taken = taken[taken["timestamp"] >= week.start]
-    users, user_ids = pd.factorize(known["user_id"].to_numpy(dtype=object), sort=True)
+    among = positive_events if repeats else positives_among
+    taken = among(log[log["timestamp"] < week.end], settings)
+    taken = taken[taken["timestamp"] >= week.start].drop_duplicates(_PAIR)
+    user_ids = pd.factorize(known["user_id"].to_numpy(dtype=object), sort=True)[1]
     user_index = pd.Index(user_ids)
     n_items = len(bundle.items)
 
-    train = Pairs(users.astype(np.int64), bundle.item_rows(known["item_id"].to_numpy(dtype=object)), _times(known))
-    rows = user_index.get_indexer(taken["user_id"].to_numpy(dtype=object)).astype(np.int64)
-    judged = Pairs(rows, bundle.item_rows(taken["item_id"].to_numpy(dtype=object)), _times(taken))
-    new_users = taken["user_id"][rows < 0].nunique()
-    # What was taken before and is taken again tells nothing of taste: only items new to the user are judged.
-    again = np.isin(judged.users * n_items + judged.items, train.users * n_items + train.items)
-    judged = judged.where((rows >= 0) & ~again)
+    def pairs(frame: pd.DataFrame) -> Pairs:
+        rows = user_index.get_indexer(frame["user_id"].to_numpy(dtype=object)).astype(np.int64)
+        return Pairs(rows, bundle.item_rows(frame["item_id"].to_numpy(dtype=object)), _times(frame))
+
+    train, judged = pairs(known), pairs(taken)
+    new_users = taken["user_id"][judged.users < 0].nunique()
+    judged = judged.where(judged.users >= 0)
+    if not repeats:
+        # What was taken before and is taken again tells nothing of taste: only items new to the user are judged.
+        again = np.isin(judged.users * n_items + judged.items, train.users * n_items + train.items)
+        judged = judged.where(~again)
 
     in_log = bundle.item_rows(log["item_id"].to_numpy(dtype=object))
     by_then = (log["timestamp"] < week.end).to_numpy()
@@ -142,6 +152,7 @@ def week_split(bundle: Bundle, week: Week, settings: SplitSettings, part: str = 
         test=judged if part == "test" else nothing,
         withheld=nothing,
         candidates=candidates,
+        repeats=pairs(events[events.duplicated(_PAIR)]) if events.duplicated(_PAIR).any() else no_pairs(),
     )
     return WeekSplit(split, int(new_users))
 

@@ -138,10 +138,11 @@ def write_parts(
     realism_mean: np.ndarray,
     realism_deviation: np.ndarray,
     sheet: Image.Image,
+    half: bool = False,
 ) -> None:
-    """Write the parts of a GAN artifact that is being made."""
+    """Write the parts of a GAN artifact that is being made; ``half``: weights as float16."""
     for name, network in (("generator", generator), ("discriminator", discriminator)):
-        writer.tensors(name, network_arrays(network))
+        writer.tensors(name, network_arrays(network, half=half))
     writer.tensors(
         "classes",
         {"train_images": train_images, "realism_mean": realism_mean, "realism_deviation": realism_deviation},

@@ -6,11 +6,13 @@ A class is an index or, so that classes can be mixed, a row of weights that add 
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from recgan.gan.layers import normalised
+from recgan.gan.layers import GROUPS, normalised
 
 __all__ = ["ClassEmbedding", "Modulation", "join_maps", "join_vector", "one_hot"]
 
@@ -69,13 +71,17 @@ class ClassEmbedding(nn.Embedding):
 class Modulation(nn.Module):
     """Sets the gain and shift of feature maps by a style s [N, dim]: (1 + a(s)) x + b(s) with linear a and b.
 
-    With ``batch_norm`` of normalised maps (conditional batch norm: Dumoulin et al. 2017; Miyato & Koyama 2018), else of
-    the maps as they are (FiLM: Perez et al. 2018).
+    Of maps normalised over the batch (``batch``: conditional batch norm: Dumoulin et al. 2017; Miyato & Koyama 2018),
+    or each image by itself (``group``: Wu & He 2018), or as they are (``none``: FiLM: Perez et al. 2018).
     """
 
-    def __init__(self, width: int, style_dim: int, *, batch_norm: bool) -> None:
+    def __init__(self, width: int, style_dim: int, *, norm: Literal["batch", "group", "none"]) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(width, affine=False) if batch_norm else nn.Identity()
+        self.norm: nn.Module = nn.Identity()
+        if norm == "batch":
+            self.norm = nn.BatchNorm2d(width, affine=False)
+        elif norm == "group":
+            self.norm = nn.GroupNorm(GROUPS, width, affine=False)
         self.gain = nn.Linear(style_dim, width)
         self.shift = nn.Linear(style_dim, width)
 

@@ -114,11 +114,7 @@ def _facts(gan: TrainedGAN) -> dict[str, Any]:
 
 
 def _write_safetensors(gan: TrainedGAN, path: Path, *, half: bool) -> dict[str, Any]:
-    arrays = network_arrays(gan.generator)
-    if half:
-        arrays = {
-            name: array.astype("float16") if array.dtype == "float32" else array for name, array in arrays.items()
-        }
+    arrays = network_arrays(gan.generator, half=half)
     save_file(arrays, path, metadata={"recipe": gan.recipe.model_dump_json(), "size": str(gan.size)})
     return {"format": "safetensors", "weights": "float16" if half else "float32"}
 

@@ -21,9 +21,11 @@ __all__ = [
     "GROUPS",
     "SLOPE",
     "START",
+    "DoublingConv2d",
     "Dropout",
     "EqualConv2d",
     "EqualLinear",
+    "HalvingConv2d",
     "MinibatchDeviation",
     "MinibatchDiscrimination",
     "Noise",
@@ -174,6 +176,47 @@ class Noise(_Random):
         """Begin without noise, and draw the fixed map."""
         nn.init.zeros_(self.strength)
         nn.init.normal_(self.fixed, generator=generator)
+
+
+# ---- strides that leave no grid
+
+
+class DoublingConv2d(nn.Conv2d):
+    """A 3 x 3 convolution of maps whose side is doubled by repeating pixels, computed as one transposed 4 x 4
+    convolution of stride 2: the same numbers for less than half the work.
+
+    A transposed convolution with 16 weights of its own gives every second row and column other weights, and so prints a
+    grid (Odena et al. 2016); this one cannot.
+    """
+
+    def __init__(self, width_in: int, width: int) -> None:
+        super().__init__(width_in, width, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return maps [N, width, 2 H, 2 W] of maps [N, width_in, H, W]."""
+        weight = _over_two_by_two(self.weight.flip(2, 3)).transpose(0, 1)
+        return F.conv_transpose2d(x, weight, self.bias, stride=2, padding=1)
+
+
+class HalvingConv2d(nn.Conv2d):
+    """A 3 x 3 convolution followed by the mean of 2 x 2 pixels, computed as one 4 x 4 convolution of stride 2.
+
+    It looks at all pixels alike, and so does its gradient: a strided convolution's teaches G a grid.
+    """
+
+    def __init__(self, width_in: int, width: int) -> None:
+        super().__init__(width_in, width, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return maps [N, width, H / 2, W / 2] of maps [N, width_in, H, W]."""
+        return F.conv2d(x, _over_two_by_two(self.weight) / 4, self.bias, stride=2, padding=1)
+
+
+def _over_two_by_two(weight: torch.Tensor) -> torch.Tensor:
+    """Return a weight [out, in, 3, 3] summed over the four places of a 2 x 2 square: [out, in, 4, 4]."""
+    padded = F.pad(weight, (1, 1, 1, 1))
+    rows = padded[:, :, 1:] + padded[:, :, :-1]
+    return rows[..., 1:] + rows[..., :-1]
 
 
 # ---- norms of weights

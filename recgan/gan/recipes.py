@@ -303,11 +303,19 @@ _ALL = (
     _MODERN.model_copy(
         update={
             "name": "modern-small",
-            "summary": "modern, narrow, with penalties in every fourth step: for a CPU",
-            "generator_width": 96,
-            "discriminator_width": 96,
-            "batch_size": 16,
+            "summary": "modern's game in strided residual networks, with penalties in every fourth step: for a CPU",
+            "network": "residual_dcgan",
+            "generator_width": 192,
+            "discriminator_width": 192,
+            "r1_weight": 0.5,
+            "r2_weight": 0.5,
             "r1_every": 4,
+            "batch_size": 16,
+            "beta1": 0.5,
+            # No schedule: a run on a CPU can be ended, or trained further, as patience has it.
+            "final_rate": 1.0,
+            "final_penalty": 1.0,
+            "class_warm_up": 0.0,
             "ema_half_life": 10_000,
             "images_seen": 200_000,
         }

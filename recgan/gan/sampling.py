@@ -7,6 +7,7 @@ filled up), so that on the CPU the same z gives the same image to the bit, whate
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -18,7 +19,7 @@ from recgan.config import Recipe
 from recgan.dataset.pixels import to_uint8
 from recgan.dataset.sheets import image_grid
 
-__all__ = ["BLOCK", "design_seeds", "in_blocks", "latents", "sample", "sample_sheet"]
+__all__ = ["BLOCK", "design_seeds", "in_blocks", "latent_spread", "latents", "sample", "sample_sheet"]
 
 BLOCK = 16
 """Rows computed together."""
@@ -35,6 +36,15 @@ def latents(seeds: Sequence[int], recipe: Recipe) -> torch.Tensor:
     rows = [_standard_normal(np.random.default_rng(seed), recipe.latent_dim, recipe.truncation) for seed in seeds]
     stacked = np.stack(rows) if rows else np.empty((0, recipe.latent_dim), dtype=np.float32)
     return torch.from_numpy(stacked * np.float32(recipe.latent_std))
+
+
+def latent_spread(recipe: Recipe) -> float:
+    """Return the standard deviation of each number of a latent of the recipe's prior, truncated where it is."""
+    bound, variance = recipe.truncation, 1.0
+    if bound is not None:  # of a normal distribution cut at +- bound
+        density = math.exp(-(bound**2) / 2) / math.sqrt(2 * math.pi)
+        variance = 1 - 2 * bound * density / math.erf(bound / math.sqrt(2))
+    return recipe.latent_std * math.sqrt(variance)
 
 
 def _standard_normal(rng: np.random.Generator, count: int, truncation: float | None) -> np.ndarray:

@@ -1,12 +1,14 @@
-"""How sure a difference is: bootstrap over users, and Holm's correction for looking at many differences."""
+"""How sure a figure is: bootstrap over users, Wilson's interval of a share, and Holm's correction for looking at many
+differences."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.special import ndtri
 
-__all__ = ["bootstrap_counts", "bootstrap_means", "holm", "interval", "paired_p_value"]
+__all__ = ["bootstrap_counts", "bootstrap_means", "holm", "interval", "paired_p_value", "wilson"]
 
 _CHUNK_DRAWS = 1 << 22
 
@@ -72,3 +74,18 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(stepped, 1.0)
     return adjusted
+
+
+def wilson(successes: float, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Return Wilson's score interval (low, high) of a share of n >= 1 independent trials (Wilson 1927).
+
+    Args:
+        successes: 0 to n.
+        n: number of trials.
+        level: that the interval is to cover.
+    """
+    z2 = float(ndtri((1 + level) / 2)) ** 2
+    share = successes / n
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n))) / (1 + z2 / n)
+    return max(0.0, float(middle - half)), min(1.0, float(middle + half))

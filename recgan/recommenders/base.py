@@ -1,8 +1,9 @@
 """The contract of all recommenders.
 
-Every model ends as one inner product, ``score(u, i) = user_factors[u] . item_factors[i]``, with its biases folded in.
-Scoring, filters, top-k and similar items (`recgan.recommenders.scoring`), saving and new users are therefore written
-once; a model's own file says how the factors come about, and how the vector of a new user does.
+Every model ends as one inner product, ``score(u, i) = user_factors[u] . item_factors[i]``, with its biases folded in;
+a model of what is taken again adds something to the items that a user took before (``own_scores``). Scoring, filters,
+top-k and similar items (`recgan.recommenders.scoring`), saving and new users are therefore written once; a model's own
+file says how the factors come about, and how the vector of a new user does.
 """
 
 from __future__ import annotations
@@ -42,6 +43,9 @@ class Recommender(FactorScorer):
     """Whether a training that was stopped can go on."""
     end_to_end: ClassVar[bool] = False
     """Whether it learns to see: then it is trained on pixels and holds its encoder itself."""
+
+    chosen_by_validation: ClassVar[Mapping[str, str]] = {}
+    """Settings that training chooses by its validation part, and the figure among ``metrics`` that tells it."""
 
     category_names: tuple[str, ...]
 
@@ -106,10 +110,20 @@ class Recommender(FactorScorer):
             raise AssertionError(
                 f"{self.name}: factors of {self.user_factors.shape}, {self.item_factors.shape} for {shapes}"
             )
+        if self.own_scores is not None and len(self.own_scores) != len(self.seen.items):
+            raise AssertionError(f"{self.name}: {len(self.own_scores)} own scores for {len(self.seen.items)} pairs")
         if not (np.isfinite(self.user_factors).all() and np.isfinite(self.item_factors).all()):
             raise TrainingError(
                 f"{self.name}: the training diverged (factors are not finite); lower the learning rates"
             )
+
+    def chosen_settings(self) -> Settings:
+        """Return the settings with what validation chose in this training filled in: with them a model can be trained
+        on everything, where nothing is left to choose by."""
+        names = self.chosen_by_validation.keys() & type(self.settings).model_fields.keys()
+        figures = {name: self.metrics.get(self.chosen_by_validation[name]) for name in names}
+        found = {name: value for name, value in figures.items() if value is not None}
+        return type(self.settings)(**{**self.settings.model_dump(), **found})
 
     def partial_fit(self, user_ids: Sequence[str], item_ids: Sequence[str]) -> None:
         """Take in new interactions, one a place of the two lists, without training again.
@@ -237,7 +251,12 @@ class Recommender(FactorScorer):
         if len(both):
             raise DataError(f"item '{self.item_ids[both[0]]}' is given as both liked and disliked")
         extra = self._factors_of_images(images) if images is not None else self.item_factors[:0]
-        return UserVector(self.folded(liked_rows, disliked_rows, extra), np.union1d(liked_rows, disliked_rows))
+        seen = np.union1d(liked_rows, disliked_rows)
+        return UserVector(self.folded(liked_rows, disliked_rows, extra), seen, self._own_of(liked_rows, seen))
+
+    def _own_of(self, liked: np.ndarray, seen: np.ndarray) -> np.ndarray | None:
+        """Return what is added to the scores of the items ``seen`` of a new user who likes some of them (rows)."""
+        return None
 
     def folded(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,12 +11,12 @@ import pandas as pd
 
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.pixels import TRANSFORM, load_pixels
-from recgan.dataset.split import Pairs, Split
+from recgan.dataset.split import Pairs, Split, no_pairs
 from recgan.encoders.features import Features
 from recgan.errors import DataError, MismatchError
 from recgan.progress import Progress, quiet
 
-__all__ = ["ItemImages", "TrainingData", "UserRows", "concatenated", "item_images", "training_data"]
+__all__ = ["ItemImages", "TrainingData", "UserRows", "UserValues", "concatenated", "item_images", "training_data"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,8 @@ class TrainingData:
     split_digest: str
     split_settings: dict[str, Any]
     images: ItemImages | None = None
+    repeats: Pairs = field(default_factory=no_pairs)
+    """What was taken again: later interactions of pairs in train, which has each pair once."""
 
     @property
     def n_users(self) -> int:
@@ -133,6 +135,7 @@ def training_data(
         catalogue_digest=bundle.catalogue_digest,
         split_digest=split.digest,
         split_settings=split.settings.model_dump(mode="json"),
+        repeats=split.repeats,
     )
 
 
@@ -171,6 +174,20 @@ class UserRows:
         places = np.repeat(np.arange(len(users)), counts)
         offsets = np.arange(len(places)) - np.repeat(np.cumsum(counts) - counts, counts)
         return places, self.items[self.indptr[users][places] + offsets]
+
+
+@dataclass(frozen=True)
+class UserValues:
+    """A value beside each item of `UserRows`."""
+
+    indptr: np.ndarray
+    """That of the rows."""
+    values: np.ndarray
+    """[n]"""
+
+    def __getitem__(self, user: int) -> np.ndarray:
+        """Return the values beside one user's items."""
+        return self.values[self.indptr[user] : self.indptr[user + 1]]
 
 
 def concatenated(*parts: Pairs) -> Pairs:

@@ -39,8 +39,9 @@ class Explanation:
     score: float
     """What `Recommender.recommend` says, a float32."""
     parts: dict[str, float]
-    """What `Recommender.factor_parts` names (``popularity``, ``category``, ``latent``, ``visual bias``, ``visual``);
-    they sum to the score, which is their float64 sum rounded to float32."""
+    """What `Recommender.factor_parts` names (``popularity``, ``category``, ``latent``, ``visual bias``, ``visual``),
+    and ``taken before`` where the model has ``own_scores``; they sum to the score, which is their float64 sum rounded
+    to float32."""
     liked: list[tuple[str, float]]
     """The user's items and by how much each raises the item's score, the most important first: see `explain`."""
 
@@ -83,6 +84,11 @@ def explain(
     wide = vector.values.astype(np.float64)
     sums = {name: np.einsum("nd,d->n", part.astype(np.float64), wide) for name, part in parts.items()}
     influence = _influence(model, rows, history, against)
+    if vector.own is not None:
+        added = np.zeros(len(model.items))
+        added[vector.seen] = vector.own
+        sums["taken before"] = added[rows]
+        influence += (history[:, None] == rows) * added[rows]
     history_ids = model.item_ids[history]
     explained = []
     for place, item_id in enumerate(item_ids):

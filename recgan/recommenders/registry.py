@@ -17,6 +17,7 @@ __all__ = ["create_recommender", "load_recommender", "recommender_names", "recom
 
 _MODELS: Mapping[str, str] = {
     "popularity": "popularity.Popularity",
+    "repurchase": "repurchase.Repurchase",
     "category": "category.Category",
     "visual_knn": "visual_knn.VisualKNN",
     "ideal_point": "ideal_point.IdealPoint",

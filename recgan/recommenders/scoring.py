@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from recgan.errors import DataError, MismatchError, SettingsError
-from recgan.recommenders.data import UserRows
+from recgan.recommenders.data import UserRows, UserValues
 from recgan.recommenders.topk.ann import ApproximateIndex
 from recgan.recommenders.topk.exact import best_items
 from recgan.recommenders.topk.filters import Where, admitted, rows_of
@@ -38,10 +38,15 @@ class UserVector:
     """float32 [D], to be multiplied with the model's item factors."""
     seen: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     """Rows of the items the user has seen, int64 [n], sorted: what ``exclude_seen`` leaves out."""
+    own: np.ndarray | None = None
+    """float32 [n], what is added to the scores of the items seen; None: nothing."""
 
 
 class FactorScorer(ABC):
-    """Users and items as factors, ``score(u, i) = user_factors[u] . item_factors[i]``, and every question to them."""
+    """Users and items as factors, ``score(u, i) = user_factors[u] . item_factors[i]``, and every question to them.
+
+    A model of what is taken again adds ``own_scores`` to the items that a user has seen.
+    """
 
     name: ClassVar[str]
     user_ids: np.ndarray
@@ -54,6 +59,8 @@ class FactorScorer(ABC):
     """float32 [n_users, D]"""
     item_factors: np.ndarray
     """float32 [n_items, D]"""
+    own_scores: np.ndarray | None = None
+    """float32 [n], beside ``seen.items``: what is added to the user's score of that item; None: nothing."""
     fitted: bool
     """Whether the factors are there."""
 
@@ -100,11 +107,29 @@ class FactorScorer(ABC):
             NotFoundError: an unknown id.
         """
         self._require_fitted()
-        vectors, _ = self._users(user_ids)
-        factors = (
-            self.item_factors if item_ids is None else self.item_factors[rows_of(self._item_index, item_ids, "item")]
-        )
-        return vectors @ factors.T
+        vectors, seen, own = self._users(user_ids)
+        rows = None if item_ids is None else rows_of(self._item_index, item_ids, "item")
+        scores = vectors @ (self.item_factors if rows is None else self.item_factors[rows]).T
+        if own is not None:
+            added = np.zeros(len(self.items), dtype=np.float32)
+            for place, (items, values) in enumerate(zip(seen, own)):
+                added[items] = values
+                scores[place] += added if rows is None else added[rows]
+                added[items] = 0
+        return scores
+
+    def scores_of(self, users: np.ndarray) -> np.ndarray:
+        """Return the scores float32 [n, n_items] of users by their rows, int64 [n]."""
+        scores = self.user_factors[users] @ self.item_factors.T
+        if (own := self.own) is not None:
+            for place, user in enumerate(users):
+                scores[place, self.seen[user]] += own[user]
+        return scores
+
+    @property
+    def own(self) -> UserValues | None:
+        """``own_scores`` by user."""
+        return None if self.own_scores is None else UserValues(self.seen.indptr, self.own_scores)
 
     def recommend(
         self,
@@ -136,12 +161,14 @@ class FactorScorer(ABC):
         """
         allowed = self.admitted(categories=categories, where=where, candidates=candidates)
         check_k(k)
-        vectors, seen = self._users(users)
-        known = seen if exclude_seen else None
+        vectors, seen, own = self._users(users)
+        if exclude_seen:
+            own = None
+        known = seen if exclude_seen or own is not None else None
         if self._index is not None:
-            found = self._index.best_items(vectors, k, allowed=allowed, seen=known)
+            found = self._index.best_items(vectors, k, allowed=allowed, seen=known, own=own)
         else:
-            found = best_items(vectors, self.item_factors, k, allowed=allowed, seen=known)
+            found = best_items(vectors, self.item_factors, k, allowed=allowed, seen=known, own=own)
         return [self._answer(rows, scores) for rows, scores in found]
 
     def admitted(
@@ -247,31 +274,37 @@ class FactorScorer(ABC):
         """
         self._require_fitted()
         row = int(rows_of(self._user_index, [user_id], "user")[0])
-        return UserVector(self.user_factors[row], self.seen[row])
+        return UserVector(self.user_factors[row], self.seen[row], None if self.own is None else self.own[row])
 
-    def _users(self, users: Sequence[str | UserVector]) -> tuple[np.ndarray, list[np.ndarray]]:
+    def _users(self, users: Sequence[str | UserVector]) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray] | None]:
+        """Return the users' vectors, what they have seen and, where the model has such a thing, their ``own``."""
         if isinstance(users, (str, UserVector)):
             raise SettingsError("give a list of users, not a single one")
         named = [user for user in users if not isinstance(user, UserVector)]
         rows = iter(rows_of(self._user_index, named, "user"))
         vectors = np.empty((len(users), self.item_factors.shape[1]), dtype=np.float32)
         seen = []
+        own: list[np.ndarray] | None = None if self.own_scores is None else []
         for place, user in enumerate(users):
             if isinstance(user, UserVector):
-                if user.values.shape != vectors.shape[1:]:
+                if user.values.shape != vectors.shape[1:] or (user.own is not None and own is None):
                     raise MismatchError(
-                        f"a user vector of {len(user.values)} values does not fit this {self.name} of "
-                        f"{vectors.shape[1]}; fold the user in with this model"
+                        f"a user vector of another model ({len(user.values)} values) does not fit this {self.name} "
+                        f"({vectors.shape[1]}); fold the user in with this model"
                     )
                 if not np.isfinite(user.values).all():
                     raise DataError("a user vector has values that are not finite; fold the user in again")
                 vectors[place] = user.values
                 seen.append(user.seen)
+                if own is not None:
+                    own.append(np.zeros(len(user.seen), dtype=np.float32) if user.own is None else user.own)
             else:
                 row = next(rows)
                 vectors[place] = self.user_factors[row]
                 seen.append(self.seen[row])
-        return vectors, seen
+                if own is not None and self.own is not None:
+                    own.append(self.own[row])
+        return vectors, seen, own
 
     def _require_fitted(self) -> None:
         if not self.fitted:

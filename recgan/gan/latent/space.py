@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from recgan.config import Recipe
 from recgan.errors import SettingsError
-from recgan.gan.sampling import design_seeds, in_blocks, latents
+from recgan.gan.sampling import design_seeds, in_blocks, latent_spread, latents
 
 __all__ = ["LatentSpace", "lerp", "slerp"]
 
@@ -141,11 +141,7 @@ class LatentSpace:
     @property
     def radius(self) -> float:
         """Root mean square length of the prior's z."""
-        bound, variance = self.recipe.truncation, 1.0
-        if bound is not None:  # of a normal distribution cut at +- bound
-            density = math.exp(-(bound**2) / 2) / math.sqrt(2 * math.pi)
-            variance = 1 - 2 * bound * density / math.erf(bound / math.sqrt(2))
-        return self.recipe.latent_std * math.sqrt(self.dim * variance)
+        return latent_spread(self.recipe) * math.sqrt(self.dim)
 
     @torch.no_grad()
     def _mapped(self, z: Tensor, classes: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ from recgan.gan.networks.dense import DenseDiscriminator, DenseGenerator
 from recgan.gan.networks.kang2017 import Kang2017Discriminator, Kang2017Generator
 from recgan.gan.networks.progressive import ProgressiveDiscriminator, ProgressiveGenerator
 from recgan.gan.networks.residual import ResidualDiscriminator, ResidualGenerator
+from recgan.gan.networks.residual_dcgan import ResidualDCGANDiscriminator, ResidualDCGANGenerator
 from recgan.gan.networks.style import StyleGenerator
 
 __all__ = ["NETWORKS", "build_networks", "empty_networks", "load_network", "network_arrays"]
@@ -37,6 +38,7 @@ NETWORKS: dict[str, tuple[Any, Any]] = {
     "kang2017": (Kang2017Generator, Kang2017Discriminator),
     "autoencoder": (AutoencoderGenerator, AutoencoderDiscriminator),
     "residual": (ResidualGenerator, ResidualDiscriminator),
+    "residual_dcgan": (ResidualDCGANGenerator, ResidualDCGANDiscriminator),
     "style": (StyleGenerator, ResidualDiscriminator),
     "progressive": (ProgressiveGenerator, ProgressiveDiscriminator),
 }
@@ -67,13 +69,16 @@ def empty_networks(recipe: Recipe, n_classes: int, size: int) -> tuple[nn.Module
         return generator_class(recipe, n_classes, size), discriminator_class(recipe, n_classes, size)
 
 
-def network_arrays(network: nn.Module) -> dict[str, np.ndarray]:
-    """Return a network's weights and statistics by name, to be written to a file."""
-    return {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in network.state_dict().items()}
+def network_arrays(network: nn.Module, *, half: bool = False) -> dict[str, np.ndarray]:
+    """Return a network's weights and statistics by name, to be written to a file; ``half``: float32 as float16."""
+    arrays = {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in network.state_dict().items()}
+    if half:
+        return {name: array.astype("float16") if array.dtype == "float32" else array for name, array in arrays.items()}
+    return arrays
 
 
 def load_network(network: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
-    """Fill a network, also one of `empty_networks`, from arrays that `network_arrays` gave.
+    """Fill a network, also one of `empty_networks`, from arrays that `network_arrays` gave, in half precision or not.
 
     Raises:
         RuntimeError: names or sizes differ.
@@ -81,7 +86,9 @@ def load_network(network: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
     own = network.state_dict()
     tensors = {
         # A file knows no scalars: they come back with one dimension.
-        name: torch.from_numpy(array).reshape(own[name].shape) if name in own else torch.from_numpy(array)
+        name: torch.from_numpy(array).to(own[name].dtype).reshape(own[name].shape)
+        if name in own
+        else torch.from_numpy(array)
         for name, array in arrays.items()
     }
     network.load_state_dict(tensors, assign=any(tensor.is_meta for tensor in own.values()))

@@ -55,7 +55,9 @@ class _GeneratorBlock(nn.Module):
     def __init__(self, width: int, style_dim: int, *, batch_norm: bool, spectral: bool) -> None:
         super().__init__()
         convolution = SpectralConv2d if spectral else nn.Conv2d
-        self.modulations = nn.ModuleList(Modulation(width, style_dim, batch_norm=batch_norm) for _ in range(2))
+        self.modulations = nn.ModuleList(
+            Modulation(width, style_dim, norm="batch" if batch_norm else "none") for _ in range(2)
+        )
         self.convolutions = nn.ModuleList(convolution(width, width, 3, padding=1) for _ in range(2))
 
     def forward(self, x: torch.Tensor, style: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -52,6 +52,7 @@ class Blend(VisualRecommender):
 
     name = "blend"
     settings_type = BlendSettings
+    chosen_by_validation: ClassVar[Mapping[str, str]] = {"cold_bias": "cold_bias"}
     settings: BlendSettings
 
     def _train(self, data: TrainingData, seed: int, device: str, progress: Progress) -> None:
@@ -136,6 +137,19 @@ class Blend(VisualRecommender):
         except ValidationError as error:
             raise SettingsError(f"options of {name}: {complaint(error)}") from error
         return create_recommender(name, settings)
+
+    def chosen_settings(self) -> BlendSettings:
+        """Return the settings with the weights and what the parts chose filled in, without the parts of weight 0."""
+        options = {}
+        for part in self._parts:
+            chosen, own = part.chosen_settings(), self.settings.options.get(part.name, {})
+            fields = type(chosen).model_fields.keys() - LookSettings.model_fields.keys()
+            changed = {f: getattr(chosen, f) for f in sorted(fields) if getattr(chosen, f) != getattr(part.settings, f)}
+            options[part.name] = {**own, **changed}
+        names = tuple(part.name for part in self._parts)
+        weights = tuple(self.metrics[f"weight_{name}"] for name in names)
+        found = {"parts": names, "options": options, "weights": weights, "cold_bias": self._offset}
+        return BlendSettings(**{**self.settings.model_dump(), **found})
 
     def _pieces(self) -> Iterator[tuple[Recommender, slice, float]]:
         """Go through the parts, with the columns that are theirs and the weight that is in the users' ones."""

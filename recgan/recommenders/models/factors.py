@@ -25,6 +25,7 @@ __all__ = ["BiasedModel", "FactorModel"]
 class BiasedModel(Recommender):
     """The user's vector is [1, …], the item's [b_i, …]; items without a training interaction share one bias."""
 
+    chosen_by_validation: ClassVar[Mapping[str, str]] = {"epochs": "best_epoch", "cold_bias": "cold_bias"}
     _warm: np.ndarray
     """bool: the items that somebody took in training."""
     _cold_bias: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -38,6 +39,9 @@ class IdealPoint(VisualRecommender):
 
     name = "ideal_point"
     settings_type = IdealPointSettings
+    chosen_by_validation: ClassVar[Mapping[str, str]] = {
+        name: name for name in ("visual_weight", "category_weight", "cold_bias")
+    }
     settings: IdealPointSettings
 
     def _train(self, data: TrainingData, seed: int, device: str, progress: Progress) -> None:

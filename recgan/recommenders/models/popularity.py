@@ -11,7 +11,7 @@ from recgan.progress import Progress
 from recgan.recommenders.base import Recommender
 from recgan.recommenders.data import TrainingData
 
-__all__ = ["Popularity", "log_popularity"]
+__all__ = ["Popularity", "interaction_weights", "log_popularity"]
 
 _MICROSECONDS_A_DAY = 86_400_000_000
 
@@ -40,10 +40,8 @@ class Popularity(Recommender):
     settings: PopularitySettings
 
     def _train(self, data: TrainingData, seed: int, device: str, progress: Progress) -> None:
-        counts = data.item_counts
-        if self.settings.half_life_days is not None:
-            weights = 0.5 ** (_ages_in_days(data.train) / self.settings.half_life_days)
-            counts = np.bincount(data.train.items, weights=weights, minlength=data.n_items)
+        weights = interaction_weights(data.train, self.settings.half_life_days, self.name)
+        counts = np.bincount(data.train.items, weights=weights, minlength=data.n_items)
         self.user_factors = np.ones((data.n_users, 1), dtype=np.float32)
         self.item_factors = counts.astype(np.float32)[:, None]
 
@@ -64,18 +62,20 @@ class Popularity(Recommender):
         return "none"
 
     def _similarity_vectors(self) -> np.ndarray:
-        raise SettingsError("'popularity' has no notion of similar items; use another model, such as visual_knn")
+        raise SettingsError(f"'{self.name}' has no notion of similar items; use another model, such as visual_knn")
 
 
-def _ages_in_days(train: Pairs) -> np.ndarray:
-    """Return how long before the newest each interaction was, float64 [n] in days.
+def interaction_weights(pairs: Pairs, half_life_days: float | None, model: str) -> np.ndarray:
+    """Return what each interaction counts, float64 [n]: 1, or by a half-life less the longer before the newest it was.
 
     Raises:
-        DataError: an interaction has no time.
+        DataError: there is a half-life, and an interaction has no time.
     """
-    if train.times is None or (train.times == NO_TIME).any():
+    if half_life_days is None:
+        return np.ones(len(pairs))
+    if pairs.times is None or (pairs.times == NO_TIME).any():
         raise DataError(
-            "recent popularity needs the time of every interaction; import them with timestamps, "
-            "or leave popularity's half_life_days out"
+            f"recent {model} needs the time of every interaction; import them with timestamps, "
+            f"or leave {model}'s half_life_days out"
         )
-    return (train.times.max() - train.times) / _MICROSECONDS_A_DAY
+    return 0.5 ** ((pairs.times.max() - pairs.times) / (_MICROSECONDS_A_DAY * half_life_days))

@@ -20,7 +20,7 @@ import numpy as np
 from recgan.artifacts import open_artifact, write_artifact
 from recgan.config import IndexSettings
 from recgan.errors import ArtifactError, DataError, SettingsError
-from recgan.recommenders.topk.exact import Seen, best_items
+from recgan.recommenders.topk.exact import Best, Own, Seen, best_items, with_own
 from recgan.recommenders.topk.index import check_k
 from recgan.recommenders.topk.screen import column_balance
 
@@ -112,7 +112,7 @@ class ApproximateIndex:
         return item_factors is self._item_factors or _digest(item_factors) == self.factors_digest
 
     def best_items(
-        self, vectors: np.ndarray, k: int, *, allowed: np.ndarray, seen: Seen | None = None
+        self, vectors: np.ndarray, k: int, *, allowed: np.ndarray, seen: Seen | None = None, own: Own | None = None
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield for each user what `recgan.recommenders.topk.exact.best_items` would, as far as the index finds it."""
         for user, vector in enumerate(vectors):
@@ -120,7 +120,14 @@ class ApproximateIndex:
             if seen is not None:
                 open_items = allowed.copy()
                 open_items[seen[user]] = False
-            yield self.search(vector, k, open_items)
+            rows, scores = self.search(vector, k, open_items)
+            if own is not None and seen is not None:
+                wide = min(k, int(np.count_nonzero(allowed)))
+                best = Best(user, np.full((1, wide), -1), np.full((1, wide), -np.inf, dtype=np.float32))
+                best.rows[0, : len(rows)] = rows
+                best = with_own(best, vectors, self._item_factors, allowed, seen, own)
+                rows, scores = best.rows[0], best.scores[0]
+            yield rows, scores
 
     def search(self, query: np.ndarray, k: int, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows of the best items that are found, int64 [m], and their exact scores, float32 [m], best first.

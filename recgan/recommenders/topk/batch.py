@@ -59,12 +59,13 @@ def recommend_all(
     """
     allowed = model.admitted(categories=categories, where=where, candidates=candidates)
     check_place(out, overwrite=overwrite, file=True)
-    seen = model.seen if exclude_seen else None
+    own = None if exclude_seen else model.own
+    seen = model.seen if exclude_seen or own is not None else None
     users, items = pa.array(model.user_ids, pa.string()), pa.array(model.item_ids, pa.string())
     rows, waiting = 0, 0
     parts: list[pa.Table] = []
     with atomic_file(out) as path, pq.ParquetWriter(path, SCHEMA) as writer:
-        for best in best_blocks(model.user_factors, model.item_factors, k, allowed=allowed, seen=seen):
+        for best in best_blocks(model.user_factors, model.item_factors, k, allowed=allowed, seen=seen, own=own):
             parts.append(_table(best, users, items))
             waiting += len(parts[-1])
             if waiting >= _ROW_GROUP:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from recgan.device import available_cores
-from recgan.recommenders.data import UserRows
+from recgan.recommenders.data import UserRows, UserValues
 from recgan.recommenders.topk.index import check_k
 from recgan.recommenders.topk.screen import (
     Packed,
@@ -32,10 +32,12 @@ from recgan.recommenders.topk.screen import (
     rounding_error,
 )
 
-__all__ = ["Best", "Seen", "best_blocks", "best_items"]
+__all__ = ["Best", "Own", "Seen", "best_blocks", "best_items", "with_own"]
 
 Seen: TypeAlias = Sequence[np.ndarray] | UserRows
 """For each user the rows of items to leave out, int64."""
+Own: TypeAlias = Sequence[np.ndarray] | UserValues
+"""For each user what is added to the scores of the items of `Seen`, float32: then they are not left out."""
 
 _BLOCK_USERS = 256
 _PAIRS = 1 << 16
@@ -65,10 +67,11 @@ def best_items(
     *,
     allowed: np.ndarray,
     seen: Seen | None = None,
+    own: Own | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield for each user the rows of the best items, int64 [m], and their scores, float32 [m]: see `best_blocks`;
     m = min(k, what is left)."""
-    for best in best_blocks(vectors, item_factors, k, allowed=allowed, seen=seen):
+    for best in best_blocks(vectors, item_factors, k, allowed=allowed, seen=seen, own=own):
         for rows, scores in zip(best.rows, best.scores):
             found = rows >= 0
             yield rows[found], scores[found]
@@ -81,6 +84,7 @@ def best_blocks(
     *,
     allowed: np.ndarray,
     seen: Seen | None = None,
+    own: Own | None = None,
     screen: Screen | None = None,
     threads: int | None = None,
 ) -> Iterator[Best]:
@@ -93,6 +97,7 @@ def best_blocks(
         k: at least 1.
         allowed: bool [I], the items that may be returned; applied before the top-k.
         seen: what to leave out as well.
+        own: what to add to the scores of the items ``seen``, which are then not left out.
         screen: of the coarse scores; None: the fastest here. The answer is the same.
         threads: blocks worked on at once; None: one a core. The answer is the same.
 
@@ -100,6 +105,11 @@ def best_blocks(
         SettingsError: k < 1.
     """
     check_k(k)
+    if own is not None and seen is not None:
+        others = best_blocks(vectors, item_factors, k, allowed=allowed, seen=seen, screen=screen, threads=threads)
+        for best in others:
+            yield with_own(best, vectors, item_factors, allowed, seen, own)
+        return
     columns = np.flatnonzero(allowed)
     k = min(k, len(columns))
     if len(vectors) < _FEW_USERS or not 0 < k <= most_screened(len(columns)):
@@ -178,15 +188,41 @@ def _scored_in_full(
         yield _settled(users, columns[found], part, item_factors, k, start + first)
 
 
-def _settled(
-    users: np.ndarray, rows: np.ndarray, vectors: np.ndarray, item_factors: np.ndarray, k: int, start: int
+def with_own(
+    best: Best, vectors: np.ndarray, item_factors: np.ndarray, allowed: np.ndarray, seen: Seen, own: Own
 ) -> Best:
-    """Return the k best of the pairs (user, item row), which hold them for sure, by their exact scores."""
+    """Return the best of ``best``, which hold nothing of ``seen``, and of the items ``seen`` with ``own`` added."""
+    block = range(best.start, best.start + len(best.rows))
+    places, place = np.nonzero(best.rows >= 0)
+    users, rows, added = [places], [best.rows[places, place]], [np.zeros(len(places), dtype=np.float32)]
+    for user in block:
+        items, values = seen[user], own[user]
+        open_items = allowed[items]
+        users.append(np.full(np.count_nonzero(open_items), user - best.start))
+        rows.append(items[open_items])
+        added.append(values[open_items])
+    theirs = vectors[best.start : best.start + len(best.rows)]
+    pairs = (np.concatenate(users), np.concatenate(rows))
+    return _settled(*pairs, theirs, item_factors, best.rows.shape[1], best.start, np.concatenate(added))
+
+
+def _settled(
+    users: np.ndarray,
+    rows: np.ndarray,
+    vectors: np.ndarray,
+    item_factors: np.ndarray,
+    k: int,
+    start: int,
+    added: np.ndarray | None = None,
+) -> Best:
+    """Return the k best of the pairs (user, item row), which hold them for sure, by their exact scores, to which
+    ``added`` float32 comes."""
     scores = np.empty(len(users), dtype=np.float32)
     for first in range(0, len(users), _PAIRS):
         part = slice(first, first + _PAIRS)
         ours, theirs = vectors[users[part]].astype(np.float64), item_factors[rows[part]].astype(np.float64)
-        scores[part] = np.einsum("nd,nd->n", ours, theirs)  # without BLAS: each row is summed in the same order
+        exact = np.einsum("nd,nd->n", ours, theirs)  # without BLAS: each row is summed in the same order
+        scores[part] = exact if added is None else exact + added[part]
     order = np.lexsort((rows, -scores, users))
     users, rows, scores = users[order], rows[order], scores[order]
     place = np.arange(len(users)) - np.searchsorted(users, users)

@@ -132,7 +132,8 @@ class Packed:
         slack += rounding_error(self.dim) * np.outer(self.norms, users.norms)
         error = torch.from_numpy((slack / users.scale * (1 + 1e-6)).astype(np.float32))
         lower = torch.full((len(self.tiles) * _TILE_CHUNKS, len(vectors)), -torch.inf)
-        matrix = users.matrix.T.contiguous()
+        # Not `contiguous`, to which one row or column is in any order: `_int_mm` reads it by its strides, and wrongly.
+        matrix = users.matrix.T.clone(memory_format=torch.contiguous_format)
         whole = self.screen == "int8"
         multiply = torch._int_mm if whole else torch.mm
         products = torch.empty((_CHUNK * _TILE_CHUNKS, len(vectors)), dtype=torch.int32 if whole else torch.float32)

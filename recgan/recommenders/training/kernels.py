@@ -1,5 +1,5 @@
-"""The step of the pairwise losses on a CPU, compiled: each row of a batch passes through the cache twice, not a dozen
-times as with one tensor operation after another.
+"""What training by pairs does most on a CPU, compiled: the steps, in which each row of a batch passes through the cache
+twice, not a dozen times as with one tensor operation after another, and the draw of negatives.
 
 Import it where a training begins, not with the package: that takes a second, or some where nothing is compiled yet.
 What is compiled is kept beside this file or, where that is read-only, in the user's cache folder (NUMBA_CACHE_DIR names
@@ -13,16 +13,41 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
 
-__all__ = ["pairwise_step"]
+__all__ = ["draw_negatives", "pairwise_step", "pairwise_steps"]
 
 _EPSILON = np.float32(1e-16)
 _ZERO, _ONE = np.float32(0), np.float32(1)
+_AHEAD = 4
+"""Triples between the one that is worked on and the one whose rows are fetched: rows lie all over large tables, and
+waiting for them would take longer than the arithmetic."""
+_LINE = 16
+"""float32 values that memory delivers at once."""
 _VECTOR, _MATRIX, _ROWS = "float32[::1]", "float32[:, ::1]", "int64[::1]"
-_SIGNATURE = (
-    f"float64({', '.join([_ROWS] * 3 + [_VECTOR, _MATRIX] + [_MATRIX, _MATRIX, _VECTOR, _VECTOR] * 2 + [_VECTOR])})"
-)
+_TABLES = ", ".join([_MATRIX, _MATRIX, _VECTOR, _VECTOR] * 2 + [_VECTOR])
+
+
+def _near(typing_context: Any, table: Any, place: Any) -> Any:
+    """Have a value of a table, counted in C order, brought near for being changed soon."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        byte = ir.IntType(8).as_pointer()
+        address = builder.bitcast(builder.gep(array.data, [arguments[1]]), byte)
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        # To be written; near for long; data, not code.
+        builder.call(function, [address, *(ir.Constant(number, value) for value in (1, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(table, place), code
+
+
+_fetch: Any = intrinsic(_near)  # whose types do not tell that the first argument is the compiler's
 
 
 def _compiled(*signature: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -43,7 +68,7 @@ def _compiled(*signature: str) -> Callable[[Callable[..., Any]], Callable[..., A
     return decorate
 
 
-@_compiled(_SIGNATURE)
+@_compiled(f"float64({_ROWS}, {_ROWS}, {_ROWS}, {_VECTOR}, {_MATRIX}, {_TABLES})")
 def pairwise_step(
     users: np.ndarray,
     better: np.ndarray,
@@ -89,6 +114,17 @@ def pairwise_step(
     total: Any = 0.0
     # Loops over few arrays each: those are the ones that are turned into vector instructions.
     for b in range(count):
+        if b + _AHEAD < count:
+            of_user, of_better, of_worse = users[b + _AHEAD] * width, better[b + _AHEAD] * own, worse[b + _AHEAD] * own
+            # A row may begin anywhere in a line, so one line more than it is long; at the very end that is no row's.
+            for d in range(0, width + _LINE - 1, _LINE):
+                _fetch(user_table, of_user + d)
+                _fetch(user_squares, of_user + d)
+            for d in range(0, own + _LINE - 1, _LINE):
+                _fetch(item_table, of_better + d)
+                _fetch(item_squares, of_better + d)
+                _fetch(item_table, of_worse + d)
+                _fetch(item_squares, of_worse + d)
         u, i, j = users[b], better[b], worse[b]
         for d in range(own):
             difference[d] = item_table[i, d] - item_table[j, d]
@@ -134,3 +170,81 @@ def pairwise_step(
         for d in range(own):
             item_table[j, d] -= item_rates[d] * to_item[1, b, d] / np.float32(math.sqrt(item_squares[j, d] + _EPSILON))
     return total
+
+
+@_compiled(f"float64({_ROWS}, {_ROWS}, {_ROWS}, int64, {_TABLES})")
+def pairwise_steps(
+    users: np.ndarray,
+    better: np.ndarray,
+    worse: np.ndarray,
+    batch_size: int,
+    user_table: np.ndarray,
+    user_squares: np.ndarray,
+    user_rates: np.ndarray,
+    user_pulls: np.ndarray,
+    item_table: np.ndarray,
+    item_squares: np.ndarray,
+    item_rates: np.ndarray,
+    item_pulls: np.ndarray,
+    prior: np.ndarray,
+) -> float:
+    """Do `pairwise_step` by `pairwise_loss`, without features, on one batch of triples after the other."""
+    nothing, unseen = np.empty(0, np.float32), np.empty((0, 0), np.float32)
+    total: Any = 0.0
+    for start in range(0, len(users), batch_size):
+        stop = start + batch_size
+        total += pairwise_step(
+            users[start:stop],
+            better[start:stop],
+            worse[start:stop],
+            nothing,
+            unseen,
+            user_table,
+            user_squares,
+            user_rates,
+            user_pulls,
+            item_table,
+            item_squares,
+            item_rates,
+            item_pulls,
+            prior,
+        )
+    return total
+
+
+@_compiled(f"void({', '.join([_ROWS] * 7)}, int32[::1], {_ROWS})")
+def draw_negatives(
+    users: np.ndarray,
+    bits: np.ndarray,
+    free: np.ndarray,
+    starts: np.ndarray,
+    values: np.ndarray,
+    lengths: np.ndarray,
+    before: np.ndarray,
+    laid_out: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Find what `NegativeSampler.draw` gives, from its tables.
+
+    Args:
+        users: int64 [B].
+        bits: int64 [B], random and not negative.
+        free: int64 [n_users].
+        starts: int64 [n_users + 1], where each user's taken items begin among all.
+        values: int64 [n], of each taken item the place from which on it is passed.
+        lengths: int64 [n + 1], the weights of the taken items added up.
+        before: int64 [n_users], what of that lies before the user's own.
+        laid_out: int32, the items, each as often as its weight.
+        out: int64 [B], takes the items.
+    """
+    for b in range(len(users)):
+        user = users[b]
+        place = bits[b] % free[user]
+        low, high = starts[user], starts[user + 1]
+        while low < high:
+            middle = (low + high) >> 1
+            if values[middle] <= place:
+                low = middle + 1
+            else:
+                high = middle
+        out[b] = laid_out[place + lengths[low] - before[user]]

@@ -131,9 +131,11 @@ class Parameters:
 
     def compile(self) -> None:
         """Have the pairwise steps done by compiled code; on a CPU only."""
-        from recgan.recommenders.training.kernels import pairwise_step
+        from recgan.recommenders.training.kernels import pairwise_step, pairwise_steps
 
-        self._compiled = pairwise_step
+        self._compiled, self._compiled_many = pairwise_step, pairwise_steps
+        for name in ("user", "item"):
+            self.tables[name], self.squares[name] = _in_large_pages(self.tables[name], self.squares[name])
         state = (self.tables, self.squares, self.rates, self.pulls)
         self._arrays = [each[name].numpy() for name in ("user", "item") for each in state] + [self.prior.numpy()]
 
@@ -172,6 +174,13 @@ class Parameters:
         item = self._factors(self.tables["item"].index_select(0, rows), self._features_of(rows))
         user = self.tables["user"].index_select(0, users)
         return (item.view(*items.shape, -1) @ user[:, :, None])[:, :, 0]
+
+    def pairwise_steps(self, users: torch.Tensor, better: torch.Tensor, worse: torch.Tensor, batch_size: int) -> float:
+        """Do `pairwise_step` on one batch of triples int64 [n] after the other; return the sum of their losses."""
+        if self._compiled is not None and self.features is None:
+            return self._compiled_many(*(one.numpy() for one in (users, better, worse)), batch_size, *self._arrays)
+        batches = zip(*(one.split(batch_size) for one in (users, better, worse)))
+        return sum(self.pairwise_step(*batch) for batch in batches)
 
     def pairwise_step(
         self, users: torch.Tensor, better: torch.Tensor, worse: torch.Tensor, weights: torch.Tensor | None = None
@@ -247,3 +256,12 @@ class Parameters:
         squares.index_add_(0, rows, gradient * gradient)
         scale = squares.index_select(0, rows).add_(_EPSILON).rsqrt_().mul_(self.rates[name])
         self.tables[name].index_add_(0, rows, gradient.mul_(scale), alpha=-1)
+
+
+def _in_large_pages(*tables: torch.Tensor) -> list[torch.Tensor]:
+    """Return copies in memory that numpy asks for: it takes large pages, so that rows all over a table are found
+    without a walk through many small ones."""
+    copies = [np.empty(table.shape, dtype=np.float32) for table in tables]
+    for copy, table in zip(copies, tables):
+        copy[...] = table.numpy()
+    return [torch.from_numpy(copy) for copy in copies]

@@ -31,6 +31,8 @@ near; ``ssm``: sampled softmax, the items of a batch being the negatives."""
 
 _DIVERGED = 1e9
 """No factor of use is larger, and products of larger ones would overflow."""
+_TOGETHER = 64
+"""Batches that are handed over at once, where nothing is to be done between them."""
 _TRIALS = 10
 """Items that WARP draws at most, to find one that comes too near."""
 
@@ -102,8 +104,9 @@ class Trainer:
         by_user = by_user[trainable[by_user]]
         self.users, self.items = users[by_user], torch.from_numpy(data.train.items).to(target)[by_user]
         self.parameters = Parameters(data.n_users, data.item_counts, prior, settings, visual, self.generator)
-        if loss != "ssm" and target.type == "cpu":
+        if isinstance(self.negatives, NegativeSampler) and target.type == "cpu":
             self.parameters.compile()
+            self.negatives.compile()
 
     def run(
         self, validation: Validation, progress: Progress, checkpoints: Checkpoints | None = None
@@ -192,16 +195,17 @@ class Trainer:
 
     def _epoch(self) -> float:
         order = torch.randperm(len(self.users), generator=self.generator, device=self.device)
-        worse = None
+        total, size = 0.0, self.settings.batch_size
         if self.loss == "bpr":
             assert isinstance(self.negatives, NegativeSampler)
             worse = self.negatives.draw(self.users, self.generator)
-        total = 0.0
-        for batch in order.split(self.settings.batch_size):
+            for batches in order.split(size * _TOGETHER):
+                users, items = self.users.index_select(0, batches), self.items.index_select(0, batches)
+                total += self.parameters.pairwise_steps(users, items, worse.index_select(0, batches), size)
+            return total / len(self.users)
+        for batch in order.split(size):
             users, items = self.users.index_select(0, batch), self.items.index_select(0, batch)
-            if worse is not None:
-                total += self.parameters.pairwise_step(users, items, worse.index_select(0, batch))
-            elif isinstance(self.negatives, InBatchNegatives):
+            if isinstance(self.negatives, InBatchNegatives):
                 total += self.parameters.softmax_step(self.negatives.batch(users, items))
             else:
                 too_near, trials = self._too_near(users, items)

@@ -71,7 +71,9 @@ class Validation:
             if self.criterion != "auc":
                 value += top_k_metrics(counts, len(users), [_CUTOFF])[f"ndcg@{_CUTOFF}"]
             values.append(value)
-        return float(np.nanmean(np.concatenate(values)))
+        known = np.concatenate(values)
+        known = known[np.isfinite(known)]  # of who took everything there is, nothing can be said
+        return float(known.mean()) if len(known) else float("nan")
 
 
 def best_value(

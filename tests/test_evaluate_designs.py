@@ -1,0 +1,324 @@
+"""The proof of designs: halves of histories, figures by hand, and all of it in a small drawn world."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from recgan import cli
+from recgan.config import (
+    DesignSettings,
+    EmbedSettings,
+    IdealPointSettings,
+    ProofSettings,
+    Recipe,
+    SimulateSettings,
+    SplitSettings,
+)
+from recgan.dataset.boutique import make_boutique
+from recgan.dataset.bundle import Bundle
+from recgan.dataset.oracle import StyleOracle
+from recgan.dataset.pixels import load_pixels
+from recgan.dataset.simulate import simulate_users
+from recgan.dataset.split import make_split
+from recgan.design import load_designer
+from recgan.encoders import load_encoder
+from recgan.errors import ArtifactError, MismatchError, SettingsError
+from recgan.evaluation import designs
+from recgan.evaluation.attributes import AttributeReader, attributes_of
+from recgan.evaluation.design_figures import (
+    Photos,
+    diversity,
+    estimate,
+    kid_at_matched_classes,
+    novelty,
+    preferred,
+    specificity,
+)
+from recgan.evaluation.design_judges import AttributeJudge, StyleJudge
+from recgan.evaluation.designs import evaluate_designs
+from recgan.gan import train_gan
+from recgan.metrics.generative import kernel_distance
+from recgan.recommenders import train_recommender
+
+SCORER, JUDGE = SplitSettings(half="scorer"), SplitSettings(half="judge")
+KEYS = {
+    "win", "lift", "percentile", "transfer", "invisible", "specificity", "kid", "class_accuracy", "diversity", "novelty"
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("proof")
+    make_boutique(folder / "catalogue", items=200, size=64, seed=0)
+    users = SimulateSettings(users=40, interactions=800, seed=0)
+    bundle = simulate_users(Bundle.open(folder / "catalogue"), folder / "users", users)
+    embed = EmbedSettings(encoder="efficientnet_lite0_levels@48", size=32)
+    settings = IdealPointSettings(width=16, dim=4)
+    train_recommender(bundle, "ideal_point", settings, split=SCORER, embed=embed, out=folder / "a", device="cpu")
+    small = Recipe(name="small", generator_width=16, discriminator_width=16, latent_dim=16, batch_size=8)
+    train_gan(bundle, small, out=folder / "gan", size=32, images_seen=64, device="cpu")
+    return folder
+
+
+PROOF = ProofSettings(judge_encoder="efficientnet_lite2@48", reader_images=200, reader_epochs=1, pairs=8)
+QUICK = {
+    "default": DesignSettings(samples=3, starts=2, steps=2),
+    "other": DesignSettings(samples=2, starts=1, steps=1),
+}
+
+
+@pytest.fixture(scope="module")
+def report(world):
+    return evaluate_designs(
+        world / "users", world / "a", world / "gan", PROOF, methods=QUICK, users=6, device="cpu", out=world / "out"
+    )
+
+
+# ---- the halves of a history
+
+
+def keys(pairs, n_items):
+    return set((pairs.users * n_items + pairs.items).tolist())
+
+
+def test_scorer_and_judge_share_no_interaction_and_leave_none_out(world):
+    bundle = Bundle.open(world / "users")
+    whole, scorer, judge = (make_split(bundle, settings) for settings in (SplitSettings(), SCORER, JUDGE))
+    n = whole.n_items
+    assert not keys(scorer.train, n) & keys(judge.train, n)
+    assert keys(scorer.train, n) | keys(judge.train, n) == keys(whole.train, n)
+    assert keys(scorer.test, n) == keys(whole.test, n)
+    assert keys(judge.validation, n) == keys(whole.test, n)
+    assert not len(judge.test)
+    counts = [np.bincount(split.train.users, minlength=split.n_users) for split in (scorer, judge)]
+    assert set((counts[0] - counts[1]).tolist()) <= {0, 1}
+    # What is the other's is known to be liked, so it is no negative.
+    assert keys(judge.train, n) <= keys(scorer.withheld, n)
+
+
+def test_a_scorer_that_saw_the_judges_half_is_refused(world, monkeypatch):
+    def whole(*args, **options):
+        designer = load_designer(*args, **options)
+        designer.recommender.facts["split"]["half"] = "both"
+        return designer
+
+    monkeypatch.setattr(designs, "load_designer", whole)
+    with pytest.raises(MismatchError, match="half=scorer"):
+        evaluate_designs(world / "users", world / "a", world / "gan", PROOF, methods=QUICK, users=2, device="cpu")
+
+
+def test_a_judge_that_looks_through_the_scorers_network_is_refused(world):
+    proof = PROOF.model_copy(update={"judge_encoder": "efficientnet_lite0@48"})
+    with pytest.raises(MismatchError, match="through one network"):
+        evaluate_designs(world / "users", world / "a", world / "gan", proof, methods=QUICK, users=2)
+
+
+def test_an_encoder_at_another_side_is_another_encoder_of_the_same_weights():
+    own, small = load_encoder("efficientnet_lite0", "cpu"), load_encoder("efficientnet_lite0@64", "cpu")
+    assert (small.name, small.input_size) == ("efficientnet_lite0@64", 64)
+    assert small.weights == own.weights
+    assert small.digest != own.digest
+    for wrong in ("efficientnet_lite0@", "efficientnet_lite0@8", "efficientnet_lite0@big"):
+        with pytest.raises(SettingsError, match="pixels"):
+            load_encoder(wrong, "cpu")
+
+
+# ---- figures
+
+
+def test_wins_are_shares_of_pairs_and_ties_count_half():
+    scores = np.array([[1.0, 2.0], [3.0, 0.0]])
+    assert preferred(scores, np.array([1.0, 5.0])).tolist() == [0.75, 0.0]
+    assert preferred(scores, np.array([[0.0, 2.0], [-1.0, -2.0]])).tolist() == [(1 + 0 + 1 + 0.5) / 4, 1.0]
+
+
+def test_the_interval_is_over_users_and_leaves_out_what_is_not_known():
+    told = estimate(np.array([0.0, 1.0, np.nan, 1.0, 0.0]), seed=0)
+    assert told.value == 0.5
+    assert told.low < 0.5 < told.high
+    assert np.isnan(estimate(np.array([np.nan]), seed=0).value)
+
+
+def test_specificity_compares_a_users_own_pictures_with_those_of_others():
+    # Of two users in one category: the first likes the own picture (3) more than the other's (1), the second less.
+    cross = [np.array([[[3.0], [1.0]], [[5.0], [2.0]]]), np.array([[[9.0]]])]
+    assert specificity(cross).tolist() == [1.0, 0.0]  # nobody to compare with in the second category
+
+
+def test_kid_is_to_photos_in_the_same_shares_of_classes():
+    rng = np.random.default_rng(0)
+    test, classes = rng.normal(size=(60, 4)), np.repeat([0, 1], 30)
+    test[classes == 1] += 5
+    photos = Photos(test, classes, test, classes)
+    pictures = rng.normal(size=(20, 4))  # all of class 0, as like it as can be
+    matched = kid_at_matched_classes(pictures, np.zeros(20, dtype=int), photos, seed=0)
+    drawn = np.random.default_rng([0, 11]).permutation(30)[:20]
+    assert matched == pytest.approx(kernel_distance(test[drawn], pictures))
+    assert kernel_distance(test, pictures) > 10 * abs(matched)
+    assert np.isnan(kid_at_matched_classes(rng.normal(size=(40, 4)), np.zeros(40, dtype=int), photos, seed=0))
+
+
+def test_diversity_is_told_as_a_share_of_real_photos():
+    line = np.array([[0.0], [1.0], [2.0]])  # mean distance 4/3
+    photos = Photos(line, np.zeros(3, dtype=int), line, np.zeros(3, dtype=int))
+    features = np.array([[[0.0], [1.0]], [[4.0], [5.0]]])
+    told = diversity(features, np.array([0, 0]), photos)
+    assert told["within"] == pytest.approx(1 / (4 / 3))
+    assert told["across"] == pytest.approx(4 / (4 / 3))  # 4, 5, 3, 4
+
+
+def test_novelty_counts_both_tails():
+    rng = np.random.default_rng(0)
+    train, test = rng.normal(size=(400, 2)), rng.normal(size=(400, 2))
+    zeros = np.zeros(400, dtype=int)
+    photos = Photos(train, zeros, test, zeros)
+    pictures = np.concatenate([train[:30], rng.normal(size=(30, 2)), 50 + rng.normal(size=(40, 2))])
+    told = novelty(pictures, np.zeros(100, dtype=int), photos)
+    assert told["near"] == pytest.approx(0.3, abs=0.05)
+    assert told["far"] == pytest.approx(0.4, abs=0.05)
+
+
+# ---- judges
+
+
+class AllKnowing:
+    """Reads every attribute right off a picture, which here is told by the number in its corner."""
+
+    def __init__(self, attributes, items):
+        self.attributes, self.items = attributes, items
+
+    def look(self, pixels):
+        rows = self.items[pixels[:, 0, 0, 0]]
+        told = [np.eye(len(one.values))[one.index[rows]] for one in self.attributes]
+        return [read * (one.index[rows] >= 0)[:, None] for read, one in zip(told, self.attributes)], None
+
+
+def test_the_attribute_oracle_likes_what_has_the_values_that_are_truly_liked(world):
+    bundle = Bundle.open(world / "users")
+    attributes = attributes_of(bundle)
+    assert attributes[0].name == "category"
+    assert len(attributes) > 1
+    oracle = StyleOracle.load(bundle)
+    items, user = np.flatnonzero(bundle.category_index == 0), oracle.user_ids[0]
+    numbered = np.zeros((len(items), 4, 4, 3), dtype=np.uint8)
+    numbered[:, 0, 0, 0] = np.arange(len(items))
+    known = np.ones(len(bundle.items), dtype=bool)
+    judge = AttributeJudge(oracle, AllKnowing(attributes, items), attributes, bundle.category_index, known)
+    told = judge.raw([user], bundle.category_names[0], numbered)[0]
+    taste = oracle.taste_of_items([user], items)[0].astype(np.float64)
+    taste -= taste.mean()
+    by_hand = np.zeros(len(items))
+    for attribute in attributes[1:]:
+        value = attribute.index[items]
+        for place in np.flatnonzero(value >= 0):
+            alike = taste[value == value[place]]
+            by_hand[place] += alike.sum() / (len(alike) + 20)
+    np.testing.assert_allclose(told, by_hand, atol=1e-9)
+
+
+def test_attributes_are_columns_of_text_with_few_common_values(world):
+    bundle = Bundle.open(world / "users")
+    for attribute in attributes_of(bundle)[1:]:
+        assert 2 <= len(attribute.values) <= 60
+        counts = np.bincount(attribute.index[attribute.index >= 0])
+        assert counts.min() >= 20
+
+
+def test_the_reader_learns_to_tell_colours_apart():
+    rng = np.random.default_rng(0)
+    value = rng.integers(2, size=300)
+    pixels = rng.integers(0, 120, (300, 32, 32, 3), dtype=np.uint8)
+    pixels[np.arange(300), :, :, value] += 120
+    wanted = np.stack([np.zeros(300, dtype=int), np.where(np.arange(300) < 20, -1, value)], axis=1)
+    reader = AttributeReader.learnt(pixels, wanted, [2, 2], 16, epochs=4, seed=0, device=torch.device("cpu"))
+    told, features = reader.look(pixels)
+    assert (told[1].argmax(axis=1) == value).mean() > 0.95
+    assert features.shape == (300, 256)
+
+
+def test_a_verdict_is_in_the_users_own_unit_among_items_that_are_left(world):
+    bundle = Bundle.open(world / "users")
+    oracle = StyleOracle.load(bundle)
+    items = np.flatnonzero(bundle.category_index == 0)
+    pixels = load_pixels(bundle, 64)[bundle.primary_images[items]]
+    users, category = oracle.user_ids[:2].tolist(), bundle.category_names[0]
+    judge = StyleJudge(oracle)
+    truth = oracle.taste_of_items(users, items)
+    np.testing.assert_allclose(judge.raw(users, category, pixels), truth, atol=1e-4)
+    left = np.ones((2, len(items)), dtype=bool)
+    left[1, :3] = False
+    told = judge.verdict(users, category, pixels, truth, left)
+    own = truth[1, 3:].astype(np.float64)
+    np.testing.assert_allclose(told.scores[1], (truth[1] - own.mean()) / own.std(), atol=1e-3)
+    assert told.above[1].max() <= 1
+    assert told.above[0, truth[0].argmax()] == pytest.approx(1 - 1 / len(items))
+
+
+# ---- all of it
+
+
+def test_the_report_has_every_figure_of_every_method(report):
+    told = report.as_json()
+    assert set(told["methods"]) == {
+        "random", "best_of_n", "default", "other", "popular", "best_real", "oracle_of_20", "oracle_of_all"
+    }  # fmt: skip
+    for figures in told["methods"].values():
+        assert set(figures) == KEYS
+        assert set(figures["win"]) == {"b", "style", "attribute"}
+        assert set(figures["lift"]) == {"a", "b", "style", "attribute"}
+        assert set(figures["specificity"]) == {"b", "style"}
+    json.dumps(told, allow_nan=False)
+    assert told["budget"]["users"] == 6
+    # As many samples as the main method looks at pictures: 3 scored, 2 climbed for 2 steps of 3, looked at twice more.
+    assert told["budget"]["settings"]["best_of_n"]["samples"] == 3 + 2 * (3 * 2 + 2)
+    assert told["methods"]["best_real"]["win"]["style"]["share"] is None  # it is what wins are counted against
+
+
+def test_the_oracle_finds_headroom_in_the_right_order(report):
+    headroom = report.as_json()["headroom"]
+    assert headroom["best_real"] <= headroom["oracle_of_20"] <= headroom["oracle_of_all"]
+    best = report.scores["best_real"]["a"][:, 0]
+    for name in ("oracle_of_20", "oracle_of_all"):
+        assert (report.scores[name]["a"][:, 0] <= best + 1e-6).all()  # nothing real is liked more by A than A's best
+
+
+def test_the_same_seed_gives_the_same_report_from_what_is_kept(world, report):
+    again = evaluate_designs(world / "users", world / "a", world / "gan", PROOF, methods=QUICK, users=6, device="cpu")
+    told, before = again.as_json(), report.as_json()
+    for one in (told, before):
+        del one["budget"]["seconds"]
+    assert told == before
+
+
+def test_users_do_not_depend_on_how_many_are_asked_for(world, report):
+    fewer = evaluate_designs(world / "users", world / "a", world / "gan", PROOF, methods=QUICK, users=3, device="cpu")
+    assert fewer.users == report.users[:3]
+    np.testing.assert_array_equal(fewer.made["default"].pixels, report.made["default"].pixels[:3])
+
+
+def test_the_page_is_self_contained_and_names_every_method(world, report):
+    page = (world / "out" / "designs.html").read_text()
+    assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org", "")
+    for name in report.made:
+        assert f"<h4>{name}</h4>" in page
+    assert page.count("data:image/png") >= 6 * 2 * 4
+    with pytest.raises(ArtifactError):
+        evaluate_designs(world / "users", world / "a", world / "gan", users=1, out=world / "out")
+
+
+def test_the_command_prints_the_report(world, monkeypatch, capsys):
+    arguments = [
+        "evaluate", "designs", str(world / "users"), "--recommender", str(world / "a"), "--gan", str(world / "gan"),
+        "--users", "2", "--seed", "0", "--json", "--device", "cpu", "--methods", "default",
+        "--set", "judge_encoder=efficientnet_lite2@48", "--set", "reader_images=200", "--set", "reader_epochs=1",
+        "--set", "pairs=4", "--set", "default.samples=2", "--set", "default.starts=1", "--set", "default.steps=1",
+    ]  # fmt: skip
+    monkeypatch.setattr("sys.argv", ["recgan", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {"methods", "headroom", "budget"} <= set(told)
+    assert told["budget"]["settings"]["default"]["steps"] == 1
