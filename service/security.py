@@ -58,6 +58,7 @@ class Gate:
         self._settings = settings
         self._store = store
         self._lock = threading.Lock()
+        self._taking = threading.Lock()
         self._keys: OrderedDict[bytes, tuple[float, ApiKey]] = OrderedDict()
         self._taken: dict[str, tuple[int, int]] = {}
 
@@ -105,6 +106,12 @@ class Gate:
             return True
 
     def _take(self, key: ApiKey) -> None:
+        # One after the other: of requests that come together, the first takes for all, and none is left to hoard.
+        with self._taking:
+            if not self._count(key.id):
+                self._take_a_share(key)
+
+    def _take_a_share(self, key: ApiKey) -> None:
         limit = key.per_minute or self._settings.rate_per_minute
         minute, seconds = this_minute()
         granted = self._store.rates.take(key.id, minute, max(1, limit // _SHARE), limit)

@@ -176,6 +176,26 @@ def test_the_requests_of_a_key_are_counted_over_all_processes(catalogue, store_u
 # ---- from where
 
 
+def test_of_requests_that_come_together_one_takes_for_all(catalogue, monkeypatch):
+    with running(catalogue, keys=True, rate_per_minute=2000, request_threads=8) as world:
+        monkeypatch.setattr("service.security.this_minute", lambda: (7, 60))
+        _, text = world.service.store.keys.create("shop", Scope.read, None)
+        take, taken = world.service.store.rates.take, []
+
+        def slow(*given):
+            time.sleep(0.05)
+            taken.append(take(*given))
+            return taken[-1]
+
+        monkeypatch.setattr(world.service.store.rates, "take", slow)
+
+        async def together() -> None:
+            await asyncio.gather(*(world.service.gate.admit(text) for _ in range(150)))
+
+        asyncio.run(together())
+        assert taken == [100, 100]  # a twentieth of the limit each time: the rest is left to other processes
+
+
 def test_pages_of_other_origins_read_nothing_unless_they_are_named(catalogue, world):
     asked = {"Origin": "https://shop.example", "Access-Control-Request-Method": "GET"}
     answer = world.client.options("/v1/items", headers=asked)

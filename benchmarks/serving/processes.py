@@ -1,0 +1,160 @@
+"""The service as a shop starts it, what it costs, and a design that is made beside it."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+import httpx
+
+from recgan.device import available_cores
+from service.client import Client
+from service.settings import PREFIX
+from service.store import Store
+from service.store.keys import Scope
+
+__all__ = ["Served", "designing", "floor", "serving"]
+
+_START_SECONDS = 600.0
+_SPAWN = multiprocessing.get_context("spawn")
+
+
+class Served:
+    """A running ``recgan serve``."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path, url: str, key: str) -> None:
+        self.url, self.key = url, key
+        self._process, self._log, self._read = process, log, 0
+
+    def pids(self) -> list[int]:
+        """The service's processes: the one that was started, and those that it started."""
+        pid = self._process.pid
+        threads = Path(f"/proc/{pid}/task").iterdir()
+        return [pid, *(int(child) for thread in threads for child in (thread / "children").read_text().split())]
+
+    def cpu_seconds(self) -> float:
+        """Time of the processor that they have taken."""
+        ticks = 0
+        for pid in self.pids():
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def megabytes(self) -> dict[str, float]:
+        """Memory of all: ``rss`` counts what they share once each, ``pss`` once in all."""
+        told = Counter[str]()
+        for pid in self.pids():
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                name, _, rest = line.partition(":")
+                if name in ("Rss", "Pss"):
+                    told[name.lower()] += int(rest.split()[0])
+        return {name: round(kilobytes / 1024, 1) for name, kilobytes in told.items()}
+
+    def shares(self) -> list[int]:
+        """How many requests each web process has answered since this was last asked, by the log."""
+        with self._log.open() as log:
+            log.seek(self._read)
+            lines = [json.loads(line) for line in log if line.startswith("{") and line.endswith("\n")]
+            self._read = log.tell()
+        counted = Counter(line["process"] for line in lines if "route" in line)
+        return sorted(counted.values(), reverse=True)
+
+
+@contextmanager
+def serving(data: Path, recommender: Path, workers: int) -> Iterator[Served]:
+    """Run the service, with keys, metrics and its log, and a store of its own, on loopback."""
+    with tempfile.TemporaryDirectory(prefix="recgan-bench-") as folder:
+        url, log = f"sqlite:///{folder}/store.sqlite", Path(folder) / "log"
+        _, key = Store(url).keys.create("benchmark", Scope.read, None)
+        command = [sys.executable, "-m", "recgan.cli", "serve", "--data", str(data), "--recommender", str(recommender)]
+        command += ["--store", url, "--port", "0", "--keys", "--workers", str(workers)]
+        more = {f"{PREFIX}RATE_PER_MINUTE": "10000000", f"{PREFIX}LOG_FORMAT": "json"}
+        with log.open("wb") as err:
+            process = subprocess.Popen(command, stderr=err, stdout=err, env={**os.environ, **more})
+        try:
+            yield Served(process, log, _address(process, log, workers), key)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _address(process: subprocess.Popen[bytes], log: Path, workers: int) -> str:
+    """Wait until all web processes are ready, and return their address."""
+    end = time.monotonic() + _START_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        lines = [json.loads(line)["message"] for line in log.read_text().splitlines() if line.startswith("{")]
+        if sum(line.startswith("ready: ") for line in lines) >= workers:
+            url: str = next(line.split()[3].rstrip("/") for line in lines if line.startswith("recgan is at "))
+            with Client(url) as client:
+                if client.ready().status == "ready":
+                    return url
+        time.sleep(0.2)
+    raise SystemExit(f"the service did not start:\n{log.read_text()[-4000:]}")
+
+
+@contextmanager
+def designing(data: Path, recommender: Path, gan: Path) -> Iterator[None]:
+    """Make designs all the time, in a process with as many threads as the service's own worker has."""
+    begun, stop = _SPAWN.Event(), _SPAWN.Event()
+    process = _SPAWN.Process(target=_design, args=(data, recommender, gan, begun, stop), daemon=True)
+    process.start()
+    try:
+        if not begun.wait(_START_SECONDS):
+            raise SystemExit("the design did not begin")
+        yield
+    finally:
+        stop.set()
+        process.join(60)
+        if process.is_alive():
+            process.kill()
+
+
+def _design(data: Path, recommender: Path, gan: Path, begun: Event, stop: Event) -> None:
+    import torch
+
+    from recgan.dataset.bundle import Bundle
+    from recgan.design import load_designer
+
+    torch.set_num_threads(max(1, available_cores() - 1))
+    designer = load_designer(recommender, gan, bundle=Bundle.open(data), device="cpu")
+    user, category = str(designer.recommender.user_ids[0]), designer.category_names[0]
+
+    class Stopped(Exception):
+        """The measurement is over."""
+
+    def progress(step: str, done: int, total: int | None = None, note: str = "") -> None:
+        begun.set()
+        if stop.is_set():
+            raise Stopped
+
+    try:
+        for seed in range(1_000_000):
+            designer.design(user, category, 4, seed=seed, progress=progress)
+    except Stopped:
+        return
+
+
+def floor(served: Served) -> float:
+    """Return the milliseconds that the smallest request takes, one after the other: the median of 200."""
+    times = []
+    with httpx.Client(base_url=served.url) as client:
+        for _ in range(200):
+            start = time.perf_counter()
+            client.get("/health/live").raise_for_status()
+            times.append(time.perf_counter() - start)
+    return round(1000 * sorted(times)[100], 2)
