@@ -8,6 +8,7 @@ import shutil
 import threading
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,11 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_other_names(made, de
     other = make_blindtest(*arguments, tmp_path / "other", seed=1)
     assert not set(other.pictures) & set(key.pictures)
     assert load_key(out) == key
+    # So have tests of other pictures: votes on one are never taken for votes on another.
+    turned = {user: [replace(one, image=one.image[:, ::-1].copy()) for one in mine] for user, mine in designs.items()}
+    retrained = make_blindtest(*arguments[:2], turned, tmp_path / "retrained")
+    assert retrained.test != key.test
+    assert not set(retrained.pictures) & set(key.pictures)
 
 
 def test_what_cannot_be_tested_is_refused(design_world, made, tmp_path):

@@ -353,3 +353,9 @@ def test_companions_help_to_score_or_are_held_back():
     (chosen,) = designer.design("ruby", "bag", 1, settings=held)
     assert chosen.score <= one.score  # somewhere on the way to red, where green is liked best
     assert len(both.settings["companions"]) == 1
+    with pytest.raises(SettingsError, match="cohort=share"):
+        designer.design("ruby", "bag", 1, settings=DesignSettings(cohort="share"))
+    items = [str(item_id) for item_id in designer.recommender.item_ids[:2]]
+    assert designer.design(designer.recommender.fold_in(items[:1]), "bag", 1, settings=free)
+    with pytest.raises(SettingsError, match="by liked items alone"):
+        designer.design(designer.recommender.fold_in(items[:1], items[1:]), "bag", 1, settings=free)

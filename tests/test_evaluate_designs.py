@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -18,13 +19,14 @@ from recgan.config import (
 )
 from recgan.dataset.boutique import make_boutique
 from recgan.dataset.bundle import Bundle
+from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.oracle import StyleOracle
 from recgan.dataset.pixels import load_pixels
 from recgan.dataset.simulate import simulate_users
 from recgan.dataset.split import make_split
 from recgan.design import load_designer
 from recgan.encoders import load_encoder
-from recgan.errors import ArtifactError, MismatchError, SettingsError
+from recgan.errors import ArtifactError, DataError, MismatchError, SettingsError
 from recgan.evaluation import designs
 from recgan.evaluation.attributes import AttributeReader, attributes_of
 from recgan.evaluation.design_figures import (
@@ -107,6 +109,29 @@ def test_a_scorer_that_saw_the_judges_half_is_refused(world, monkeypatch):
     monkeypatch.setattr(designs, "load_designer", whole)
     with pytest.raises(MismatchError, match="half=scorer"):
         evaluate_designs(world / "users", world / "a", world / "gan", PROOF, methods=QUICK, users=2, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda model: model.facts["split"].update(seed=7), "other interactions"),
+        (lambda model: setattr(model, "split_digest", ""), "or from more since"),
+    ],
+)
+def test_a_scorer_of_other_interactions_is_refused(world, change, message):
+    designer = load_designer(world / "a", world / "gan", bundle=Bundle.open(world / "users"), device="cpu")
+    change(designer.recommender)
+    with pytest.raises(MismatchError, match=message):
+        designs.judge_of(Bundle.open(world / "users"), designer, PROOF)
+
+
+def test_pseudo_users_have_no_halves(tmp_path):
+    with BundleWriter(tmp_path / "b", name="t", licence="-", source="-", pseudo_users=True) as writer:
+        writer.set_items(pd.DataFrame({"item_id": list("abc"), "category": "c"}))
+        rows = [("a", "b"), ("b", "a"), ("a", "c"), ("c", "a")]
+        writer.set_interactions(pd.DataFrame(rows, columns=["user_id", "item_id"]))
+    with pytest.raises(DataError, match="pseudo-users"):
+        make_split(Bundle.open(tmp_path / "b"), SCORER)
 
 
 def test_a_judge_that_looks_through_the_scorers_network_is_refused(world):

@@ -137,6 +137,14 @@ def test_who_comes_later_and_what_is_taken_again(larder, tmp_path):
     assert ids(model.recommend([stranger], 2, exclude_seen=False)[0]) == ["i1", "i0"]
 
 
+def test_an_index_over_older_counts_is_not_asked_any_more(larder):
+    model = create_recommender("repurchase").fit(training_data(larder, make_split(larder, ALL)))
+    model.use_index(ApproximateIndex.build(model.item_factors, model.user_factors, IndexSettings(kind="ivf", lists=1)))
+    model.partial_fit(["new"] * 60, ["i4"] * 60)
+    (answer,) = model.recommend(["bob"], 1)
+    assert (answer[0].item_id, answer[0].score) == ("i4", float(model.item_factors[4, 0]))
+
+
 def test_the_parts_of_a_score_and_what_carries_it(model):
     own, other = explain(model, ["i0", "i2"], user="ann")
     assert own.parts == {"popularity": 0.5, "taken before": 3.0}

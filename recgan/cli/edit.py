@@ -288,9 +288,13 @@ def _run(
     answer(saved, table(rows, ["image", "category", "score", "percentile", "distance"]), as_json=as_json)
     errors = designs[0].settings["edit"]["inversion"]
     if errors is not None:
+        try:
+            usual = f" (two items of the category: {editor.usual(subjects[0].category):.3f})"
+        except SettingsError:  # the category has no two items to compare, and the edit is done all the same
+            usual = ""
         remark(
             f"inversion: root mean square error of the pixels {errors['pixel_error']:.1f} of 255, perceptual distance "
-            f"{errors['distance']:.3f} (two items of the category: {editor.usual(subjects[0].category):.3f})"
+            f"{errors['distance']:.3f}{usual}"
         )
     remark(f"wrote {out} (look at {out}/sheet.png)")
     return designs

@@ -178,6 +178,11 @@ def make_split(bundle: Bundle, settings: SplitSettings | None = None) -> Split:
         made_cold[chooser.permutation(n_items)[: round(settings.cold_share * n_items)]] = True
         part[(part == 0) & made_cold[pairs.items]] = 3
 
+    if settings.half != "both" and bundle.header.pseudo_users:
+        raise DataError(
+            f"bundle '{bundle.path}' has pseudo-users, whose pairs stand in it in both directions, so two halves of "
+            "the histories would share them; designs are proved on data with users of its own (half=both)"
+        )
     if settings.half != "both":
         part = _half(part, pairs, settings)
 

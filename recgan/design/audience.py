@@ -107,13 +107,24 @@ def units_of(sight: Sight, audience: Audience, vectors: Sequence[UserVector]) ->
 
 def companion_vectors(sight: Sight, main: Sight, audience: Audience) -> list[UserVector]:
     """Return the audience's vectors by another recommender of the same catalogue; a visitor is folded in again, from
-    what was liked."""
-    return [
-        sight.recommender.fold_in([str(item_id) for item_id in main.recommender.item_ids[user.seen]])
-        if isinstance(user, UserVector)
-        else sight.vector(user)
-        for user in audience.users
-    ]
+    the items that were liked.
+
+    Raises:
+        SettingsError: a visitor is known by photos or dislikes, which a vector does not keep.
+    """
+    vectors = []
+    for user in audience.users:
+        if not isinstance(user, UserVector):
+            vectors.append(sight.vector(user))
+        elif user.liked_alone:
+            liked = [str(item_id) for item_id in main.recommender.item_ids[user.seen]]
+            vectors.append(sight.recommender.fold_in(liked))
+        else:
+            raise SettingsError(
+                "companions (--beside) know a visitor by liked items alone, not by photos or dislikes; leave them out, "
+                "or the photos and dislikes"
+            )
+    return vectors
 
 
 def eye_of(

@@ -78,7 +78,7 @@ class Composer:
             (1.0, liking),
             (settings.realism_weight, self._realism(settings)),
             (settings.prior_weight, self._prior(settings, prior, classes)),
-            *self._clouds(settings, classes),
+            *self._clouds(settings),
             *terms,
         ]
         space = Space(
@@ -104,6 +104,11 @@ class Composer:
         """Return the term of preference, and the scorer that is held back, if one is."""
         if settings.validate_by == "companions" and not self._companions:
             raise SettingsError("validate_by=companions: give the designer companions (--beside DIR)")
+        if settings.cohort == "share" and self._companions:
+            raise SettingsError(
+                "cohort=share compares with each user's best real item as one recommender sees it; leave out the "
+                "companions (--beside), or set cohort=mean"
+            )
         one_each: dict[int, Audience] = {id(audience): audience for audience in audiences}
         sights = [self._sight, *self._companions]
         eyes = []
@@ -163,10 +168,10 @@ class Composer:
             radius[index] = (drawn - centre[index]).square().sum(dim=1).mean().sqrt()
         return within_radius(centre, radius)
 
-    def _clouds(self, settings: DesignSettings, classes: Sequence[int]) -> list[tuple[float, Term]]:
+    def _clouds(self, settings: DesignSettings) -> list[tuple[float, Term]]:
         composed: list[tuple[float, Term]] = []
         if settings.typical_weight:
-            clouds = self._real_clouds() if settings.typical_of == "real" else self._generated_clouds(classes)
+            clouds = self._real_clouds() if settings.typical_of == "real" else self._generated_clouds()
             composed.append((settings.typical_weight, typicality(clouds)))
         if settings.class_weight:
             composed.append((settings.class_weight, class_kept(self._real_clouds())))
@@ -183,9 +188,10 @@ class Composer:
         return self._real
 
     @torch.no_grad()
-    def _generated_clouds(self, classes: Sequence[int]) -> FeatureClouds:
+    def _generated_clouds(self) -> FeatureClouds:
+        """Return those of all classes, which share a covariance: a design must not depend on what else is asked."""
         sight = self._sight
-        for index in classes:
+        for index in np.flatnonzero(sight.gan.train_images).tolist():
             if index not in self._generated:
                 kind = torch.full((_CLOUD_SAMPLES,), index)
                 images = sight.gan.sample(latents(design_seeds(_CLOUD_SEED, _CLOUD_SAMPLES), sight.gan.recipe), kind)

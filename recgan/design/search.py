@@ -52,13 +52,14 @@ class Found:
 
 
 def passes(settings: DesignSettings) -> int:
-    """Return what one design costs, in forward passes of one image through generator and encoder."""
+    """Return what one design costs, those of its pool included, in forward passes of one image through generator and
+    encoder."""
     s = settings
     per_step = s.population if s.method == "cma_es" else 3
     scored = s.samples if s.starts < s.samples else 0
     looks = s.steps // s.validate_every + 1 if s.validate_by != "none" else 0
     ends = 3 if s.method == "cma_es" and s.steps else 2
-    return scored + s.starts * (per_step * s.steps + ends + looks)
+    return s.pool * (scored + s.starts * (per_step * s.steps + ends + looks))
 
 
 def blocks(designs: int, rows_each: int, device: torch.device) -> Iterator[slice]:

@@ -104,8 +104,7 @@ def evaluate_designs(
     chosen = dict(methods) if methods else {name: load_preset(name) for name in ("default", "kang2017")}
     main = next(iter(chosen))
     designer = load_designer(recommender, gan, bundle=bundle, companions=companions, device=device, progress=progress)
-    for sight in (designer.sight, *designer.companions):
-        _check_half(sight.recommender)
+    _check_halves(bundle, designer)
     _check_eye(designer, settings)
     shown = drawn_users(bundle, designer, users, seed=seed)
     pixels = load_pixels(bundle, designer.gan.size, progress=progress)
@@ -181,8 +180,10 @@ def judge_of(
     """Return judge B of a designer's scorer: trained once, then kept beside the bundle.
 
     Raises:
-        MismatchError: it would look through the network of the scorer or of a companion.
+        MismatchError: it would look through the network of the scorer or of a companion, or one of these has seen
+            its half.
     """
+    _check_halves(bundle, designer)
     _check_eye(designer, settings)
     split = SplitSettings(**{**designer.recommender.facts["split"], "half": "judge"})
     embed = EmbedSettings(encoder=settings.judge_encoder, size=designer.gan.size)
@@ -196,7 +197,14 @@ def judge_of(
     place = bundle.cache_folder / f"judge-{json_digest(about)[:16]}"
     if not place.is_dir():
         train_recommender(
-            bundle, settings.judge_model, split=split, embed=embed, out=place, seed=seed + 1, progress=progress
+            bundle,
+            settings.judge_model,
+            split=split,
+            embed=embed,
+            out=place,
+            seed=seed + 1,
+            device=str(designer.device),
+            progress=progress,
         )
     return load_recommender(place)
 
@@ -233,13 +241,27 @@ def _check_eye(designer: Designer, settings: ProofSettings) -> None:
             )
 
 
-def _check_half(recommender: Recommender) -> None:
-    half = recommender.facts["split"].get("half", "both")
-    if half != "scorer":
-        raise MismatchError(
-            f"this {recommender.name} was trained on half={half} of the histories, so a judge would have nothing of "
-            "its own to judge by; train it with: recgan train recommender ... --split half=scorer"
-        )
+def _check_halves(bundle: Bundle, designer: Designer) -> None:
+    """See to it that nobody who helps to design has seen the judge's half of these very histories."""
+    expected = designer.recommender.facts["split"]
+    for sight in (designer.sight, *designer.companions):
+        recommender = sight.recommender
+        half = recommender.facts["split"].get("half", "both")
+        if half != "scorer":
+            raise MismatchError(
+                f"this {recommender.name} was trained on half={half} of the histories, so a judge would have nothing "
+                "of its own to judge by; train it with: recgan train recommender ... --split half=scorer"
+            )
+        if recommender.facts["split"] != expected:
+            raise MismatchError(
+                f"this {recommender.name} was trained on another split than the scorer, whose half overlaps the "
+                "judge's; train it with the scorer's --split settings"
+            )
+        if recommender.split_digest != make_split(bundle, SplitSettings(**expected)).digest:
+            raise MismatchError(
+                f"this {recommender.name} learnt from other interactions than those of bundle '{bundle.path}' (or from "
+                "more since), so it may have seen the judge's half; train it on this bundle with --split half=scorer"
+            )
 
 
 def _told_of(recommender: Recommender) -> dict[str, Any]:

@@ -125,7 +125,7 @@ def _figures(metrics: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
     else:
         choice = (
             f"It was trained too briefly: no look was nearer to the photos than blank pictures are (KID "
-            f"{_number(best['blank'])}), so the last state was kept."
+            f"{_number(best['blank'])}), so the last state that had not collapsed was kept."
         )
     return f"By {eye}, after {best['images_seen']:,} images. {choice}\n\n| figure | value |\n|---|---|\n" + "\n".join(
         rows

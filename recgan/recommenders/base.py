@@ -252,7 +252,8 @@ class Recommender(FactorScorer):
             raise DataError(f"item '{self.item_ids[both[0]]}' is given as both liked and disliked")
         extra = self._factors_of_images(images) if images is not None else self.item_factors[:0]
         seen = np.union1d(liked_rows, disliked_rows)
-        return UserVector(self.folded(liked_rows, disliked_rows, extra), seen, self._own_of(liked_rows, seen))
+        alone = images is None and not len(disliked_rows)
+        return UserVector(self.folded(liked_rows, disliked_rows, extra), seen, self._own_of(liked_rows, seen), alone)
 
     def _own_of(self, liked: np.ndarray, seen: np.ndarray) -> np.ndarray | None:
         """Return what is added to the scores of the items ``seen`` of a new user who likes some of them (rows)."""

@@ -40,6 +40,9 @@ class UserVector:
     """Rows of the items the user has seen, int64 [n], sorted: what ``exclude_seen`` leaves out."""
     own: np.ndarray | None = None
     """float32 [n], what is added to the scores of the items seen; None: nothing."""
+    liked_alone: bool = False
+    """Whether the items seen are all liked and all that is known of a new user, so that another model of the same
+    catalogue can fold them in anew."""
 
 
 class FactorScorer(ABC):

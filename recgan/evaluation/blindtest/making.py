@@ -12,6 +12,7 @@ length depends on the size alone.
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -96,7 +97,13 @@ def make_blindtest(
         raise MismatchError(f"the recommender has items that bundle '{bundle.path}' has not; train it on this bundle")
     if not designs or any(len(made) < EACH for made in designs.values()):
         raise SettingsError(f"a blind test needs at least {EACH} designs for each user; design more")
-    test = _Test(bundle, designer, np.random.default_rng([seed, 17]))
+    # Names depend on what is shown: votes on other pictures are never taken for votes on these, and the seed alone does
+    # not tell them.
+    shown = hashlib.sha256(f"{bundle.digest} {designer.gan.digest} {designer.recommender.digest}".encode())
+    for made in designs.values():
+        for design in made:
+            shown.update(design.image.tobytes())
+    test = _Test(bundle, designer, np.random.default_rng([seed, 17, int.from_bytes(shown.digest()[:8], "big")]))
     for user, made in designs.items():
         for place, design in enumerate(made):
             if place % EACH:

@@ -36,6 +36,8 @@ __all__ = ["Difference", "Gap", "Gaps", "find_gaps", "load_judge"]
 
 _NEAREST, _LOOKED_AT = 5, 12
 """Items in stock shown beside a design, and those whose attributes are told."""
+_FEWEST_JUDGED = 5
+"""Users from whose judgements on an interval says anything: that of a single one has no width."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,8 @@ class Gap:
 
     @property
     def found(self) -> bool:
-        """Whether there is a gap at all: the whole interval lies above 0."""
-        return self.gap.low > 0
+        """Whether there is a gap at all: the whole interval, of users enough, lies above 0."""
+        return self.gap.low > 0 and self.judged >= _FEWEST_JUDGED
 
     def as_json(self, picture: str) -> dict[str, Any]:
         """Return the gap as JSON values; ``picture`` is the name of its picture file."""
@@ -194,6 +196,9 @@ def find_gaps(
     settings = settings if settings is not None else DesignSettings()
     progress("clustering users", 0, 1)
     stocked = [name for name in known if len(_stock(designer.sight, name))]
+    for category in categories:
+        if category not in stocked:
+            raise SettingsError(f"category '{category}' has nothing in stock to compare with; choose another category")
     found = taste_cohorts(designer.sight, cohorts, stocked, most=users, seed=seed)
     progress("clustering users", 1, 1)
     clustered = sum(len(cohort.users) for cohort in found)

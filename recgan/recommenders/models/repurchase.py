@@ -64,6 +64,7 @@ class Repurchase(Recommender):
         np.add.at(self.own_scores, np.searchsorted(wider, self._keys(taken)), 1)
         self._counts = self._counts + np.bincount(items, minlength=len(self._counts))
         self._set_factors()
+        self._index = None  # it was built over the factors before
 
     def _fold_in(self, liked: np.ndarray, disliked: np.ndarray, seen: np.ndarray) -> np.ndarray:
         return np.ones(1, dtype=np.float32)
