@@ -20,6 +20,19 @@ from recgan.errors import ArtifactError, StorageError, is_full, os_mend
 
 __all__ = ["atomic_file", "atomic_folder", "check_place"]
 
+MARKS = (
+    "backtest.json",
+    "dataset.json",
+    "designs.json",
+    "gaps.json",
+    "generative.json",
+    "generator.json",
+    "key.json",
+    "manifest.json",
+    "map-000.png",
+    "ranking.json",
+)
+"""Every folder that recgan writes has one of these; a folder without is somebody else's, and is never replaced."""
 _UMASK = os.umask(0o022)  # it can only be read by setting it
 os.umask(_UMASK)
 
@@ -33,14 +46,15 @@ def check_place(target: str | Path, *, overwrite: bool = False, file: bool = Fal
         file: whether it will be a file, which replaces no folder.
 
     Raises:
-        ArtifactError: ``target`` exists already and ``overwrite`` is false, or is a folder where a file is to be.
+        ArtifactError: ``target`` exists already and ``overwrite`` is false, or is a folder where a file is to be, or
+            one that recgan has not written.
         StorageError: the place cannot be written.
     """
     target = Path(target)
     if file and target.is_dir():
         raise ArtifactError(f"'{target}' is a folder; give the name of a file with --out")
     with _writing(target), _beside(target, os.mkdir, overwrite=overwrite):
-        pass
+        _check_own(target)
 
 
 @contextmanager
@@ -50,13 +64,15 @@ def atomic_folder(target: str | Path, *, overwrite: bool = False) -> Iterator[Pa
     On any error, Ctrl-C included, the temporary folder is removed and ``target`` is left as it was.
 
     Raises:
-        ArtifactError: ``target`` exists already and ``overwrite`` is false.
+        ArtifactError: ``target`` exists already and ``overwrite`` is false, or it is a folder that recgan has not
+            written.
         StorageError: the disk is full or the place cannot be written.
     """
     target = Path(target)
     with ExitStack() as stack:
         with _writing(target):
             building = stack.enter_context(_beside(target, partial(os.mkdir, mode=0o700), overwrite=overwrite))
+            _check_own(target)
         with _writing(target, inside=building):
             yield building
         with _writing(target):
@@ -89,6 +105,12 @@ def atomic_file(target: str | Path, *, room: str = "choose another --out") -> It
         with _writing(target, room=room):
             _fsync(building)
             os.replace(building, target)
+
+
+def _check_own(target: Path) -> None:
+    """Refuse to replace a folder with anything in it that recgan has not written: it may be all that somebody has."""
+    if target.is_dir() and any(target.iterdir()) and not any((target / mark).exists() for mark in MARKS):
+        raise ArtifactError(f"'{target}' holds something that recgan has not written; choose another --out")
 
 
 @contextmanager

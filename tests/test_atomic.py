@@ -44,6 +44,7 @@ def names(folder):
 def write_folder(target, text="whole", **options):
     with atomic_folder(target, **options) as folder:
         (folder / "x").write_text(text)
+        (folder / "manifest.json").write_text("{}")  # what tells a folder of ours from somebody's own
 
 
 def write_file(target):
@@ -173,3 +174,17 @@ def test_a_hard_linked_file_keeps_its_mode(tmp_path):
     with atomic_folder(tmp_path / "a") as folder:
         os.link(source, folder / "linked")
     assert source.stat().st_mode & 0o777 == 0o400
+
+
+def test_what_somebody_else_has_written_is_never_replaced(tmp_path):
+    (tmp_path / "mine" / "photos").mkdir(parents=True)
+    (tmp_path / "mine" / "photos" / "1.jpg").write_text("precious")
+    for refused in (check_place, write_folder):
+        with pytest.raises(ArtifactError, match="recgan has not written; choose another --out"):
+            refused(tmp_path / "mine", overwrite=True)
+    assert (tmp_path / "mine" / "photos" / "1.jpg").read_text() == "precious"
+    assert names(tmp_path) == ["mine"]
+    (tmp_path / "empty").mkdir()
+    write_folder(tmp_path / "empty", overwrite=True)
+    write_folder(tmp_path / "empty", "again", overwrite=True)
+    assert (tmp_path / "empty" / "x").read_text() == "again"
