@@ -244,6 +244,7 @@ def _check_eye(designer: Designer, settings: ProofSettings) -> None:
 def _check_halves(bundle: Bundle, designer: Designer) -> None:
     """See to it that nobody who helps to design has seen the judge's half of these very histories."""
     expected = designer.recommender.facts["split"]
+    digest = make_split(bundle, SplitSettings(**expected)).digest
     for sight in (designer.sight, *designer.companions):
         recommender = sight.recommender
         half = recommender.facts["split"].get("half", "both")
@@ -257,7 +258,7 @@ def _check_halves(bundle: Bundle, designer: Designer) -> None:
                 f"this {recommender.name} was trained on another split than the scorer, whose half overlaps the "
                 "judge's; train it with the scorer's --split settings"
             )
-        if recommender.split_digest != make_split(bundle, SplitSettings(**expected)).digest:
+        if recommender.split_digest != digest:
             raise MismatchError(
                 f"this {recommender.name} learnt from other interactions than those of bundle '{bundle.path}' (or from "
                 "more since), so it may have seen the judge's half; train it on this bundle with --split half=scorer"
