@@ -7,9 +7,14 @@ training a generator needs neither fastapi nor faiss.
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 __version__ = "0.1.0"
+
+# Before torch is loaded, which reads it once: its threads sleep while they wait for each other, where nobody has said
+# otherwise. By default they spin, and where other work shares the cores they then wait ten times longer than they work.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOMES = {
     "Bundle": "recgan.dataset.bundle",

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from pydantic import ValidationError
@@ -80,3 +84,12 @@ def test_torch_runs_on_as_many_threads_as_the_environment_says(monkeypatch, told
     assert torch.get_num_threads() == before
     with torch_threads(2) as count:
         assert count == 2
+
+
+@pytest.mark.parametrize(("said", "then"), [("", "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_that_wait_sleep_where_nobody_says_otherwise(said, then):
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment |= {"OMP_WAIT_POLICY": said} if said else {}
+    program = "import os, recgan; print(os.environ['OMP_WAIT_POLICY'])"
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == then
