@@ -188,6 +188,22 @@ class TestEfficientNetLite:
             load_encoder("efficientnet_lite2", "cpu")
 
 
+class TestThumbnail:
+    def test_its_features_are_the_pixels_made_small(self):
+        images = torch.rand(3, 3, 64, 64) * 2 - 1
+        quarters = torch.zeros(1, 3, 16, 16)
+        quarters[:, 0, :8, :8], quarters[:, 2, 8:, 8:] = 1, -1
+        eye = load_encoder("thumbnail", "cpu")
+        assert eye(images).shape == (3, 192)
+        corners = eye(quarters).view(3, 8, 8)[:, ::7, ::7]
+        assert corners[0].tolist() == [[1, 0], [0, 0]]
+        assert corners[2].tolist() == [[0, 0], [0, -1]]
+
+    def test_it_has_one_size(self):
+        with pytest.raises(SettingsError, match="sees 8 x 8 pixels; leave out @96"):
+            load_encoder("thumbnail@96", "cpu")
+
+
 class TestTorchvision:
     def test_a_classifier_without_its_head(self, monkeypatch):
         import torchvision
