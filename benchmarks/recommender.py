@@ -13,7 +13,8 @@
 ``vbpr_vs_cornac``
     VBPR, 32 + 32 factors, features of 512, against cornac's, one thread each: the exact test AUC of cornac's best
     epoch, with the batch size and the learning rate of nine choices that validation prefers; and after how many seconds
-    ours, as it is, whitening and validation included, first has at least cornac's AUC on both parts. cornac is only
+    ours, with the better of its default rates and half of them by validation, whitening and validation included, first
+    has at least cornac's AUC on both parts. cornac is only
     needed here: ``pip install 'recgan[bench]'``.
 ``shop_scale``
     Two epochs of ``vbpr`` on drawn interactions of a large shop, its features a half-precision memory map: seconds an
