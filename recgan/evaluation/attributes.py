@@ -21,8 +21,8 @@ from recgan.dataset.bundle import Bundle
 from recgan.dataset.pixels import to_float, to_uint8
 from recgan.device import torch_threads
 from recgan.evaluation.classifier import CatalogueClassifier
-from recgan.gan.augment import augment
 from recgan.gan.layers import initialise
+from recgan.gan.training.augment import augment
 from recgan.progress import Progress, quiet
 
 __all__ = ["Attribute", "AttributeReader", "attributes_of"]

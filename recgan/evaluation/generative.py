@@ -36,7 +36,7 @@ from recgan.evaluation.generative_figures import Bootstrap, coverage_by_class, p
 from recgan.evaluation.generative_report import ClassFigures, GenerativeReport
 from recgan.gan import TrainedGAN, design_seeds, latents, load_gan
 from recgan.gan.data import training_rows
-from recgan.gan.quality import FEWEST
+from recgan.gan.monitor import FEWEST
 from recgan.metrics.generative import nearest_neighbours
 from recgan.progress import Progress, quiet
 
@@ -108,7 +108,7 @@ class GenerativeJudge:
         `evaluate_generative`.
 
         Raises:
-            DataError: fewer than `recgan.gan.quality.FEWEST` test photos of categories with training photos.
+            DataError: fewer than `recgan.gan.monitor.FEWEST` test photos of categories with training photos.
             SettingsError, NotFoundError: there is no such extractor, it sees nothing at its size, or weights cannot be
                 had.
         """

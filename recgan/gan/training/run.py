@@ -17,16 +17,14 @@ from torch import nn
 
 from recgan.config import Recipe
 from recgan.errors import ArtifactError, StorageError, TrainingError
-from recgan.gan.alarms import Alarm, Alarms, divergence
-from recgan.gan.averaging import calibrate, copy_buffers
-from recgan.gan.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from recgan.gan.data import CatalogueImages, ClassSampler
-from recgan.gan.mending import Mender
-from recgan.gan.monitor import Monitor, read_lines
-from recgan.gan.quality import Look, Quality
+from recgan.gan.monitor import Alarm, Alarms, Look, Monitor, Quality, divergence, read_lines
 from recgan.gan.sampling import sample_sheet
-from recgan.gan.steps import TrainingState, train_step
-from recgan.gan.window import Window
+from recgan.gan.training.averaging import calibrate, copy_buffers
+from recgan.gan.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from recgan.gan.training.mending import Mender
+from recgan.gan.training.steps import TrainingState, train_step
+from recgan.gan.training.window import Window
 from recgan.progress import Progress
 from recgan.resume import interrupts
 
@@ -42,7 +40,7 @@ SHEETS = 10
 
 
 class TrainingRun:
-    """One training run: its state, its data and its folder; made and finished by `recgan.gan.trainer.train_gan`."""
+    """One training run: its state, its data and its folder; made and finished by `recgan.gan.train_gan`."""
 
     def __init__(
         self,

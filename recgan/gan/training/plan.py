@@ -11,7 +11,7 @@ from recgan.errors import DataError
 from recgan.gan.data import training_rows
 from recgan.gan.networks import empty_networks
 from recgan.gan.recipes import find_recipe
-from recgan.gan.trainer import default_length, training_parts
+from recgan.gan.training.trainer import default_length, training_parts
 
 __all__ = ["plan_gan"]
 

@@ -1,7 +1,7 @@
 """Alarms: what goes wrong with a GAN while it trains, by name, what was seen, and what to do about it.
 
-Each rule looks at the figures of the last reports and at the last looks (`recgan.gan.quality`) and raises its alarm at
-most once until things have been well again.
+Each rule looks at the figures of the last reports and at the last looks (`recgan.gan.monitor.quality`) and raises its
+alarm at most once until things have been well again.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from recgan.gan.quality import Look
+from recgan.gan.monitor.quality import Look
 
 __all__ = ["RULES", "Alarm", "Alarms", "divergence"]
 
 Report = dict[str, float]
-"""Mean figures of one report (`recgan.gan.steps.train_step`)."""
+"""Mean figures of one report (`recgan.gan.training.steps.train_step`)."""
 REPORTS = 20
 """Reports that a rule about the game looks back on."""
 BEGUN = 5

@@ -12,14 +12,14 @@ import torch
 from torch import nn
 
 from recgan.config import Recipe
-from recgan.gan.augment import augment
-from recgan.gan.averaging import average_decay, update_average
 from recgan.gan.layers import randomness
-from recgan.gan.losses import LOSSES, class_loss, code_loss, next_balance
 from recgan.gan.networks.base import Judgement
-from recgan.gan.parallel import ALONE, World
-from recgan.gan.penalties import clip_weights, one_centred_penalty, orthogonal_penalty, zero_centred_penalty
-from recgan.gan.schedules import advance, cosine
+from recgan.gan.training.augment import augment
+from recgan.gan.training.averaging import average_decay, update_average
+from recgan.gan.training.losses import LOSSES, class_loss, code_loss, next_balance
+from recgan.gan.training.parallel import ALONE, World
+from recgan.gan.training.penalties import clip_weights, one_centred_penalty, orthogonal_penalty, zero_centred_penalty
+from recgan.gan.training.schedules import advance, cosine
 
 __all__ = ["Adjusted", "Figures", "TrainingState", "new_state", "train_step"]
 
@@ -29,7 +29,7 @@ Figures = dict[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Adjusted:
-    """Factors that an acting monitor has put on what the recipe says (`recgan.gan.mending`)."""
+    """Factors that an acting monitor has put on what the recipe says (`recgan.gan.training.mending`)."""
 
     generator_rate: float = 1.0
     discriminator_rate: float = 1.0
@@ -51,7 +51,7 @@ class TrainingState:
     rng: torch.Generator
     """CPU generator of all that is drawn in training: images, latents, augmentations, dropout, noise."""
     balance: torch.Tensor
-    """Weight of the fake logits in a balanced loss (`recgan.gan.losses.next_balance`), a scalar."""
+    """Weight of the fake logits in a balanced loss (`recgan.gan.training.losses.next_balance`), a scalar."""
     images_seen: int = 0
     """Real images shown to the discriminator."""
     seconds: float = 0.0

@@ -12,7 +12,7 @@ While it trains, ``<out>.run/`` holds what is being worked on; the finished arti
 
 The run folder stays, so that a finished run can be trained further (unless its recipe follows the share of the run that
 is done: such a run has one length); it may be deleted. Started by ``torchrun``, processes share every batch
-(`recgan.gan.parallel`).
+(`recgan.gan.training.parallel`).
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from recgan.errors import DataError, SettingsError
 from recgan.gan.artifact import FORMAT_VERSION, KIND, TrainedGAN, load_gan, write_parts
 from recgan.gan.card import CARD, model_card
 from recgan.gan.data import CatalogueImages
-from recgan.gan.mending import Mender
+from recgan.gan.monitor import FEWEST, Quality
 from recgan.gan.networks import build_networks
-from recgan.gan.parallel import join
-from recgan.gan.quality import FEWEST, Quality
 from recgan.gan.realism import real_logits, realism_scale
 from recgan.gan.recipes import find_recipe
-from recgan.gan.run import TrainingRun
 from recgan.gan.sampling import sample_sheet
-from recgan.gan.steps import new_state
+from recgan.gan.training.mending import Mender
+from recgan.gan.training.parallel import join
+from recgan.gan.training.run import TrainingRun
+from recgan.gan.training.steps import new_state
 from recgan.progress import Progress, quiet
 from recgan.resume import check_places, run_folder
 
@@ -86,8 +86,8 @@ def train_gan(
         all_images: use every image (for production) instead of the train part of `recgan.dataset.split.image_split`.
         monitor: how an extractor looks at the samples on the way, for KID, alarms, and the best state, which is then
             the one that is written; None: nobody looks, and the last state is written. Nor does anybody where fewer
-            than `recgan.gan.quality.FEWEST` images are held out. With ``on_alarm="act"`` alarms are acted upon
-            (`recgan.gan.mending`).
+            than `recgan.gan.monitor.quality.FEWEST` images are held out. With ``on_alarm="act"`` alarms are acted upon
+            (`recgan.gan.training.mending`).
         sheet_every: images between two sample sheets; None: ten in the whole run.
         checkpoint_seconds: time between two checkpoints.
         progress: called every few batches. An error that it raises stops the run, after saving a checkpoint.

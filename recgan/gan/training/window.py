@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from recgan.gan.steps import Figures, TrainingState
+from recgan.gan.training.steps import Figures, TrainingState
 
 __all__ = ["Window"]
 

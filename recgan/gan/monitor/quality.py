@@ -17,8 +17,8 @@ from recgan.config import MonitorSettings, Recipe
 from recgan.dataset.pixels import to_uint8
 from recgan.encoders import load_encoder
 from recgan.gan.data import CatalogueImages
+from recgan.gan.monitor.shape import asymmetry, figure_parts, likeness_of_parts
 from recgan.gan.sampling import design_seeds, in_blocks, latents, sample
-from recgan.gan.shape import asymmetry, figure_parts, likeness_of_parts
 from recgan.metrics.generative import kernel_distance, nearest_distances, neighbourhoods, spread
 
 __all__ = ["FEWEST", "Look", "Quality"]
@@ -66,7 +66,7 @@ class Look:
     """How much the samples differ from their mirror images, over how much held-out images do; a mean over classes."""
     parts: float = float("nan")
     """Share of samples whose figure has as many parts as is usual in their class, over the same share of held-out
-    images (`recgan.gan.shape.likeness_of_parts`)."""
+    images (`recgan.gan.monitor.shape.likeness_of_parts`)."""
     odd_parts: str = ""
     """The class where that is least; empty where no class has a usual number."""
 

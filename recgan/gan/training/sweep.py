@@ -25,12 +25,11 @@ from recgan.config import MonitorSettings, Recipe
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.pixels import TRANSFORM
 from recgan.errors import ArtifactError, DataError, SettingsError, TrainingError
-from recgan.gan.checkpoint import latest_checkpoint
 from recgan.gan.data import training_rows
-from recgan.gan.monitor import read_lines
-from recgan.gan.quality import FEWEST
+from recgan.gan.monitor import FEWEST, read_lines
 from recgan.gan.recipes import find_recipe
-from recgan.gan.trainer import default_length, run_folder, train_gan, training_parts
+from recgan.gan.training.checkpoint import latest_checkpoint
+from recgan.gan.training.trainer import default_length, run_folder, train_gan, training_parts
 from recgan.progress import Progress, quiet
 from recgan.resume import differences
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from recgan.config import Recipe
 from recgan.errors import TrainingError
-from recgan.gan.alarms import Alarm
-from recgan.gan.checkpoint import latest_checkpoint, load_checkpoint
-from recgan.gan.steps import TrainingState
+from recgan.gan.monitor import Alarm
+from recgan.gan.training.checkpoint import latest_checkpoint, load_checkpoint
+from recgan.gan.training.steps import TrainingState
 
 __all__ = ["ACTS", "MENDS", "MOST", "Mender"]
 

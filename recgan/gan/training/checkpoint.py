@@ -20,7 +20,7 @@ import torch
 from recgan.artifacts import open_artifact, write_artifact
 from recgan.errors import ArtifactError, TrainingError
 from recgan.gan.networks import load_network, network_arrays
-from recgan.gan.steps import Adjusted, TrainingState
+from recgan.gan.training.steps import Adjusted, TrainingState
 from recgan.resume import differences
 
 __all__ = ["latest_checkpoint", "load_checkpoint", "save_checkpoint"]
