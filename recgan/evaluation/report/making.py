@@ -15,8 +15,8 @@ from recgan.dataset.bundle import Bundle
 from recgan.design import Design, Designer, load_designer
 from recgan.errors import MismatchError
 from recgan.evaluation.ranking import evaluate_ranking
-from recgan.evaluation.ranking_report import RankingReport
-from recgan.evaluation.report_page import page_contents
+from recgan.evaluation.ranking.report import RankingReport
+from recgan.evaluation.report.page import page_contents
 from recgan.evaluation.showcase import design_for_shown, draw_users
 from recgan.progress import Progress, quiet
 

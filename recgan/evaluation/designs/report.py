@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from recgan.evaluation.design_methods import Made
-from recgan.evaluation.plots import Estimate
-from recgan.evaluation.ranking_report import without_nan
+from recgan.evaluation.designs.judges import ATTRIBUTE, JUDGE, SCORER, STYLE
+from recgan.evaluation.designs.methods import Made
+from recgan.evaluation.estimates import Estimate, without_nan
 from recgan.evaluation.showcase import ShownUser
 
 __all__ = ["JUDGES", "DesignsReport", "MethodFigures", "columns"]
 
-JUDGES = ("a", "b", "style", "attribute")
-"""The scorer that made the designs, the judge that never saw them made, and the oracles."""
+JUDGES = (SCORER, JUDGE, STYLE, ATTRIBUTE)
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ class DesignsReport:
         """Return in words whether the designs hold, by every judge that did not make them."""
         main = self.methods[self.main]
         told = []
-        names = {"b": "the judge", "style": "the style oracle", "attribute": "the attribute oracle"}
+        names = {JUDGE: "the judge", STYLE: "the style oracle", ATTRIBUTE: "the attribute oracle"}
         for name, who in names.items():
             share = main.win.get(name)
             if share is None or np.isnan(share.value):
@@ -141,7 +140,7 @@ def columns(methods: dict[str, MethodFigures]) -> tuple[list[str], list[list[str
                 number(one.invisible, ".1%"),
                 *(
                     number(one.specificity[judge].value) if judge in one.specificity else "–"
-                    for judge in ("b", "style")
+                    for judge in (JUDGE, STYLE)
                 ),
                 number(one.kid, ".3f"),
                 number(one.class_accuracy),

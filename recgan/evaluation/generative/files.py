@@ -11,7 +11,7 @@ from recgan.atomic import atomic_folder
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.pixels import load_pixels
 from recgan.dataset.sheets import image_grid, save_picture
-from recgan.evaluation.generative_report import GenerativeReport
+from recgan.evaluation.generative.report import GenerativeReport
 
 __all__ = ["save_generative"]
 

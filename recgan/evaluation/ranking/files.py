@@ -7,8 +7,9 @@ import math
 from pathlib import Path
 
 from recgan.atomic import atomic_folder
-from recgan.evaluation.plots import Estimate, Panel, plot_estimates
-from recgan.evaluation.ranking_report import ModelFigures, RankingReport
+from recgan.evaluation.estimates import Estimate
+from recgan.evaluation.plots import Panel, plot_estimates
+from recgan.evaluation.ranking.report import ModelFigures, RankingReport
 
 __all__ = ["save_ranking"]
 

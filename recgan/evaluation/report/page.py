@@ -15,10 +15,10 @@ from recgan.dataset.bundle import Bundle
 from recgan.dataset.pixels import to_uint8
 from recgan.design import Design, Designer
 from recgan.device import available_cores
-from recgan.evaluation.ranking_report import RankingReport
-from recgan.evaluation.report_figures import comparison_rows, interval_plot, labels, ranking_heads, ranking_rows
-from recgan.evaluation.report_pictures import generated_tile, item_tiles
-from recgan.evaluation.truth import TrueTaste
+from recgan.evaluation.pictures import generated_tile, item_tiles
+from recgan.evaluation.ranking.report import RankingReport
+from recgan.evaluation.report.figures import comparison_rows, interval_plot, labels, ranking_heads, ranking_rows
+from recgan.evaluation.report.truth import TrueTaste
 from recgan.gan import design_seeds, latents
 
 __all__ = ["page_contents"]

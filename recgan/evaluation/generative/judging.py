@@ -2,7 +2,7 @@
 
 Samples are compared with photos of the *test* part of `recgan.dataset.split.image_split`, which neither training nor
 the choice of the checkpoint has seen, of the same categories. Samples and photos go the same way: uint8 pixels of the
-generator's size, then each eye's own. Three eyes look (`recgan.evaluation.generative_eyes`):
+generator's size, then each eye's own. Three eyes look (`recgan.evaluation.generative.eyes`):
 
 - the *extractor*, for KID, Frechet distance, precision, recall, density, coverage and memorisation: EfficientNet-Lite0
   by default. Nothing in a generator's training has looked through it: its checkpoint is chosen by Lite2, on validation
@@ -19,7 +19,6 @@ they are.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +28,14 @@ import torch
 from recgan.atomic import check_place
 from recgan.config import GenerativeSettings
 from recgan.dataset.bundle import Bundle
-from recgan.dataset.pixels import TRANSFORM, load_pixels, to_uint8
-from recgan.errors import DataError, MismatchError, SettingsError
-from recgan.evaluation.generative_eyes import Eyes, Seen
-from recgan.evaluation.generative_figures import Bootstrap, coverage_by_class, pairs_within, share_by_class
-from recgan.evaluation.generative_report import ClassFigures, GenerativeReport
-from recgan.gan import TrainedGAN, design_seeds, latents, load_gan
-from recgan.gan.data import training_rows
-from recgan.gan.monitor import FEWEST
+from recgan.dataset.pixels import load_pixels
+from recgan.errors import MismatchError, SettingsError
+from recgan.evaluation.generative.eyes import Eyes, Seen
+from recgan.evaluation.generative.figures import Bootstrap, coverage_by_class, pairs_within, share_by_class
+from recgan.evaluation.generative.fitting import check_fit, photo_parts
+from recgan.evaluation.generative.report import ClassFigures, GenerativeReport
+from recgan.evaluation.generative.sampling import samples
+from recgan.gan import TrainedGAN, load_gan
 from recgan.metrics.generative import nearest_neighbours
 from recgan.progress import Progress, quiet
 
@@ -44,7 +43,6 @@ __all__ = ["GenerativeJudge", "evaluate_generative"]
 
 NEIGHBOURS_SHOWN = 4
 """Training photos that are kept for each sample, the nearest first."""
-_SAMPLED_AT_ONCE = 256
 
 
 def evaluate_generative(
@@ -80,12 +78,12 @@ def evaluate_generative(
     if out is not None:
         check_place(out, overwrite=overwrite)
     gan = gan if isinstance(gan, TrainedGAN) else load_gan(gan, device)
-    _check_fit(gan, bundle)
+    check_fit(gan, bundle)
     report = GenerativeJudge(bundle, gan.size, settings, seed=seed, device=gan.device, progress=progress).judge(
         gan, progress
     )
     if out is not None:
-        from recgan.evaluation.generative_files import save_generative
+        from recgan.evaluation.generative.files import save_generative
 
         save_generative(report, bundle, out, overwrite=overwrite)
     return report
@@ -117,7 +115,7 @@ class GenerativeJudge:
         self.settings = settings or GenerativeSettings()
         n_classes = len(bundle.category_names)
         self._bootstrap = Bootstrap(self.settings.resamples, seed)
-        self._train, self._test = _parts(bundle)
+        self._train, self._test = photo_parts(bundle)
         rng = np.random.default_rng(seed)
         self._test = rng.permutation(self._test)
         self._train_counts = np.bincount(bundle.category_index[self._train], minlength=n_classes)
@@ -157,11 +155,11 @@ class GenerativeJudge:
             DataError: it has seen the test photos, or gives pixels that are not numbers.
         """
         began = time.perf_counter()
-        _check_fit(gan, self.bundle)
+        check_fit(gan, self.bundle)
         if gan.size != self.size:
             raise MismatchError(f"the generator makes pictures of {gan.size} px, and this judge sees {self.size} px")
         eyes, real, bootstrap, n_classes = self._eyes, self._real, self._bootstrap, len(self.bundle.category_names)
-        pictures = _samples(gan, real.class_index, self.seed, progress=progress)
+        pictures = samples(gan, real.class_index, self.seed, progress=progress)
 
         def made(rows: np.ndarray) -> np.ndarray:
             return pictures[rows]
@@ -233,7 +231,7 @@ class GenerativeJudge:
     def _recognised_by_twin(self, gan: TrainedGAN, progress: Progress) -> np.ndarray:
         """Return which test photos a classifier recognises that has learnt from samples, bool [n_test]."""
         classes, step = self._learnt_classes, "sampling to learn from"
-        learnt_from = _samples(gan, classes, self.seed, step, progress, first=self.n, shrink=self._eyes.shrunk)
+        learnt_from = samples(gan, classes, self.seed, step, progress, first=self.n, shrink=self._eyes.shrunk)
         twin = self._eyes.learn(learnt_from, classes, "training the classifier on samples", progress)
         return twin.look(self._test_small)[0].argmax(axis=1) == self._all_test.class_index
 
@@ -263,72 +261,6 @@ class GenerativeJudge:
             )
             for index in np.flatnonzero(counts)
         }
-
-
-def _check_fit(gan: TrainedGAN, bundle: Bundle) -> None:
-    """Check that a bundle's test photos can judge a generator."""
-    if list(gan.category_names) != bundle.category_names:
-        raise MismatchError(
-            f"bundle '{bundle.path}' has other categories ({_some(bundle.category_names)}) than the generator was "
-            f"trained on ({_some(list(gan.category_names))}); give the bundle that it was trained on"
-        )
-    if gan.catalogue_digest != bundle.catalogue_digest:
-        raise MismatchError(
-            f"the generator was trained on another catalogue ({gan.catalogue_digest[:12]}) than bundle '{bundle.path}' "
-            f"({bundle.catalogue_digest[:12]}), so which photos it has seen is not known; give the bundle that it was "
-            "trained on"
-        )
-    if gan.transform != TRANSFORM:
-        raise MismatchError(
-            f"the generator learned from pixels made by '{gan.transform}', and this recgan makes them by "
-            f"'{TRANSFORM}'; train it anew"
-        )
-    if "test" in gan.manifest.facts["parts"]:
-        raise DataError(
-            "the generator was trained on all photos (--all), so none is left to judge it by; train one without --all "
-            "to know how good the recipe is"
-        )
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _parts(bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
-    """Return the items whose photos are trained on, and those of the test in categories that are trained on."""
-    train, test = (training_rows(bundle, (part,)) for part in ("train", "test"))
-    test = test[np.isin(bundle.category_index[test], bundle.category_index[train])]
-    if len(test) < FEWEST:
-        raise DataError(
-            f"bundle '{bundle.path}' holds {len(test)} photos for the test of a generator (a tenth of all, of "
-            f"categories with training photos), and at least {FEWEST} are needed; import more"
-        )
-    return train, test
-
-
-def _samples(
-    gan: TrainedGAN,
-    class_index: np.ndarray,
-    seed: int,
-    step: str = "sampling",
-    progress: Progress = quiet,
-    *,
-    first: int = 0,
-    shrink: Callable[[np.ndarray], np.ndarray] = lambda pictures: pictures,
-) -> np.ndarray:
-    """Return a sample of each class in ``class_index`` [n], uint8 [n, S, S, 3] as ``shrink`` leaves them; ``first`` is
-    how many of the seed's latents are passed over."""
-    z = latents(design_seeds(seed, first + len(class_index))[first:], gan.recipe)
-    classes = torch.from_numpy(class_index)
-    found = []
-    for start in range(0, len(z), _SAMPLED_AT_ONCE):
-        part = slice(start, start + _SAMPLED_AT_ONCE)
-        images = gan.sample(z[part], classes[part])
-        if not images.isfinite().all():
-            raise DataError("the generator gives pixels that are not numbers; train it anew")
-        found.append(shrink(to_uint8(images)))
-        progress(step, min(start + _SAMPLED_AT_ONCE, len(z)), len(z))
-    return np.concatenate(found)
 
 
 def _about(gan: TrainedGAN) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recgan.evaluation.generative_report import EXPECTED_MEMORISED, Against, Likeness
-from recgan.evaluation.plots import Estimate
+from recgan.evaluation.estimates import Estimate
+from recgan.evaluation.generative.report import EXPECTED_MEMORISED, Against, Likeness
 from recgan.metrics.generative import (
     Neighbourhoods,
     frechet_distance,

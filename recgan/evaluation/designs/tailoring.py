@@ -19,7 +19,7 @@ from recgan.design.editing import Editor, Subject
 from recgan.design.editing.colour import FAMILY, colour_difference
 from recgan.errors import DataError, SettingsError
 from recgan.evaluation.classifier import CatalogueClassifier
-from recgan.evaluation.design_judges import Judge
+from recgan.evaluation.designs.judges import Judge
 from recgan.gan.data import training_rows
 from recgan.metrics.stats import bootstrap_means, interval, wilson
 

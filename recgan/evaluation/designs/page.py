@@ -14,8 +14,9 @@ import recgan
 from recgan.atomic import atomic_folder
 from recgan.dataset.bundle import Bundle
 from recgan.design import Designer
-from recgan.evaluation.design_report import JUDGES, DesignsReport, columns
-from recgan.evaluation.report_pictures import generated_tile, item_tiles
+from recgan.evaluation.designs.judges import ATTRIBUTE, JUDGE, SCORER, STYLE
+from recgan.evaluation.designs.report import JUDGES, DesignsReport, columns
+from recgan.evaluation.pictures import generated_tile, item_tiles
 
 __all__ = ["save_designs_report"]
 
@@ -23,7 +24,7 @@ PAGE, FIGURES = "designs.html", "designs.json"
 _SHOWN = 24
 """Users on the page: the first that were drawn."""
 _HISTORY = 8
-_NAMES = {"a": "A", "b": "B", "style": "style", "attribute": "attributes"}
+_NAMES = {SCORER: "A", JUDGE: "B", STYLE: "style", ATTRIBUTE: "attributes"}
 
 
 def save_designs_report(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recgan.evaluation.plots import Estimate
+from recgan.evaluation.estimates import Estimate
 from recgan.metrics.generative import kernel_distance, nearest_distances
 from recgan.metrics.stats import bootstrap_means, interval
 

@@ -16,9 +16,22 @@ import numpy as np
 from recgan.dataset.oracle import StyleOracle
 from recgan.design.sight import Sight
 from recgan.encoders import embed_pixels
-from recgan.evaluation.attributes import CATEGORY, Attribute, AttributeReader
+from recgan.evaluation.designs.attributes import CATEGORY, Attribute, AttributeReader
 
-__all__ = ["AttributeJudge", "Judge", "RecommenderJudge", "StyleJudge", "Verdict"]
+__all__ = [
+    "ATTRIBUTE",
+    "JUDGE",
+    "SCORER",
+    "STYLE",
+    "AttributeJudge",
+    "Judge",
+    "RecommenderJudge",
+    "StyleJudge",
+    "Verdict",
+]
+
+SCORER, JUDGE, STYLE, ATTRIBUTE = "a", "b", "style", "attribute"
+"""Names: the scorer that made the designs, the judge that never saw them made, and the oracles."""
 
 _PRIOR = 20
 """Items of the mean taste, that the mean taste of an attribute's value is drawn towards."""
@@ -94,7 +107,7 @@ class RecommenderJudge(Judge):
 class StyleJudge(Judge):
     """The style oracle: the true taste of simulated users (`recgan.dataset.oracle`)."""
 
-    name = "style"
+    name = STYLE
 
     def __init__(self, oracle: StyleOracle) -> None:
         self._oracle = oracle
@@ -112,7 +125,7 @@ class AttributeJudge(Judge):
     knows the truth as the style oracle does, but sees a picture through photos, not through pixel measurements.
     """
 
-    name = "attribute"
+    name = ATTRIBUTE
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from recgan.evaluation.ranking_report import ModelFigures, RankingReport
+from recgan.evaluation.ranking.report import ModelFigures, RankingReport
 
 __all__ = ["Cell", "Mark", "Plot", "comparison_rows", "interval_plot", "labels", "ranking_heads", "ranking_rows"]
 

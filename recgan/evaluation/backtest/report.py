@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from recgan.atomic import atomic_folder
-from recgan.evaluation.plots import Estimate, plot_series
-from recgan.evaluation.ranking_report import Comparison, without_nan
+from recgan.evaluation.estimates import Estimate, without_nan
+from recgan.evaluation.plots import plot_series
+from recgan.evaluation.ranking.report import Comparison
 
 __all__ = ["ALL_TIME", "ALL_WEEKS", "RECENT", "REPURCHASE", "BacktestReport", "WeekFacts", "save_backtest"]
 

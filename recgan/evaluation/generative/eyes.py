@@ -17,7 +17,7 @@ from recgan.dataset.pixels import to_float, to_uint8
 from recgan.encoders import embed_pixels, load_encoder
 from recgan.encoders.perceptual import PerceptualDistance
 from recgan.evaluation.classifier import CatalogueClassifier
-from recgan.evaluation.published import PublishedMeasures
+from recgan.evaluation.generative.published import PublishedMeasures
 from recgan.metrics.pictures import structural_similarity
 from recgan.progress import Progress, quiet
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["Comparison", "ModelFigures", "RankingReport", "without_nan"]
+from recgan.evaluation.estimates import without_nan
+
+__all__ = ["Comparison", "ModelFigures", "RankingReport"]
 
 
 @dataclass(frozen=True)
@@ -95,14 +95,3 @@ class RankingReport:
             "oracle": self.oracle.as_json() if self.oracle else None,
             "comparisons": [without_nan(asdict(comparison)) for comparison in self.comparisons],
         }
-
-
-def without_nan(value: Any) -> Any:
-    """Replace what JSON has no word for (NaN) by null, and tuples by lists."""
-    if isinstance(value, Mapping):
-        return {key: without_nan(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [without_nan(one) for one in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

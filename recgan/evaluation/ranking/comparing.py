@@ -21,11 +21,11 @@ from recgan.dataset.oracle import ORACLE_PARTS, StyleOracle
 from recgan.dataset.split import Split, make_split
 from recgan.encoders import Features, embed_items
 from recgan.errors import MismatchError, SettingsError
-from recgan.evaluation.contenders import Contender, contenders
-from recgan.evaluation.judging import GROUPS, HeldOut, Judged, Scorer, inner_products
 from recgan.evaluation.kept import KeptParts, Part
-from recgan.evaluation.ranking_files import save_ranking
-from recgan.evaluation.ranking_report import Comparison, ModelFigures, RankingReport
+from recgan.evaluation.ranking.contenders import Contender, contenders
+from recgan.evaluation.ranking.files import save_ranking
+from recgan.evaluation.ranking.judging import GROUPS, HeldOut, Judged, Scorer, inner_products
+from recgan.evaluation.ranking.report import Comparison, ModelFigures, RankingReport
 from recgan.metrics.stats import bootstrap_means, holm, interval, paired_p_value
 from recgan.progress import Progress, quiet
 from recgan.recommenders.base import Recommender
@@ -66,7 +66,7 @@ def evaluate_ranking(
         seed: of training and of the bootstrap.
         resamples: of the bootstrap.
         device: where features are computed and visual models are trained.
-        out: folder for the report and a plot (`recgan.evaluation.ranking_files`); until it is written, the models
+        out: folder for the report and a plot (`recgan.evaluation.ranking.files`); until it is written, the models
             judged are kept in ``<out>.run``, so that a stopped evaluation goes on with the next.
         overwrite: whether ``out`` may exist.
         progress: told how far it is.

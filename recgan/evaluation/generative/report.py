@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from recgan.evaluation.plots import Estimate
-from recgan.evaluation.ranking_report import without_nan
+from recgan.evaluation.estimates import Estimate, without_nan
 
 __all__ = ["EXPECTED_MEMORISED", "Against", "ClassFigures", "GenerativeReport", "Likeness"]
 

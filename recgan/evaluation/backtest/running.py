@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,22 +22,19 @@ from recgan.config import EmbedSettings, PopularitySettings, RepurchaseSettings,
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.split import Split
 from recgan.errors import DataError, SettingsError, nearest_name
-from recgan.evaluation.backtest_report import (
+from recgan.evaluation.backtest.comparing import compared
+from recgan.evaluation.backtest.report import (
     ALL_TIME,
-    ALL_WEEKS,
     RECENT,
     REPURCHASE,
     BacktestReport,
     WeekFacts,
     save_backtest,
 )
-from recgan.evaluation.contenders import Contender, contenders
-from recgan.evaluation.judging import METRICS, HeldOut, Judged, Scorer, check_metric, inner_products
+from recgan.evaluation.backtest.weeks import Week, check_positives, last_weeks, week_split
 from recgan.evaluation.kept import KeptParts, Part
-from recgan.evaluation.plots import Estimate
-from recgan.evaluation.ranking_report import Comparison
-from recgan.evaluation.weeks import Week, check_positives, last_weeks, week_split
-from recgan.metrics.stats import bootstrap_means, holm, interval, paired_p_value
+from recgan.evaluation.ranking.contenders import Contender, contenders
+from recgan.evaluation.ranking.judging import HeldOut, Judged, Scorer, check_metric, inner_products
 from recgan.progress import Progress, quiet
 from recgan.recommenders.base import Recommender
 from recgan.recommenders.registry import create_recommender, recommender_type
@@ -80,7 +77,7 @@ def backtest(
         update: ``retrain`` before each week, or ``fold_in``: train before the first, and from then on only bring users
             up to date from what they took. The baselines are counted anew before each week in any case.
         repeats: judge what users took again in a week, too, as for a list that may show what was taken before.
-        metric: by which models are compared, one of `recgan.evaluation.judging.METRICS`.
+        metric: by which models are compared, one of `recgan.evaluation.ranking.judging.METRICS`.
         positives: which events count (``negative_events``, ``min_rating``).
         embed: the encoder and the size that visual models look through.
         settings: settings by model name; a control takes those of its model.
@@ -206,7 +203,7 @@ class _Backtest:
                 )
             )
         self.progress("judging weeks", len(calendar), len(calendar))
-        figures, comparisons = _compared(judged, user_ids, facts, self.metric, resamples, self.seed)
+        figures, comparisons = compared(judged, user_ids, facts, self.metric, resamples, self.seed)
         return BacktestReport(
             bundle=self.bundle.name,
             metric=self.metric,
@@ -309,51 +306,3 @@ def _folding_scorer(model: Recommender, split: Split) -> Scorer:
         return model.fold_in([str(item) for item in item_ids[taken]]).values
 
     return lambda users: np.stack([vector(user) for user in users]) @ model.item_factors.T
-
-
-def _compared(
-    judged: Sequence[Mapping[str, Judged]],
-    user_ids: Sequence[np.ndarray],
-    weeks: Sequence[WeekFacts],
-    metric: str,
-    resamples: int,
-    seed: int,
-) -> tuple[dict[str, dict[str, dict[str, Estimate]]], list[Comparison]]:
-    """Return the figures and the comparisons, by week and over all of them."""
-    names = list(judged[0])
-    inverse = np.unique(np.concatenate(user_ids), return_inverse=True)[1]
-    of_weeks = np.split(inverse, np.cumsum([len(ids) for ids in user_ids])[:-1])
-    baselines = [name for name in (RECENT, ALL_TIME, REPURCHASE) if name in names]
-    pairs = [(name, other) for name in names if name not in (ALL_TIME, RECENT) for other in baselines if other != name]
-    groups = [(facts.first_day, [number]) for number, facts in enumerate(weeks)]
-    groups.append((ALL_WEEKS, list(range(len(weeks)))))
-    figures: dict[str, dict[str, dict[str, Estimate]]] = {name: {one: {} for one in METRICS} for name in names}
-    comparisons: list[Comparison] = []
-    place = {pair: column for column, pair in enumerate((name, one) for name in names for one in METRICS)}
-    for group, numbers in groups:
-        users = np.concatenate([of_weeks[number] for number in numbers])
-        columns = [
-            np.concatenate([judged[number][name].per_user[one]["all"] for number in numbers]) for name, one in place
-        ]
-        means, values = _clustered(np.stack(columns, axis=1), users, resamples, seed)
-        for (name, one), column in place.items():
-            figures[name][one][group] = Estimate(float(values[column]), *interval(means[:, column]))
-        for name, other in pairs:
-            differences = means[:, place[name, metric]] - means[:, place[other, metric]]
-            mean = float(values[place[name, metric]] - values[place[other, metric]])
-            p = paired_p_value(differences)
-            comparisons.append(Comparison(name, other, metric, group, mean, *interval(differences), p, p_holm=np.nan))
-    overall = [number for number, one in enumerate(comparisons) if one.group == ALL_WEEKS]
-    for number, adjusted in zip(overall, holm([comparisons[number].p for number in overall])):
-        comparisons[number] = replace(comparisons[number], p_holm=float(adjusted))
-    return figures, comparisons
-
-
-def _clustered(columns: np.ndarray, users: np.ndarray, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return bootstrap means [resamples, M] of columns [n, M] and their means [M], where whole users are drawn, each
-    with all of its rows (``users`` int [n]); rows with a value that is not known are left out."""
-    known = np.isfinite(columns).all(axis=1)
-    columns, users = columns[known], np.unique(users[known], return_inverse=True)[1]
-    sums = np.stack([np.bincount(users, weights=column) for column in columns.T] + [np.bincount(users)], axis=1)
-    means = bootstrap_means(sums, resamples=resamples, seed=seed)
-    return means[:, :-1] / means[:, -1:], columns.mean(axis=0)
