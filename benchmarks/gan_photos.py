@@ -29,11 +29,11 @@ from recgan.config import MonitorSettings, Recipe
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.pixels import load_pixels, to_uint8
 from recgan.encoders import embed_pixels, load_encoder
-from recgan.evaluation.generative_figures import Bootstrap
+from recgan.evaluation.generative.figures import Bootstrap
 from recgan.gan import build_networks, design_seeds, find_recipe, latents, load_gan, run_folder, train_gan
-from recgan.gan.checkpoint import latest_checkpoint
 from recgan.gan.data import training_rows
-from recgan.gan.steps import new_state, train_step
+from recgan.gan.training.checkpoint import latest_checkpoint
+from recgan.gan.training.steps import new_state, train_step
 
 ORDER = (
     "dcgan-lsgan:0,modern-small:0,dcgan-lsgan:1,modern-small:1,sngan-projection:0,wgan-gp:0,biggan-lite:0,kang2017:0"

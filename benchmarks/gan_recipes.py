@@ -28,7 +28,7 @@ from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.pixels import pixel_digest
 from recgan.dataset.sheets import label_font
 from recgan.gan import RECIPES, build_networks, find_recipe, run_folder, train_gan
-from recgan.gan.steps import new_state, train_step
+from recgan.gan.training.steps import new_state, train_step
 
 KEPT = ("T-shirt", "bag", "sneaker", "trousers")
 ITEMS = 300

@@ -28,8 +28,8 @@ from recgan.dataset.bundle import Bundle
 from recgan.dataset.bundle_writer import BundleWriter
 from recgan.evaluation.generative import evaluate_generative
 from recgan.gan import find_recipe, load_gan, run_folder, train_gan
-from recgan.gan.checkpoint import latest_checkpoint
 from recgan.gan.shipped import SHIPPED, write_gan
+from recgan.gan.training.checkpoint import latest_checkpoint
 
 SIZE = 64
 FEWEST_PHOTOS = 400

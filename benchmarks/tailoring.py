@@ -28,10 +28,10 @@ from recgan.design.editing import Editor
 from recgan.design.search import passes
 from recgan.design.sight import Sight
 from recgan.evaluation.classifier import CatalogueClassifier
-from recgan.evaluation.design_judges import Judge, RecommenderJudge, StyleJudge
 from recgan.evaluation.designs import judge_of
+from recgan.evaluation.designs.judges import Judge, RecommenderJudge, StyleJudge
+from recgan.evaluation.designs.tailoring import draw_pairs, judge_tailoring
 from recgan.evaluation.kept import KeptParts, Part
-from recgan.evaluation.tailoring import draw_pairs, judge_tailoring
 from recgan.gan.data import training_rows
 from recgan.gan.latent import load_inverter
 

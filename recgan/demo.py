@@ -29,8 +29,8 @@ from recgan.evaluation.ranking import evaluate_ranking
 from recgan.evaluation.report import write_report
 from recgan.evaluation.showcase import ShownUser, design_for_shown, draw_users
 from recgan.gan import find_recipe, load_gan, run_folder, train_gan
-from recgan.gan.checkpoint import latest_checkpoint
 from recgan.gan.shipped import draw_catalogue, shipped_digest, shipped_gan, write_gan
+from recgan.gan.training.checkpoint import latest_checkpoint
 from recgan.progress import Progress, quiet
 from recgan.recommenders import load_recommender, train_recommender
 

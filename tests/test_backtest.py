@@ -15,10 +15,11 @@ from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.split import make_split
 from recgan.encoders import embed_items
 from recgan.errors import DataError, SettingsError, TrainingError
-from recgan.evaluation.backtest import _clustered, backtest
-from recgan.evaluation.backtest_report import ALL_TIME, ALL_WEEKS, RECENT
-from recgan.evaluation.judging import METRICS
-from recgan.evaluation.weeks import Week, last_weeks, week_split
+from recgan.evaluation.backtest import backtest
+from recgan.evaluation.backtest.comparing import clustered
+from recgan.evaluation.backtest.report import ALL_TIME, ALL_WEEKS, RECENT
+from recgan.evaluation.backtest.weeks import Week, last_weeks, week_split
+from recgan.evaluation.ranking.judging import METRICS
 from recgan.recommenders import create_recommender, recommender_type, train_recommender, training_data
 from recgan.recommenders.models.implicit import ImplicitALS
 from recgan.recommenders.models.popularity import Popularity
@@ -152,7 +153,7 @@ def test_the_report_answers_in_words_and_numbers(fashions, tmp_path):
 
 def test_a_model_against_itself_cannot_be_told(fashions, monkeypatch):
     recent = PopularitySettings(half_life_days=7.0)
-    monkeypatch.setattr("recgan.evaluation.backtest.HALF_LIVES_DAYS", (7.0,))
+    monkeypatch.setattr("recgan.evaluation.backtest.running.HALF_LIVES_DAYS", (7.0,))
 
     def train(self, data, seed, device, progress):
         same = Popularity(recent).fit(data)
@@ -270,7 +271,7 @@ def test_users_are_resampled_with_all_of_their_weeks():
     rng = np.random.default_rng(0)
     own = rng.normal(size=200)
     users = np.repeat(np.arange(200), 4)
-    means, values = _clustered(own[users][:, None], users, 4000, 0)  # four rows of a user tell no more than one
+    means, values = clustered(own[users][:, None], users, 4000, 0)  # four rows of a user tell no more than one
     assert values[0] == pytest.approx(own.mean())
     assert means.std() == pytest.approx(own.std() / np.sqrt(200), rel=0.05)
 

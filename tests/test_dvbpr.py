@@ -176,6 +176,18 @@ def test_while_the_network_stands_still_its_head_and_the_visual_bias_learn(data)
     )
 
 
+def test_it_is_one_eye_with_the_network_that_it_was_tuned_on_from_and_no_other(data, scratch, tuned, tmp_path):
+    pretrained = coarse_encoder()
+    for model in (tuned, fitted(data, TUNED, epochs=2)):  # it moved, and it stood still
+        model.save(tmp_path / str(model.settings.epochs))
+        for one in (model, load_recommender(tmp_path / str(model.settings.epochs))):
+            encoder = one.load_encoder("cpu")
+            assert encoder.weights != pretrained.weights
+            assert encoder.eye == pretrained.eye == pretrained.weights
+    own = scratch.load_encoder("cpu")
+    assert own.eye == own.weights
+
+
 def test_the_papers_items_have_no_bias_at_all(scratch):
     assert not scratch.item_factors[:, 0].any()
 

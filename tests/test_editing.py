@@ -17,8 +17,8 @@ from recgan.design.editing import Editor, UsualDistances
 from recgan.design.editing.colour import colour_difference, colour_kept, figure_colour
 from recgan.design.objective import Candidates
 from recgan.errors import DataError, ImageRefused, MismatchError, NotFoundError, SettingsError
-from recgan.evaluation.design_judges import Judge
-from recgan.evaluation.tailoring import draw_pairs, judge_tailoring
+from recgan.evaluation.designs.judges import Judge
+from recgan.evaluation.designs.tailoring import draw_pairs, judge_tailoring
 from recgan.gan.conditioning import one_hot
 from recgan.gan.data import training_rows
 from recgan.gan.latent import LatentSpace, Restored, find_directions, save_directions, train_inverter

@@ -10,6 +10,7 @@ import torch
 from recgan import cli
 from recgan.config import (
     DesignSettings,
+    DVBPRSettings,
     EmbedSettings,
     IdealPointSettings,
     ProofSettings,
@@ -24,12 +25,12 @@ from recgan.dataset.oracle import StyleOracle
 from recgan.dataset.pixels import load_pixels
 from recgan.dataset.simulate import simulate_users
 from recgan.dataset.split import make_split
-from recgan.design import load_designer
+from recgan.design import Designer, load_designer
 from recgan.encoders import load_encoder
 from recgan.errors import ArtifactError, DataError, MismatchError, SettingsError
-from recgan.evaluation import designs
-from recgan.evaluation.attributes import AttributeReader, attributes_of
-from recgan.evaluation.design_figures import (
+from recgan.evaluation.designs import evaluate_designs, judge_of
+from recgan.evaluation.designs.attributes import AttributeReader, attributes_of
+from recgan.evaluation.designs.figures import (
     Photos,
     diversity,
     estimate,
@@ -38,8 +39,7 @@ from recgan.evaluation.design_figures import (
     preferred,
     specificity,
 )
-from recgan.evaluation.design_judges import AttributeJudge, StyleJudge
-from recgan.evaluation.designs import evaluate_designs
+from recgan.evaluation.designs.judges import AttributeJudge, StyleJudge
 from recgan.gan import train_gan
 from recgan.metrics.generative import kernel_distance
 from recgan.recommenders import train_recommender
@@ -106,7 +106,7 @@ def test_a_scorer_that_saw_the_judges_half_is_refused(world, monkeypatch):
         designer.recommender.facts["split"]["half"] = "both"
         return designer
 
-    monkeypatch.setattr(designs, "load_designer", whole)
+    monkeypatch.setattr("recgan.evaluation.designs.proving.load_designer", whole)
     with pytest.raises(MismatchError, match="half=scorer"):
         evaluate_designs(world / "users", world / "a", world / "gan", PROOF, methods=QUICK, users=2, device="cpu")
 
@@ -122,7 +122,7 @@ def test_a_scorer_of_other_interactions_is_refused(world, change, message):
     designer = load_designer(world / "a", world / "gan", bundle=Bundle.open(world / "users"), device="cpu")
     change(designer.recommender)
     with pytest.raises(MismatchError, match=message):
-        designs.judge_of(Bundle.open(world / "users"), designer, PROOF)
+        judge_of(Bundle.open(world / "users"), designer, PROOF)
 
 
 def test_pseudo_users_have_no_halves(tmp_path):
@@ -138,6 +138,15 @@ def test_a_judge_that_looks_through_the_scorers_network_is_refused(world):
     proof = PROOF.model_copy(update={"judge_encoder": "efficientnet_lite0@48"})
     with pytest.raises(MismatchError, match="through one network"):
         evaluate_designs(world / "users", world / "a", world / "gan", proof, methods=QUICK, users=2)
+
+
+def test_a_scorer_that_was_tuned_on_from_the_judges_network_is_refused(world):
+    bundle, designer = Bundle.open(world / "users"), load_designer(world / "a", world / "gan", device="cpu")
+    still = DVBPRSettings(backbone="efficientnet_lite2", input_size=48, dim=8, frozen_epochs=1, epochs=1)
+    tuned = train_recommender(bundle, "dvbpr", still, split=SCORER, embed=EmbedSettings(size=32), device="cpu")
+    for helped in (Designer(tuned, designer.gan), Designer(designer.recommender, designer.gan, companions=[tuned])):
+        with pytest.raises(MismatchError, match=r"one network \(dvbpr:efficientnet_lite2\)"):
+            judge_of(bundle, helped, PROOF)
 
 
 def test_an_encoder_at_another_side_is_another_encoder_of_the_same_weights():
@@ -315,6 +324,31 @@ def test_the_same_seed_gives_the_same_report_from_what_is_kept(world, report):
     for one in (told, before):
         del one["budget"]["seconds"]
     assert told == before
+
+
+def test_a_proof_that_is_stopped_while_it_is_saved_keeps_its_designs(world, report, monkeypatch):
+    out = world / "stopped"
+
+    def proof():
+        return evaluate_designs(
+            world / "users", world / "a", world / "gan", PROOF, methods=QUICK, users=2, device="cpu", out=out
+        )
+
+    def stopped(*args, **options):
+        raise KeyboardInterrupt
+
+    def refused(*args, **options):
+        raise AssertionError("designed again")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("recgan.evaluation.designs.proving.save_designs_report", stopped)
+        with pytest.raises(KeyboardInterrupt, match=r"stopped\.run"):
+            proof()
+    assert not out.exists()
+    monkeypatch.setattr(Designer, "design_many", refused)
+    np.testing.assert_array_equal(proof().made["default"].pixels, report.made["default"].pixels[:2])
+    assert (out / "designs.html").exists()
+    assert not (world / "stopped.run").exists()
 
 
 def test_users_do_not_depend_on_how_many_are_asked_for(world, report):

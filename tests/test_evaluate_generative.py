@@ -24,7 +24,8 @@ from recgan.encoders import Encoder, register_encoder
 from recgan.encoders.perceptual import PerceptualDistance
 from recgan.errors import DataError, MismatchError, NotFoundError, SettingsError
 from recgan.evaluation.generative import GenerativeJudge, evaluate_generative
-from recgan.evaluation.generative_report import GenerativeReport
+from recgan.evaluation.generative.report import GenerativeReport
+from recgan.evaluation.generative.sampling import samples
 from recgan.gan import TrainedGAN, load_gan, train_gan
 from recgan.gan.data import training_rows
 from tests.conftest import draw_item, write_bundle
@@ -255,11 +256,9 @@ def test_an_extractor_that_sees_nothing_is_refused(catalogue: Bundle) -> None:
 
 
 def test_pixels_that_are_no_numbers_are_refused(catalogue: Bundle, gan: TrainedGAN) -> None:
-    from recgan.evaluation.generative import _samples
-
     broken = replace(gan, generator=Bank(torch.full((3, 1, 3, SIZE, SIZE), float("nan"))))
     with pytest.raises(DataError, match="not numbers"):
-        _samples(broken, np.zeros(3, dtype=np.int64), 0)
+        samples(broken, np.zeros(3, dtype=np.int64), 0)
 
 
 def test_a_judge_of_another_size_is_refused(

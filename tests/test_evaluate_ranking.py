@@ -19,9 +19,9 @@ from recgan.dataset.split import make_split
 from recgan.encoders import embed_items
 from recgan.encoders.registry import _LOADERS, register_encoder
 from recgan.errors import ArtifactError, DataError, MismatchError, SettingsError
-from recgan.evaluation.contenders import with_controls
 from recgan.evaluation.kept import KeptParts
 from recgan.evaluation.ranking import evaluate_ranking
+from recgan.evaluation.ranking.contenders import with_controls
 from recgan.recommenders import create_recommender, load_recommender, train_recommender, training_data
 from recgan.recommenders.models.visual_knn import VisualKNN
 from tests.test_encoders import plain_encoder
@@ -67,7 +67,7 @@ def plain_figures(bundle, scores, part, keep):
 
 @pytest.mark.parametrize("part", ["test", "validation"])
 def test_figures_are_those_of_the_whole_matrix(tiny_bundle, folders, part, monkeypatch):
-    monkeypatch.setattr("recgan.evaluation.judging._CHUNK_VALUES", 60)  # a few users at a time
+    monkeypatch.setattr("recgan.evaluation.ranking.judging._CHUNK_VALUES", 60)  # a few users at a time
     models = [folders / "popularity", folders / "visual_knn"]
     report = evaluate_ranking(tiny_bundle, models, split=SPLIT, embed=EMBED, part=part, device="cpu", resamples=50)
     split = make_split(tiny_bundle, SPLIT)
@@ -103,7 +103,7 @@ def test_names_are_trained_as_train_recommender_does(tiny_bundle, folders):
 
 
 def test_lists_hold_no_known_item_but_the_judged_one(tiny_bundle, folders, monkeypatch):
-    monkeypatch.setattr("recgan.evaluation.judging.LIST_LENGTH", 5)  # shorter than what is left to be listed
+    monkeypatch.setattr("recgan.evaluation.ranking.judging.LIST_LENGTH", 5)  # shorter than what is left to be listed
     report = evaluate_ranking(tiny_bundle, [folders / "popularity"], split=SPLIT, device="cpu", resamples=50)
     split = make_split(tiny_bundle, SPLIT)
     scores = load_recommender(folders / "popularity").score(list(split.user_ids))
@@ -127,7 +127,7 @@ def test_lists_hold_no_known_item_but_the_judged_one(tiny_bundle, folders, monke
 
 
 def test_diversity_by_pictures_is_that_of_the_encoders_features(tiny_bundle, monkeypatch):
-    monkeypatch.setattr("recgan.evaluation.judging.LIST_LENGTH", 2)
+    monkeypatch.setattr("recgan.evaluation.ranking.judging.LIST_LENGTH", 2)
     report = evaluate_ranking(tiny_bundle, ["visual_knn"], split=SPLIT, embed=EMBED, device="cpu", resamples=50)
     split = make_split(tiny_bundle, SPLIT)
     features = embed_items(tiny_bundle, EMBED, device="cpu")

@@ -14,7 +14,6 @@ from torch import nn
 from recgan.config import Recipe
 from recgan.errors import SettingsError
 from recgan.gan import build_networks, design_seeds, find_recipe, latents
-from recgan.gan.averaging import calibrate, copy_buffers
 from recgan.gan.conditioning import ClassEmbedding, Modulation
 from recgan.gan.layers import (
     DoublingConv2d,
@@ -28,7 +27,6 @@ from recgan.gan.layers import (
     SelfAttention,
     SpectralConv2d,
     SpectralLinear,
-    _Company,
     doublings,
     initialise,
     normalised,
@@ -36,8 +34,10 @@ from recgan.gan.layers import (
     unit_length,
     widths,
 )
+from recgan.gan.layers.company import _Company
 from recgan.gan.networks.base import Discriminator
-from recgan.gan.schedules import advance, cosine
+from recgan.gan.training.averaging import calibrate, copy_buffers
+from recgan.gan.training.schedules import advance, cosine
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -9,9 +9,9 @@ import torch
 
 from recgan.config import Recipe
 from recgan.gan import build_networks, find_recipe
-from recgan.gan.losses import LOSSES, class_loss, code_loss, next_balance
-from recgan.gan.penalties import clip_weights, one_centred_penalty, orthogonal_penalty, zero_centred_penalty
-from recgan.gan.steps import TrainingState, new_state, train_step
+from recgan.gan.training.losses import LOSSES, class_loss, code_loss, next_balance
+from recgan.gan.training.penalties import clip_weights, one_centred_penalty, orthogonal_penalty, zero_centred_penalty
+from recgan.gan.training.steps import TrainingState, new_state, train_step
 
 SMALL = Recipe(name="small", generator_width=32, discriminator_width=32, latent_dim=8, class_dim=4, batch_size=4)
 REAL, FAKE = torch.tensor([1.5, 0.0]), torch.tensor([0.5, -1.0])

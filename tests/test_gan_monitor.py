@@ -19,16 +19,17 @@ from recgan.config import MonitorSettings, Recipe
 from recgan.dataset.bundle import Bundle
 from recgan.encoders import Encoder, register_encoder
 from recgan.errors import TrainingError
-from recgan.gan import alarms as alarms_module
-from recgan.gan import run as run_module
-from recgan.gan import train_gan, trainer
-from recgan.gan.alarms import RULES, Alarm, Alarms
-from recgan.gan.checkpoint import latest_checkpoint
+from recgan.gan import train_gan
 from recgan.gan.data import CatalogueImages
-from recgan.gan.mending import ACTS, MENDS, Mender
-from recgan.gan.monitor import read_lines
-from recgan.gan.quality import Look, Quality
-from recgan.gan.shape import asymmetry, figure_parts, likeness_of_parts
+from recgan.gan.monitor import alarms as alarms_module
+from recgan.gan.monitor.alarms import RULES, Alarm, Alarms
+from recgan.gan.monitor.quality import Look, Quality
+from recgan.gan.monitor.records import read_lines
+from recgan.gan.monitor.shape import asymmetry, figure_parts, likeness_of_parts
+from recgan.gan.training import run as run_module
+from recgan.gan.training import trainer
+from recgan.gan.training.checkpoint import latest_checkpoint
+from recgan.gan.training.mending import ACTS, MENDS, Mender
 from recgan.metrics.generative import kernel_distance, nearest_distances, neighbourhoods, spread
 
 RECIPE = Recipe(name="small", generator_width=16, discriminator_width=16, latent_dim=8, class_dim=4, batch_size=4)

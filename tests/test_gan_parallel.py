@@ -15,8 +15,9 @@ from safetensors.numpy import load_file
 
 from recgan.dataset.bundle import Bundle
 from recgan.errors import SettingsError
-from recgan.gan import build_networks, find_recipe, train_gan, trainer
-from recgan.gan.parallel import ALONE, World
+from recgan.gan import build_networks, find_recipe, train_gan
+from recgan.gan.training import trainer
+from recgan.gan.training.parallel import ALONE, World
 
 # No augmentation, no dropout, no batch norm: then the parts of a batch add up to it.
 RECIPE = find_recipe("modern").model_copy(

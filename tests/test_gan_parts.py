@@ -9,11 +9,11 @@ import torch
 from recgan.config import Recipe
 from recgan.errors import DataError
 from recgan.gan import build_networks, design_seeds, find_recipe, latents, sample_sheet
-from recgan.gan.augment import AUGMENTATIONS, augment, flip, translate
-from recgan.gan.averaging import average_decay, calibrate, update_average
 from recgan.gan.data import CatalogueImages, ClassSampler
 from recgan.gan.realism import PRIOR, real_logits, realism_scale
 from recgan.gan.sampling import BLOCK, in_blocks, sample
+from recgan.gan.training.augment import AUGMENTATIONS, augment, flip, translate
+from recgan.gan.training.averaging import average_decay, calibrate, update_average
 
 SMALL = Recipe(name="small", generator_width=32, discriminator_width=32, latent_dim=8, class_dim=4)
 

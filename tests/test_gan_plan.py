@@ -16,7 +16,7 @@ from recgan.dataset.bundle import Bundle
 from recgan.dataset.split import image_split
 from recgan.errors import SettingsError
 from recgan.gan import RECIPES, build_networks, find_recipe, plan_gan
-from recgan.gan.steps import new_state, train_step
+from recgan.gan.training.steps import new_state, train_step
 
 
 @pytest.fixture

@@ -28,13 +28,13 @@ from recgan.gan import (
     load_gan,
     train_gan,
 )
-from recgan.gan import run as run_module
-from recgan.gan.augment import AUGMENTATIONS
 from recgan.gan.layers import randomness
-from recgan.gan.losses import LOSSES
 from recgan.gan.networks import NETWORKS, empty_networks, kang2017
-from recgan.gan.schedules import advance
-from recgan.gan.steps import new_state, train_step
+from recgan.gan.training import run as run_module
+from recgan.gan.training.augment import AUGMENTATIONS
+from recgan.gan.training.losses import LOSSES
+from recgan.gan.training.schedules import advance
+from recgan.gan.training.steps import new_state, train_step
 from recgan.progress import quiet
 
 CLASSES = 3

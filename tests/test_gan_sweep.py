@@ -15,9 +15,10 @@ from recgan.config import MonitorSettings, Recipe
 from recgan.dataset.bundle import Bundle
 from recgan.encoders import register_encoder
 from recgan.errors import ArtifactError, DataError, SettingsError, TrainingError
-from recgan.gan import find_recipe, sweep_gan, trainer
-from recgan.gan import sweep as sweep_module
-from recgan.gan.sweep import AS_IT_IS, SweepRow, sweep_table, variations
+from recgan.gan import find_recipe, sweep_gan
+from recgan.gan.training import sweep as sweep_module
+from recgan.gan.training import trainer
+from recgan.gan.training.sweep import AS_IT_IS, SweepRow, sweep_table, variations
 from tests.conftest import write_bundle
 from tests.test_gan_monitor import eye
 

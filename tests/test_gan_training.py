@@ -25,9 +25,9 @@ from recgan.dataset.pixels import decode_image, load_pixels, pixel_digest, to_fl
 from recgan.dataset.split import image_split
 from recgan.errors import ArtifactError, DataError, NotFoundError, SettingsError, TrainingError
 from recgan.gan import TrainedGAN, design_seeds, find_recipe, latents, load_gan, run_folder, train_gan
-from recgan.gan import run as run_module
-from recgan.gan.checkpoint import latest_checkpoint
-from recgan.gan.trainer import default_length
+from recgan.gan.training import run as run_module
+from recgan.gan.training.checkpoint import latest_checkpoint
+from recgan.gan.training.trainer import default_length
 from recgan.resume import differences
 from tests.conftest import draw_item
 

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from recgan.cli.run import run
+from recgan.config import DVBPRSettings, EmbedSettings, ProofSettings, SplitSettings, VisualKNNSettings
 from recgan.dataset.pixels import to_float
 from recgan.design import Designer
 from recgan.design.sight import Sight
 from recgan.errors import ArtifactError, DataError, MismatchError, NotFoundError, SettingsError
-from recgan.evaluation.gaps import find_gaps, load_judge, save_gaps, taste_cohorts
+from recgan.evaluation.gaps import choose_judge, find_gaps, load_judge, save_gaps, taste_cohorts
 from recgan.evaluation.gaps.looks import attributes_of, palette, style_words
 from recgan.recommenders import train_recommender
 from tests.design_world import QUICK, SIZE
@@ -189,11 +190,39 @@ def test_a_judge_must_have_its_own_eye_of_the_same_catalogue(design_world, tiny_
     designer, bundle = design_world.designer, design_world.bundle
     with pytest.raises(MismatchError, match="train a judge with another --encoder"):
         load_judge(design_world.folder / "recommender", designer, bundle)
+    still = DVBPRSettings(backbone="efficientnet_lite0", input_size=48, dim=8, frozen_epochs=1, epochs=1)
+    train_recommender(bundle, "dvbpr", still, out=tmp_path / "dvbpr", embed=EmbedSettings(size=SIZE), device="cpu")
+    with pytest.raises(MismatchError, match=r"designs are made with \(dvbpr:efficientnet_lite0\)"):
+        load_judge(tmp_path / "dvbpr", designer, bundle)
     train_recommender(bundle, "popularity", out=tmp_path / "popularity")
     with pytest.raises(SettingsError, match="does not look at pictures"):
         load_judge(tmp_path / "popularity", designer, bundle)
     with pytest.raises(MismatchError, match="another catalogue"):
         find_gaps(tiny_bundle, designer, Sight(designer.recommender, designer.gan))
+
+
+def test_without_a_judge_one_is_trained_from_the_half_that_the_designer_has_not_seen(design_world, tmp_path, capsys):
+    world, bundle, gan = design_world.folder, design_world.bundle, design_world.designer.gan
+    with pytest.raises(MismatchError, match="--split half=scorer"):
+        choose_judge(bundle, design_world.designer)
+    half = {"split": SplitSettings(half="scorer"), "embed": EmbedSettings(size=SIZE), "device": "cpu"}
+    scorer = train_recommender(bundle, "visual_knn", VisualKNNSettings(width=16), out=tmp_path / "a", **half)
+    proof = ProofSettings(judge_model="visual_knn", judge_encoder="efficientnet_lite2@48")
+    judge = choose_judge(bundle, Designer(scorer, gan, device="cpu"), proof, seed=3)
+    assert judge.recommender.facts["split"]["half"] == "judge"
+    chosen = [f"--set={name}" for name in ("judge_model=visual_knn", "judge_encoder=efficientnet_lite2@48")]
+    parts = [f"--recommender={tmp_path / 'a'}", f"--gan={world / 'gan'}", "--seed=3"]
+    quick = [f"--set={name}" for name in ("samples=2", "starts=1", "steps=1")]
+    options = ["--cohorts=1", "--category=dress", "-n", "1", "--device=cpu", f"--out={tmp_path / 'out'}", "--json"]
+    assert run(["gaps", str(world / "catalogue"), *parts, *chosen, *quick, *options]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["about"]["judge"] == {
+        "name": "visual_knn",
+        "digest": judge.recommender.digest,  # trained once, then kept beside the bundle
+        "encoder": "efficientnet_lite2@48",
+    }
+    assert run(["gaps", str(world / "catalogue"), *parts, *chosen, f"--judge={world / 'judge'}", *options]) == 2
+    assert "leave out --judge" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

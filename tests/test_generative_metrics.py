@@ -8,7 +8,7 @@ from scipy.linalg import sqrtm
 from sklearn.neighbors import NearestNeighbors
 
 from recgan.encoders.perceptual import PerceptualDistance
-from recgan.evaluation.generative_figures import Bootstrap, coverage_by_class, pairs_within, share_by_class
+from recgan.evaluation.generative.figures import Bootstrap, coverage_by_class, pairs_within, share_by_class
 from recgan.metrics.generative import (
     frechet_distance,
     inception_score,

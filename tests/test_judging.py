@@ -9,8 +9,8 @@ import torch
 from recgan.config import BPRMFSettings, SplitSettings
 from recgan.dataset.split import make_split
 from recgan.errors import DataError, DeviceError
-from recgan.evaluation.judging import METRICS, HeldOut, inner_products, products_on
 from recgan.evaluation.ranking import evaluate_ranking
+from recgan.evaluation.ranking.judging import METRICS, HeldOut, inner_products, products_on
 from recgan.recommenders import create_recommender, training_data
 from recgan.recommenders.training.validation import Validation
 from tests.test_backtest import shop

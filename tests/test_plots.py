@@ -7,7 +7,8 @@ import math
 import pytest
 from matplotlib.figure import Figure
 
-from recgan.evaluation.plots import Estimate, Panel, plot_estimates, plot_series
+from recgan.evaluation.estimates import Estimate
+from recgan.evaluation.plots import Panel, plot_estimates, plot_series
 
 NAN = Estimate(math.nan, math.nan, math.nan)
 

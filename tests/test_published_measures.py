@@ -12,7 +12,7 @@ import torch
 import torchvision
 
 from recgan.errors import NotFoundError
-from recgan.evaluation.published import PublishedMeasures
+from recgan.evaluation.generative.published import PublishedMeasures
 
 inception = pytest.importorskip(
     "torch_fidelity.feature_extractor_inceptionv3", reason="the extra 'fidelity' is not installed"

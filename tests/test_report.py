@@ -14,11 +14,11 @@ from recgan.dataset.split import make_split
 from recgan.design import Designer
 from recgan.encoders import embed_items
 from recgan.errors import ArtifactError, DataError, MismatchError, SettingsError, StorageError
-from recgan.evaluation.ranking_report import Comparison, ModelFigures, RankingReport
+from recgan.evaluation.ranking.report import Comparison, ModelFigures, RankingReport
 from recgan.evaluation.report import make_report, write_report
-from recgan.evaluation.report_figures import comparison_rows, interval_plot, labels, ranking_heads, ranking_rows
+from recgan.evaluation.report.figures import comparison_rows, interval_plot, labels, ranking_heads, ranking_rows
+from recgan.evaluation.report.truth import TrueTaste
 from recgan.evaluation.showcase import design_for_shown, draw_users
-from recgan.evaluation.truth import TrueTaste
 from recgan.gan import train_gan
 from recgan.recommenders import create_recommender, training_data
 from tests.design_world import QUICK, SIZE

@@ -12,9 +12,10 @@ import pytest
 from recgan.config import IndexSettings, RepurchaseSettings, SplitSettings
 from recgan.dataset.split import make_split
 from recgan.errors import DataError, SettingsError
-from recgan.evaluation.backtest import OWN_HALF_LIVES_DAYS, backtest
-from recgan.evaluation.backtest_report import ALL_WEEKS, RECENT, REPURCHASE
-from recgan.evaluation.weeks import Week, week_split
+from recgan.evaluation.backtest import backtest
+from recgan.evaluation.backtest.report import ALL_WEEKS, RECENT, REPURCHASE
+from recgan.evaluation.backtest.running import OWN_HALF_LIVES_DAYS
+from recgan.evaluation.backtest.weeks import Week, week_split
 from recgan.recommenders import UserVector, create_recommender, load_recommender, training_data
 from recgan.recommenders.explain import explain
 from recgan.recommenders.topk.ann import ApproximateIndex

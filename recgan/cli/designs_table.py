@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from recgan.evaluation.design_report import DesignsReport, columns
+from recgan.evaluation.designs.report import DesignsReport, columns
 
 __all__ = ["designs_table"]
 

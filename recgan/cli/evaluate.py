@@ -59,8 +59,7 @@ def evaluate_ranking_(
     """
     from recgan.config import SplitSettings, overridden
     from recgan.dataset.bundle import Bundle
-    from recgan.evaluation.contenders import with_controls
-    from recgan.evaluation.ranking import evaluate_ranking
+    from recgan.evaluation.ranking import evaluate_ranking, with_controls
 
     names = model_names(models)
     split_settings = overridden(SplitSettings(), split or [], "--split")

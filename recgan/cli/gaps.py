@@ -7,8 +7,12 @@ from typing import Annotated
 
 import typer
 
-from recgan.cli.app import Assignments, BundlePath, Device, Json, LocalOut, Overwrite, Seed, app, table
+from recgan.cli.app import BundlePath, Device, Json, LocalOut, Overwrite, Seed, app, table
 from recgan.console import answer, remark, shown_progress
+from recgan.errors import SettingsError
+
+_OF_JUDGE = ("judge_model", "judge_encoder")
+"""Settings of the proof that say who judges."""
 
 
 @app.command("gaps")
@@ -16,18 +20,29 @@ def gaps_(
     bundle: BundlePath,
     recommender: Annotated[str, typer.Option("--recommender", metavar="DIR", help="The one that designs (A).")],
     gan: Annotated[str, typer.Option("--gan", metavar="DIR", help="A trained GAN.")],
-    judge: Annotated[
-        Path, typer.Option("--judge", metavar="DIR", help="A second recommender (B), trained with another --encoder.")
-    ],
     out: LocalOut,
+    judge: Annotated[
+        Path | None,
+        typer.Option(
+            "--judge",
+            metavar="DIR",
+            help="A second recommender (B), trained with another --encoder.",
+            show_default="one trained from the half of the histories that A, of --split half=scorer, has not seen",
+        ),
+    ] = None,
     cohorts: Annotated[int, typer.Option("--cohorts", min=1, max=200, help="Clusters of users by taste.")] = 6,
     category: Annotated[
         list[str] | None,
-        typer.Option("--category", help="To design; may be repeated. [default: the two that each cohort took most of]"),
+        typer.Option(
+            "--category", help="To design; may be repeated.", show_default="the two that each cohort took most of"
+        ),
     ] = None,
     n: Annotated[int, typer.Option("-n", help="Designs for each cohort and category; A chooses one.")] = 4,
     preset: Annotated[str, typer.Option("--preset", help="How to design: default or kang2017.")] = "default",
-    settings: Assignments = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A setting of the search, or judge_model, judge_encoder."),
+    ] = None,
     seed: Seed = 0,
     device: Device = "auto",
     overwrite: Overwrite = False,
@@ -35,12 +50,16 @@ def gaps_(
 ) -> None:
     """Find what the catalogue lacks: designs that a judge prefers to all stock, for cohorts of users."""
     from recgan.atomic import check_place
-    from recgan.config import overridden
+    from recgan.config import ProofSettings, overridden
     from recgan.dataset.bundle import Bundle
     from recgan.design import load_designer, load_preset
-    from recgan.evaluation.gaps import find_gaps, load_judge, save_gaps
+    from recgan.evaluation.gaps import choose_judge, find_gaps, load_judge, save_gaps
 
-    chosen = overridden(load_preset(preset), settings or [])
+    of_judge = [one for one in settings or () if one.partition("=")[0].strip() in _OF_JUDGE]
+    if judge is not None and of_judge:
+        raise SettingsError(f"--set {of_judge[0]} is of a judge that is trained here; leave out --judge, or this")
+    chosen = overridden(load_preset(preset), [one for one in settings or () if one not in of_judge])
+    proof = overridden(ProofSettings(), of_judge)
     check_place(out, overwrite=overwrite)
     with shown_progress() as progress:
         opened = Bundle.open(bundle)
@@ -48,7 +67,9 @@ def gaps_(
         found = find_gaps(
             opened,
             designer,
-            load_judge(judge, designer, opened, progress=progress),
+            choose_judge(opened, designer, proof, seed=seed, progress=progress)
+            if judge is None
+            else load_judge(judge, designer, opened, progress=progress),
             cohorts=cohorts,
             categories=category or (),
             designs=n,

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from recgan.evaluation.generative_report import Against, ClassFigures, GenerativeReport
-    from recgan.evaluation.plots import Estimate
+    from recgan.evaluation.estimates import Estimate
+    from recgan.evaluation.generative.report import Against, ClassFigures, GenerativeReport
 
 __all__ = ["generative_table"]
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from recgan.evaluation.ranking_report import RankingReport
+    from recgan.evaluation.ranking.report import RankingReport
 
 __all__ = ["ranking_table"]
 

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from recgan.evaluation.backtest_report import BacktestReport
-    from recgan.evaluation.plots import Estimate
+    from recgan.evaluation.backtest.report import BacktestReport
+    from recgan.evaluation.estimates import Estimate
     from recgan.evaluation.reproduce import Kang2017Report
 
 __all__ = ["backtest_table", "ladder_table"]
@@ -20,7 +20,7 @@ __all__ = ["backtest_table", "ladder_table"]
 
 def backtest_table(report: BacktestReport) -> Group:
     """Return the figures by week and over all weeks, and below them the answers, for `rich`."""
-    from recgan.evaluation.backtest_report import ALL_WEEKS, metric_name
+    from recgan.evaluation.backtest.report import ALL_WEEKS, metric_name
 
     table = _table(f"{report.bundle}: {metric_name(report.metric)} by week, models updated by: {report.update}")
     judged = "all that known users took" if report.repeats else "new items of known users"

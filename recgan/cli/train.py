@@ -194,7 +194,7 @@ def _sweep(
     as_json: bool,
 ) -> None:
     from recgan.dataset.bundle import Bundle
-    from recgan.gan.sweep import sweep_gan, sweep_table
+    from recgan.gan.training import sweep_gan, sweep_table
 
     with shown_progress() as progress:
         rows = sweep_gan(

@@ -15,7 +15,7 @@ TARGETED = ("least_squares", "non_saturating", "minimax")
 
 
 class MonitorSettings(Settings):
-    """How a run is looked at while it trains (`recgan.gan.quality`)."""
+    """How a run is looked at while it trains (`recgan.gan.monitor.quality`)."""
 
     looks: int = Field(10, ge=1)
     """Looks in the whole run, at even distances."""
@@ -23,7 +23,7 @@ class MonitorSettings(Settings):
     """At most this many held-out images, and as many samples, are compared at a look."""
     on_alarm: Literal["advise", "act"] = "advise"
     """Whether an alarm says what to do, or does it: goes back to the best state, halves rates, raises penalties
-    (`recgan.gan.mending`)."""
+    (`recgan.gan.training.mending`)."""
     extractor: str = "efficientnet_lite2"
     """The encoder that sees them: not the one that recommenders look through by default."""
     extractor_size: int = Field(128, ge=8)

@@ -43,6 +43,7 @@ class Encoder(nn.Module):
         std: likewise.
         digest_of_weights: `weights_digest` of the weights as published, where the body has been rearranged for speed
             (arithmetic that may differ in the last bit from machine to machine); default: of the body as it is.
+        tuned_from: the `eye` of the pretrained encoder that the body was tuned on from; None: of none.
     """
 
     mean: torch.Tensor
@@ -58,11 +59,13 @@ class Encoder(nn.Module):
         mean: Sequence[float],
         std: Sequence[float],
         digest_of_weights: str | None = None,
+        tuned_from: str | None = None,
     ) -> None:
         super().__init__()
         self.name = name
         self.dim = dim
         self.input_size = input_size
+        self.tuned_from = tuned_from
         self.body = body
         # From [-1, 1] at once: (x + 1) / 2 is the pixel in [0, 1].
         self.register_buffer(
@@ -81,8 +84,17 @@ class Encoder(nn.Module):
 
     @property
     def weights(self) -> str:
-        """Identity of the weights alone: encoders that share them are one eye, at whatever size they look."""
+        """Identity of the weights alone, at whatever size they look."""
         return self._identity[0]
+
+    @property
+    def eye(self) -> str:
+        """Identity of who sees: of the weights, or of the pretrained ones that they were tuned on from.
+
+        Encoders that share it are one eye, at whatever size they look and however far they were tuned: a picture that
+        fools a pretrained network is likely to fool what was made of it as well.
+        """
+        return self.tuned_from or self.weights
 
     def at(self, side: int) -> Self:
         """Let the encoder see pictures at ``side`` pixels, under the name ``NAME@SIDE``; return itself.

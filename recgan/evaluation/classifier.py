@@ -16,8 +16,8 @@ from torch import nn
 
 from recgan.dataset.pixels import to_float
 from recgan.device import torch_threads
-from recgan.gan.augment import augment
 from recgan.gan.layers import initialise
+from recgan.gan.training.augment import augment
 from recgan.progress import Progress, quiet
 
 __all__ = ["CatalogueClassifier"]

@@ -8,19 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Estimate", "Panel", "plot_estimates", "plot_series"]
+from recgan.evaluation.estimates import Estimate
+
+__all__ = ["Panel", "plot_estimates", "plot_series"]
 
 _INK = "#333333"
 _NAME_LENGTH = 40
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value and its interval; NaN where there is none."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)

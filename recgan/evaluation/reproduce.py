@@ -10,9 +10,9 @@ from typing import Any
 from recgan.config import EmbedSettings, Settings, SplitSettings
 from recgan.dataset.bundle import Bundle
 from recgan.errors import SettingsError, nearest_name
-from recgan.evaluation.plots import Estimate
+from recgan.evaluation.estimates import Estimate, without_nan
 from recgan.evaluation.ranking import evaluate_ranking
-from recgan.evaluation.ranking_report import RankingReport, without_nan
+from recgan.evaluation.ranking.report import RankingReport
 from recgan.progress import Progress, quiet
 
 __all__ = ["DATASETS", "LADDER", "Kang2017Report", "Rung", "reproduce_kang2017"]

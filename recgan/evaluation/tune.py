@@ -23,9 +23,9 @@ from recgan.config import EmbedSettings, Settings, SplitSettings
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.split import make_split
 from recgan.errors import SettingsError, TrainingError, nearest_name
-from recgan.evaluation.judging import HeldOut, check_metric, inner_products
+from recgan.evaluation.estimates import without_nan
 from recgan.evaluation.kept import KeptParts, Part
-from recgan.evaluation.ranking_report import without_nan
+from recgan.evaluation.ranking.judging import HeldOut, check_metric, inner_products
 from recgan.progress import Progress, quiet
 from recgan.recommenders.registry import create_recommender, recommender_type
 from recgan.recommenders.train import data_for
@@ -185,7 +185,7 @@ def tune(
         bundle: catalogue and interactions.
         model: a name with an entry in `SPACES`.
         trials: how many, the first with the model's defaults.
-        metric: one of `recgan.evaluation.judging.METRICS`.
+        metric: one of `recgan.evaluation.ranking.judging.METRICS`.
         settings: names and values that are given, not searched.
         space: what is searched; None: `SPACES`.
         split: which interactions are held out.

@@ -3,11 +3,9 @@
 from recgan.gan.artifact import TrainedGAN, load_gan
 from recgan.gan.export import export_gan
 from recgan.gan.networks import build_networks
-from recgan.gan.plan import plan_gan
 from recgan.gan.recipes import RECIPES, default_recipe, find_recipe
 from recgan.gan.sampling import design_seeds, latents, sample_sheet
-from recgan.gan.sweep import sweep_gan
-from recgan.gan.trainer import run_folder, train_gan
+from recgan.gan.training import plan_gan, run_folder, sweep_gan, train_gan
 
 __all__ = [
     "RECIPES",

@@ -13,26 +13,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from recgan.config import DesignSettings, EmbedSettings
+from recgan.config import DesignSettings
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.pixels import load_pixels, to_float
 from recgan.design import Design, Designer
 from recgan.design.audience import audience_of, units_of
 from recgan.design.sight import Sight
-from recgan.encoders import embed_items
 from recgan.errors import MismatchError, NotFoundError, SettingsError, nearest_name
 from recgan.evaluation.gaps.cohorts import TasteCohort, taste_cohorts
 from recgan.evaluation.gaps.looks import Swatch, attributes_of, palette, style_words
 from recgan.metrics.stats import bootstrap_means, interval
 from recgan.progress import Progress, quiet
-from recgan.recommenders import VisualRecommender, load_recommender
 
-__all__ = ["Difference", "Gap", "Gaps", "find_gaps", "load_judge"]
+__all__ = ["Difference", "Gap", "Gaps", "find_gaps"]
 
 _NEAREST, _LOOKED_AT = 5, 12
 """Items in stock shown beside a design, and those whose attributes are told."""
@@ -127,29 +124,6 @@ class Gaps:
     """Settings, seed, and what designed and judged."""
 
 
-def load_judge(folder: str | Path, designer: Designer, bundle: Bundle, *, progress: Progress = quiet) -> Sight:
-    """Return a saved recommender as the judge of a designer's designs: through another encoder than the designer's.
-
-    Raises:
-        ArtifactError: it is not there, or damaged.
-        MismatchError: it looks through the designer's own encoder, or is of another catalogue.
-        SettingsError: it does not look at pictures.
-    """
-    model = load_recommender(folder)
-    model.check_fits(bundle)
-    features = None
-    if isinstance(model, VisualRecommender) and model.whitening is not None and model.size != designer.gan.size:
-        embed, encoder = EmbedSettings(size=designer.gan.size), model.load_encoder(str(designer.device))
-        features = embed_items(bundle, embed, encoder=encoder, device=str(designer.device), progress=progress)
-    judge = Sight(model, designer.gan, features)
-    if judge.encoder.weights == designer.sight.encoder.weights:
-        raise MismatchError(
-            f"the judge '{folder}' looks through the network that designs are made with ({judge.encoder.name}), so "
-            "whatever fools the one fools the other; train a judge with another --encoder"
-        )
-    return judge
-
-
 def find_gaps(
     bundle: Bundle,
     designer: Designer,
@@ -170,7 +144,7 @@ def find_gaps(
     Args:
         bundle: the one that all models were trained on.
         designer: of recommender A and the generator.
-        judge: B (`load_judge`).
+        judge: B (`choose_judge`, `load_judge`).
         cohorts: clusters of users.
         categories: to design in; none: for each cohort the ``categories_each`` that it took most from.
         designs: for each cohort and category; A chooses the one that is judged.

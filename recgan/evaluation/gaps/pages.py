@@ -16,7 +16,7 @@ import recgan
 from recgan.atomic import atomic_folder
 from recgan.dataset.bundle import Bundle
 from recgan.evaluation.gaps.finding import Difference, Gap, Gaps
-from recgan.evaluation.report_pictures import generated_tile, item_tiles
+from recgan.evaluation.pictures import generated_tile, item_tiles
 
 __all__ = ["save_gaps"]
 

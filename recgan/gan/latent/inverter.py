@@ -24,7 +24,7 @@ from recgan.gan.latent.likeness import Likeness, pixel_distance
 from recgan.gan.latent.space import LatentSpace
 from recgan.gan.networks import load_network, network_arrays
 from recgan.gan.sampling import design_seeds
-from recgan.gan.schedules import cosine
+from recgan.gan.training.schedules import cosine
 from recgan.progress import Progress, quiet
 
 __all__ = ["Inverter", "load_inverter", "train_inverter"]

@@ -136,13 +136,20 @@ def _network(settings: DVBPRSettings, generator: torch.Generator | None) -> Enco
     head = nn.Linear(dim, dim, bias=False)
     nn.init.eye_(head.weight)
     body = nn.Sequential(nn.Sequential(base.body, nn.Linear(base.dim, dim)), head)
-    return _prepared_like(base, body, dim, f"dvbpr:{settings.backbone}", settings.input_size)
+    name = f"dvbpr:{settings.backbone}"
+    return _prepared_like(base, body, dim, name=name, input_size=settings.input_size, tuned_from=base.eye)
 
 
 def _prepared_like(
-    frame: Encoder, body: nn.Module, dim: int, name: str | None = None, input_size: int | None = None
+    frame: Encoder,
+    body: nn.Module,
+    dim: int,
+    *,
+    name: str | None = None,
+    input_size: int | None = None,
+    tuned_from: str | None = None,
 ) -> Encoder:
-    """Return ``body`` as an encoder that prepares its pictures as ``frame`` does."""
+    """Return ``body`` as an encoder that prepares its pictures as ``frame`` does, and is tuned on from what that is."""
     return Encoder(
         name or frame.name,
         body,
@@ -150,6 +157,7 @@ def _prepared_like(
         input_size=input_size or frame.input_size,
         mean=((frame.mean + 1) / 2).flatten().tolist(),
         std=(frame.std / 2).flatten().tolist(),
+        tuned_from=tuned_from or frame.tuned_from,
     )
 
 
