@@ -79,13 +79,14 @@ class ArtifactError(RecganError):
 
 
 class MismatchError(RecganError):
-    """Two artifacts do not belong together (other catalogue, categories, pixels or split)."""
+    """What does not belong together: artifacts of other catalogues, categories, pixels or splits; a run that is resumed
+    with other settings."""
 
     http_status = 409
 
 
 class TrainingError(RecganError):
-    """Training cannot go on (a loss is not finite, a resume with other settings)."""
+    """Training cannot go on (a loss is not finite)."""
 
     exit_code = 1
     http_status = 500
@@ -94,7 +95,6 @@ class TrainingError(RecganError):
 class StorageError(RecganError):
     """Writing failed: the disk is full or the place cannot be written."""
 
-    exit_code = 1
     http_status = 507
 
 

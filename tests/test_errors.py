@@ -2,7 +2,7 @@ import errno
 
 import pytest
 
-from recgan.errors import nearest_name, os_mend
+from recgan.errors import MismatchError, StorageError, TrainingError, nearest_name, os_mend
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,11 @@ def test_of_names_equally_near_the_one_that_begins_alike_is_suggested(name, know
 def test_nothing_near_suggests_nothing():
     assert nearest_name("hat", ["trousers", "skirt"]) == ""
     assert nearest_name("hat", []) == ""
+
+
+@pytest.mark.parametrize(("kind", "code"), [(StorageError, 2), (MismatchError, 2), (TrainingError, 1)])
+def test_what_a_person_can_mend_exits_with_2(kind, code):
+    assert kind.exit_code == code
 
 
 def test_the_system_s_errors_have_a_mend():
