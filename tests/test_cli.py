@@ -263,6 +263,15 @@ def test_nothing_left_to_recommend_is_said_with_the_reason(run, tmp_path):
     assert "hat" in out
 
 
+def test_a_training_without_validation_says_so_in_plain_words(line, run, tmp_path):
+    folder, _ = line
+    small = ("--size", 32, "--set", "width=16", "--set", "epochs=2", "--all", "--out", tmp_path / "model")
+    code, out, err = run("train", "recommender", folder / "users", "--model", "vbpr", *small)
+    assert code == 0
+    assert "nan" not in out + err
+    assert "note: no validation part, so not tuned: cold_bias; train with one, and give what it chooses" in err
+
+
 def test_options_of_recommend_that_do_not_go_together_are_refused_with_the_mend(line, run, tmp_path):
     folder, _ = line
     user = ("--user", "user-00001")
