@@ -117,6 +117,19 @@ def test_design_has_its_promised_shape(line, run, tmp_path):
         assert Image.open(path).size == (32, 32)
 
 
+def test_designs_for_a_user_who_is_not_there_are_refused_with_the_mend(line, run, tmp_path):
+    folder, answers = line
+    verb = ("design", "--recommender", folder / "recommender", "--gan", folder / "gan", "--out", tmp_path / "designs")
+    category = ("--category", answers["boutique"]["categories"][0])
+    code, out, err = run(*verb, *category, "--user", "nobody")
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1] == (
+        "error: there is no user 'nobody'; for somebody new give items that they like (--liked ITEM, or fold_in)"
+    )
+    _, _, err = run(*verb, *category, "--user", "user-0001")
+    assert err.splitlines()[-1] == "error: there is no user 'user-0001'; did you mean 'user-00011'?"
+
+
 def test_export_has_its_promised_shape(line, run, tmp_path):
     folder, _ = line
     verb = ("export", "gan", folder / "gan", "--out", tmp_path / "out", "--format")
@@ -174,6 +187,48 @@ def test_a_users_mistake_is_one_line_with_the_mend_and_exit_code_2(run, argv, hi
     assert out == ""
     assert hint in err
     assert "Traceback" not in err
+
+
+_NOWHERE = ["--recommender", "nowhere", "--gan", "nowhere", "--out", "x"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["design", "--category", "hat", "--user", "u", "-n", "0"], "n=0: ask for 1 to 256 designs"),
+        (["design", "--category", "hat", "--user", "u", "--seed", 2**60], f"seed={2**60}: give a seed from 0 to"),
+        (["gaps", "nowhere", "--judge", "nowhere", "-n", "300"], "n=300: ask for 1 to 256 designs"),
+        (["edit", "tailor", "item:1", "--data", "nowhere", "-n", "0"], "n=0: ask for 1 to 256 designs"),
+        (["edit", "like", "item:1", "--data", "nowhere", "-n", "257"], "n=257: ask for 1 to 256 designs"),
+        (["edit", "mix", "item:1", "item:2", "--data", "nowhere", "-n", "1"], "n=1: ask for 2 to 256 designs"),
+        (["edit", "recategorise", "item:1", "--data", "nowhere", "--to", "hat", "-n", "1"], "n=1: ask for 2 to 256"),
+        (
+            [
+                "edit",
+                "arithmetic",
+                "item:1",
+                "--data",
+                "b",
+                "--plus",
+                "item:2",
+                "--minus",
+                "item:3",
+                "--strength",
+                "nan",
+            ],
+            "--strength nan: give a number",
+        ),
+        (
+            ["edit", "slide", "item:1", "--data", "nowhere", "--directions", "nowhere", "--move", "0=inf"],
+            "--move 0=inf: write it as DIRECTION=UNITS, such as 0=1.5",
+        ),
+    ],
+)
+def test_numbers_out_of_range_are_refused_before_anything_is_loaded(run, argv, told):
+    code, out, err = run(*argv, *_NOWHERE)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {told}")
+    assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -62,9 +63,10 @@ def tailor_(
     as_json: Json = False,
 ) -> None:
     """Change a picture so that a user likes it more, on a leash that keeps it like itself."""
-    from recgan.config import overridden
+    from recgan.config import check_request, overridden
     from recgan.design import load_preset
 
+    check_request(n, seed)
     climb = overridden(load_preset(preset), search or [], "--search")
     named = _named(what, category)
 
@@ -97,6 +99,9 @@ def like_(
     as_json: Json = False,
 ) -> None:
     """More like this: variations of a picture (--set spread=0.3: nearer)."""
+    from recgan.config import check_request
+
+    check_request(n, seed)
     named = _named(what, category)
 
     def edit(editor: Editor, someone: Any, progress: Progress) -> tuple[list[Subject], list[Design]]:
@@ -126,6 +131,9 @@ def mix_(
     as_json: Json = False,
 ) -> None:
     """Go from one picture to another."""
+    from recgan.config import check_request
+
+    check_request(n, seed, least=2)
     named = [_named(what, category) for what in (start, end)]
 
     def edit(editor: Editor, someone: Any, progress: Progress) -> tuple[list[Subject], list[Design]]:
@@ -155,6 +163,9 @@ def recategorise_(
     as_json: Json = False,
 ) -> None:
     """Change the category of a picture bit by bit, all else the same."""
+    from recgan.config import check_request
+
+    check_request(n, seed, least=2)
     named = _named(what, category)
 
     def edit(editor: Editor, someone: Any, progress: Progress) -> tuple[list[Subject], list[Design]]:
@@ -187,6 +198,11 @@ def arithmetic_(
     as_json: Json = False,
 ) -> None:
     """Give a picture what some examples have and others lack: this, minus plain, plus striped."""
+    from recgan.config import check_request
+
+    check_request(1, seed)
+    if not math.isfinite(strength):
+        raise SettingsError(f"--strength {strength}: give a number")
     named = _named(what, category)
     examples = [[_named(one, category) for one in side] for side in (plus, minus)]
 
@@ -222,10 +238,11 @@ def slide_(
     as_json: Json = False,
 ) -> None:
     """Move a picture along directions of the latent space, like sliders."""
+    from recgan.config import check_request
     from recgan.gan.latent import load_directions
 
+    check_request(1, seed)
     amounts = dict(_moved(one) for one in move)
-
     named = _named(what, category)
 
     def edit(editor: Editor, someone: Any, progress: Progress) -> tuple[list[Subject], list[Design]]:
@@ -328,6 +345,9 @@ def _named(what: str, category: str | None) -> Callable[[Editor], Subject]:
 def _moved(text: str) -> tuple[int, float]:
     number, _, units = text.partition("=")
     try:
-        return int(number), float(units)
+        direction, amount = int(number), float(units)
     except ValueError:
-        raise SettingsError(f"--move {text}: write it as DIRECTION=UNITS, such as 0=1.5") from None
+        direction, amount = -1, math.nan
+    if direction < 0 or not math.isfinite(amount):
+        raise SettingsError(f"--move {text}: write it as DIRECTION=UNITS, such as 0=1.5")
+    return direction, amount

@@ -35,12 +35,13 @@ def gaps_(
 ) -> None:
     """Find what the catalogue lacks: designs that a judge prefers to all stock, for cohorts of users."""
     from recgan.atomic import check_place
-    from recgan.config import overridden
+    from recgan.config import check_request, overridden
     from recgan.dataset.bundle import Bundle
     from recgan.design import load_designer, load_preset
     from recgan.evaluation.gaps import find_gaps, load_judge, save_gaps
 
     chosen = overridden(load_preset(preset), settings or [])
+    check_request(n, seed)
     check_place(out, overwrite=overwrite)
     with shown_progress() as progress:
         opened = Bundle.open(bundle)

@@ -168,13 +168,14 @@ def design(
 ) -> None:
     """Design items of a category that a user, or a cohort, would prefer."""
     from recgan.atomic import check_place
-    from recgan.config import overridden
+    from recgan.config import check_request, overridden
     from recgan.dataset.bundle import Bundle
     from recgan.design import load_designer, load_preset, save_designs
 
     if (not user) == (not liked):
         raise SettingsError("say for whom: --user ID (once or more), or --liked ITEM (once or more), not both")
     chosen = overridden(load_preset(preset), settings or [])
+    check_request(n, seed)
     check_place(out, overwrite=overwrite)
     with shown_progress() as progress:
         designer = load_designer(

@@ -7,8 +7,9 @@ from typing import Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from recgan.config.base import Settings
+from recgan.errors import SettingsError
 
-__all__ = ["MAX_DESIGNS", "MAX_SEED", "DesignSettings"]
+__all__ = ["MAX_DESIGNS", "MAX_SEED", "DesignSettings", "check_request"]
 
 MAX_DESIGNS = 256
 """Designs that one request may ask for."""
@@ -107,3 +108,15 @@ class DesignSettings(Settings):
         if validate_by != "none" and earlier.data.get("keep") == "last":
             raise ValueError("the scorer that is held back chooses the point; leave out keep=last")
         return validate_by
+
+
+def check_request(n: int, seed: int, *, least: int = 1) -> None:
+    """Refuse numbers that no request for designs may have.
+
+    Raises:
+        SettingsError: ``n`` is not between ``least`` and `MAX_DESIGNS`, or ``seed`` not between 0 and `MAX_SEED`.
+    """
+    if not least <= n <= MAX_DESIGNS:
+        raise SettingsError(f"n={n}: ask for {least} to {MAX_DESIGNS} designs")
+    if not 0 <= seed <= MAX_SEED:
+        raise SettingsError(f"seed={seed}: give a seed from 0 to {MAX_SEED}")
