@@ -63,11 +63,12 @@ def tailor_(
     as_json: Json = False,
 ) -> None:
     """Change a picture so that a user likes it more, on a leash that keeps it like itself."""
-    from recgan.config import check_request, overridden
+    from recgan.config import check_request
     from recgan.design import load_preset
+    from recgan.design.editing import climb_settings
 
     check_request(n, seed)
-    climb = overridden(load_preset(preset), search or [], "--search")
+    climb = climb_settings(load_preset(preset), search or [])
     named = _named(what, category)
 
     def edit(editor: Editor, someone: Any, progress: Progress) -> tuple[list[Subject], list[Design]]:

@@ -58,8 +58,8 @@ class DesignSettings(Settings):
     starts are where the generator is good; in w they are drawn as much nearer to the centre of their class. None: as
     the recipe has it."""
     box: float | None = Field(None, gt=0)
-    """Half the side, in standard deviations of the prior, of the box that z stays in by tanh (Kang et al. 2017); None:
-    no box."""
+    """Half the side, in standard deviations of the prior, of the box that z stays in: samples are moved into it, and
+    climbs stay there by tanh (Kang et al. 2017). None: no box; in w there is none."""
     preference: Literal["standardised", "raw"] = "standardised"
     """``standardised``: in standard deviations of the user's preference for the category's real items, so that the
     other weights mean the same for every user; ``raw``: as the recommender gives it (Kang et al. 2017)."""
@@ -101,6 +101,13 @@ class DesignSettings(Settings):
         if starts > earlier.data.get("samples", starts):
             raise ValueError(f"the starts are the best of the {earlier.data['samples']} samples; set samples too")
         return starts
+
+    @field_validator("box")
+    @classmethod
+    def _box_is_of_z(cls, box: float | None, earlier: ValidationInfo) -> float | None:
+        if box is not None and earlier.data.get("space") == "w":
+            raise ValueError("the box is of z, and the search moves in w; leave it out")
+        return box
 
     @field_validator("validate_by")
     @classmethod

@@ -111,7 +111,7 @@ class Editor:
         Args:
             subject: an item, a photo or a design.
             user: as in `Designer.design`; None: the average user.
-            n, seed, search: as there; ``samples`` and ``starts`` are 1.
+            n, seed, search: as there; but ``samples``, ``starts`` and ``pool`` are 1, and ``space`` is the inverter's.
 
         Raises:
             SettingsError: an item or a photo without an inverter; as `Designer.design`.
