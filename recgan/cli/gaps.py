@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from recgan.cli.app import Assignments, BundlePath, Device, Json, LocalOut, Overwrite, Seed, app, table
+from recgan.cli.app import (
+    Assignments,
+    BundlePath,
+    Device,
+    GANOption,
+    Json,
+    LocalOut,
+    Overwrite,
+    Preset,
+    Seed,
+    app,
+    table,
+)
 from recgan.console import answer, remark, shown_progress
 
 
@@ -15,7 +27,7 @@ from recgan.console import answer, remark, shown_progress
 def gaps_(
     bundle: BundlePath,
     recommender: Annotated[str, typer.Option("--recommender", metavar="DIR", help="The one that designs (A).")],
-    gan: Annotated[str, typer.Option("--gan", metavar="DIR", help="A trained GAN.")],
+    gan: GANOption,
     judge: Annotated[
         Path, typer.Option("--judge", metavar="DIR", help="A second recommender (B), trained with another --encoder.")
     ],
@@ -26,7 +38,7 @@ def gaps_(
         typer.Option("--category", help="To design; may be repeated. [default: the two that each cohort took most of]"),
     ] = None,
     n: Annotated[int, typer.Option("-n", help="Designs for each cohort and category; A chooses one.")] = 4,
-    preset: Annotated[str, typer.Option("--preset", help="How to design: default or kang2017.")] = "default",
+    preset: Preset = "default",
     settings: Assignments = None,
     seed: Seed = 0,
     device: Device = "auto",
