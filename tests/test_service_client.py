@@ -345,7 +345,7 @@ def test_a_page_that_something_else_answers_with_is_one_line(ask, told):
     script.answers = [httpx.Response(200, html="<h1>Please sign in</h1>")]
     readiness = script.client.ready()
     assert readiness.status == "not ready"
-    assert "none of the service's" in readiness.reasons[0]
+    assert "not the service's" in readiness.reasons[0]
 
 
 def test_a_whole_answer_that_breaks_off_is_asked_for_again():
