@@ -24,7 +24,7 @@ from recgan.dataset.oracle import ORACLE_PARTS, StyleOracle
 from recgan.dataset.sheets import image_grid, save_picture
 from recgan.dataset.split import make_split
 from recgan.design import Design, load_designer
-from recgan.design.editing import Editor
+from recgan.design.editing import Editor, climb_settings
 from recgan.design.search import passes
 from recgan.design.sight import Sight
 from recgan.evaluation.classifier import CatalogueClassifier
@@ -79,7 +79,7 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
 
     bundle = Bundle.open(given.bundle)
-    edit, search = overridden(EditSettings(), given.set), overridden(DesignSettings(), given.search, "--search")
+    edit, search = overridden(EditSettings(), given.set), climb_settings(DesignSettings(), given.search)
     with shown_progress() as progress:
         designer = load_designer(given.recommender, given.gan, device=given.device)
         editor = Editor(designer, bundle, load_inverter(given.inverter, designer.gan), edit)

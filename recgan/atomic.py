@@ -123,8 +123,16 @@ def _writing(target: Path, *, inside: Path | None = None, room: str = "choose an
         names = [Path(name) for name in (error.filename, error.filename2) if isinstance(name, str | os.PathLike)]
         if inside is not None and not is_full(error) and not any(name.is_relative_to(inside) for name in names):
             raise
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise StorageError(f"cannot write '{target}': {reason}; {os_mend(error, room)}. Nothing was changed") from error
+        raise StorageError(f"cannot write '{target}': {_reason(error, target, room)}. Nothing was changed") from error
+
+
+def _reason(error: OSError, target: Path, room: str) -> str:
+    """Return why ``target`` could not be written, and what can be done about it."""
+    for parent in target.parents:
+        if os.path.exists(parent) and not os.path.isdir(parent):  # Path's own raise where they may not look
+            return f"'{parent}' is a file, not a folder; {room}"
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return f"{reason}; {os_mend(error, room)}"
 
 
 @contextmanager

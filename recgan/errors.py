@@ -10,7 +10,8 @@ from __future__ import annotations
 import difflib
 import errno
 import itertools
-from collections.abc import Iterable
+import string
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 __all__ = [
     "ArtifactError",
@@ -24,10 +25,15 @@ __all__ = [
     "StorageError",
     "TrainingError",
     "is_full",
+    "nearest_id",
     "nearest_name",
     "os_mend",
 ]
 
+_COMPARED = 20_000
+"""Known ids that an unknown one is compared with; of more, only those that are one slip away are looked up."""
+_LONGEST = 100
+_LETTERS = string.ascii_letters + string.digits + "-_.:/ "
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _MENDS = {
     errno.EACCES: "choose a place you may read and write",
@@ -79,13 +85,14 @@ class ArtifactError(RecganError):
 
 
 class MismatchError(RecganError):
-    """Two artifacts do not belong together (other catalogue, categories, pixels or split)."""
+    """What does not belong together: artifacts of other catalogues, categories, pixels or splits; a run that is resumed
+    with other settings."""
 
     http_status = 409
 
 
 class TrainingError(RecganError):
-    """Training cannot go on (a loss is not finite, a resume with other settings)."""
+    """Training cannot go on (a loss is not finite)."""
 
     exit_code = 1
     http_status = 500
@@ -94,7 +101,6 @@ class TrainingError(RecganError):
 class StorageError(RecganError):
     """Writing failed: the disk is full or the place cannot be written."""
 
-    exit_code = 1
     http_status = 507
 
 
@@ -121,7 +127,10 @@ def nearest_name(name: str, known: Iterable[str]) -> str:
     Of names equally near, the one that begins most like it.
     """
     name = str(name)
-    near = difflib.get_close_matches(name, list(known), n=20, cutoff=0.6)
+    return _suggestion(name, difflib.get_close_matches(name, list(known), n=20, cutoff=0.6))
+
+
+def _suggestion(name: str, near: Sequence[str]) -> str:
     if not near:
         return ""
 
@@ -130,3 +139,25 @@ def nearest_name(name: str, known: Iterable[str]) -> str:
         return difflib.SequenceMatcher(None, other, name).ratio(), len(list(shared))
 
     return f"; did you mean '{max(near, key=likeness)}'?"
+
+
+def nearest_id(name: str, known: Collection[str]) -> str:
+    """Return what `nearest_name` does, for ids of which there may be millions: ``known`` finds one without searching
+    (a pandas Index, a set)."""
+    if len(known) <= _COMPARED:
+        return nearest_name(name, known)
+    if len(name) > _LONGEST:
+        return ""
+    return _suggestion(name, sorted({one for one in _one_slip_away(name) if one in known}))
+
+
+def _one_slip_away(name: str) -> Iterator[str]:
+    """Yield what ``name`` becomes in another case, or with one letter more, less, or another, or two swapped."""
+    yield from (name.strip(), name.lower(), name.upper())
+    for place in range(len(name) + 1):
+        before, after = name[:place], name[place:]
+        yield from (before + letter + after for letter in _LETTERS)
+        if after:
+            yield before + after[1:]
+            yield from (before + letter + after[1:] for letter in _LETTERS)
+            yield before + after[1:2] + after[0] + after[2:]

@@ -12,10 +12,10 @@ from typing import Any
 import fsspec
 
 from recgan.artifacts import MANIFEST, check_out
-from recgan.errors import ArtifactError
+from recgan.errors import ArtifactError, MismatchError
 from recgan.remote import is_remote
 
-__all__ = ["check_places", "differences", "interrupts", "run_folder"]
+__all__ = ["check_places", "check_same", "differences", "interrupts", "run_folder"]
 
 
 def run_folder(out: str | Path) -> Path:
@@ -53,6 +53,19 @@ def _refuse_taken(out: str | Path, folder: Path) -> None:
     if taken is not None:
         raise ArtifactError(
             f"'{taken}' exists already; go on with --resume, begin anew with --overwrite, or choose another --out"
+        )
+
+
+def check_same(place: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to resume at ``place`` what was begun otherwise; both say what determines its outcome.
+
+    Raises:
+        MismatchError: they differ; all differences are told.
+    """
+    if changed := differences(before, now):
+        raise MismatchError(
+            f"cannot resume '{place}', it was begun otherwise: {'; '.join(changed)}. "
+            "Give it the same settings and data, begin anew with --overwrite, or choose another --out"
         )
 
 

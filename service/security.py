@@ -7,12 +7,12 @@ cannot use. A service that listens on loopback alone asks for none.
 from __future__ import annotations
 
 import hashlib
-import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeVar
 
+import anyio
 import anyio.to_thread
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
@@ -31,6 +31,9 @@ _REMEMBERED = 10_000
 _SHARE = 20
 """A process takes this part of a minute's requests from the store at once."""
 
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
 _bearer = HTTPBearer(
     auto_error=False, scheme_name="API key", description="`Authorization: Bearer rg_…`; `recgan keys add` makes one."
 )
@@ -46,7 +49,7 @@ class Caller:
 
 
 class Gate:
-    """Knows the keys, and counts their requests.
+    """Knows the keys, and counts their requests. It is asked from one event loop alone.
 
     Args:
         settings: of the service.
@@ -57,10 +60,8 @@ class Gate:
         self.open = not settings.needs_keys
         self._settings = settings
         self._store = store
-        self._lock = threading.Lock()
-        self._taking = threading.Lock()
         self._keys: OrderedDict[bytes, tuple[float, ApiKey]] = OrderedDict()
-        self._taken: dict[str, tuple[int, int]] = {}
+        self._allowances: OrderedDict[str, _Allowance] = OrderedDict()
 
     async def admit(self, text: str | None) -> Caller:
         """Return who asks with a key.
@@ -73,57 +74,84 @@ class Gate:
         if not text:
             raise _no_key("send an API key: 'Authorization: Bearer rg_…'; the service's operator makes one")
         digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
-        key = self._remembered(digest)
-        if key is None:
+        until, key = self._keys.get(digest, (0.0, None))
+        if key is None or until <= time.monotonic():
             key = await anyio.to_thread.run_sync(self._store.keys.find, text)
             if key is None:
                 raise _no_key("this API key is not known, or was revoked")
-            self._remember(digest, key)
-        if not self._count(key.id):
-            await anyio.to_thread.run_sync(self._take, key)
+            _remember(self._keys, digest, (time.monotonic() + REMEMBERED_SECONDS, key))
+        await self._count(key)
         return Caller(key.id, key.scope)
 
-    def _remembered(self, digest: bytes) -> ApiKey | None:
-        with self._lock:
-            until, key = self._keys.get(digest, (0.0, None))
-        return key if until > time.monotonic() else None
-
-    def _remember(self, digest: bytes, key: ApiKey) -> None:
-        with self._lock:
-            self._keys[digest] = (time.monotonic() + REMEMBERED_SECONDS, key)
-            self._keys.move_to_end(digest)
-            while len(self._keys) > _REMEMBERED:
-                self._keys.popitem(last=False)
-
-    def _count(self, owner: str) -> bool:
-        """Use one of the requests that were taken from the store; return whether there was one."""
-        minute, _ = this_minute()
-        with self._lock:
-            taken_at, left = self._taken.get(owner, (minute, 0))
-            if taken_at != minute or left < 1:
-                return False
-            self._taken[owner] = (minute, left - 1)
-            return True
-
-    def _take(self, key: ApiKey) -> None:
-        # One after the other: of requests that come together, the first takes for all, and none is left to hoard.
-        with self._taking:
-            if not self._count(key.id):
-                self._take_a_share(key)
-
-    def _take_a_share(self, key: ApiKey) -> None:
+    async def _count(self, key: ApiKey) -> None:
+        """Use one of the requests that the key may make in this minute."""
         limit = key.per_minute or self._settings.rate_per_minute
-        minute, seconds = this_minute()
-        granted = self._store.rates.take(key.id, minute, max(1, limit // _SHARE), limit)
-        if not granted:
-            raise ProblemError(
-                "rate-limit",
-                f"this key may make {limit:,} requests a minute; ask again in {seconds} s",
-                headers={"Retry-After": str(seconds)},
-            )
-        with self._lock:
-            taken_at, left = self._taken.get(key.id, (minute, 0))
-            self._taken[key.id] = (minute, granted - 1 + (left if taken_at == minute else 0))
+        allowance = self._allowances.get(key.id) or _Allowance()
+        _remember(self._allowances, key.id, allowance)
+        while not allowance.use():
+            if allowance.spent:
+                _, seconds = this_minute()
+                raise ProblemError(
+                    "rate-limit",
+                    f"this key may make {limit:,} requests a minute; ask again in {seconds} s",
+                    headers={"Retry-After": str(seconds)},
+                )
+            async with allowance.taking:
+                if allowance.empty:
+                    await self._take_a_share(key.id, limit, allowance)
+
+    async def _take_a_share(self, owner: str, limit: int, allowance: _Allowance) -> None:
+        minute, wanted = allowance.minute, max(1, limit // _SHARE)
+        granted = await anyio.to_thread.run_sync(self._store.rates.take, owner, minute, wanted, limit)
+        allowance.add(minute, granted, spent=granted < wanted)
+
+
+class _Allowance:
+    """The requests that one key has left in this minute, as far as this process has taken them from the store."""
+
+    def __init__(self) -> None:
+        self.taking = anyio.Lock()
+        """Held while they are taken: of requests that come together, the first takes for all, and none hoards."""
+        self.minute = -1
+        self._left = 0
+        self._spent = False
+
+    def use(self) -> bool:
+        """Use one; return whether there was one."""
+        self._begin_minute()
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is none here, and the store may have more."""
+        self._begin_minute()
+        return self._left < 1 and not self._spent
+
+    @property
+    def spent(self) -> bool:
+        """Whether there is none here, nor in the store until the minute ends."""
+        return self._left < 1 and self._spent
+
+    def add(self, minute: int, granted: int, *, spent: bool) -> None:
+        """Take in what the store has granted of a minute, and whether that was its last."""
+        if minute == self.minute:
+            self._left, self._spent = self._left + granted, spent
+
+    def _begin_minute(self) -> None:
+        minute, _ = this_minute()
+        if minute != self.minute:
+            self.minute, self._left, self._spent = minute, 0, False
+
+
+def _remember(known: OrderedDict[_Key, _Value], key: _Key, value: _Value) -> None:
+    """Keep a value as the newest, and drop the oldest of too many."""
+    known[key] = value
+    known.move_to_end(key)
+    while len(known) > _REMEMBERED:
+        known.popitem(last=False)
 
 
 def _no_key(detail: str) -> ProblemError:

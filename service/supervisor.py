@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import logging.config
-import multiprocessing
 import os
 import signal
 import socket
@@ -18,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from recgan.errors import RecganError
 from recgan.progress import Progress
 from service.logs import log_config
 from service.metrics import SHARED_FOLDER
+from service.processes import SPAWN, start_unheeding
 from service.settings import ServiceSettings
 from service.store import Store
 from service.worker_process import WorkerProcess
@@ -38,7 +39,6 @@ __all__ = ["Load", "Supervisor"]
 Load = Callable[[ServiceSettings, Progress], "Models"]
 
 logger = logging.getLogger("recgan.service")
-_SPAWN = multiprocessing.get_context("spawn")  # torch's threads do not outlive a fork
 _PAUSE = (0.0, 1.0, 5.0, 30.0)
 """Seconds before a web process is started again, after so many ends in a row."""
 _WELL_SECONDS = 60.0
@@ -69,7 +69,7 @@ class Supervisor:
         )
         self._stopping = False
         self._served = False
-        self._designs = _SPAWN.RawValue("b", 0)
+        self._designs = SPAWN.RawValue("b", 0)
 
     def run(self) -> None:
         """Serve until SIGINT or SIGTERM.
@@ -97,11 +97,11 @@ class Supervisor:
                 self._store.close()
 
     def _start(self, slot: _Slot) -> None:
-        ours, theirs = _SPAWN.Pipe()
+        ours, theirs = SPAWN.Pipe()
         given = (self._settings, self._listener, theirs, self._designs, self._served, self._load)
-        slot.process = _SPAWN.Process(target=_answer, args=given, name="recgan-web")
+        slot.process = SPAWN.Process(target=_answer, args=given, name="recgan-web")
         slot.line, slot.ready_at, slot.patient, slot.failure = ours, None, self._served, None
-        slot.process.start()
+        start_unheeding(slot.process)
         theirs.close()
 
     def _look(self, slots: list[_Slot]) -> None:
@@ -154,8 +154,12 @@ class Supervisor:
         for slot in slots:
             if slot.line is not None:
                 slot.line.close()
-            if slot.process is not None and slot.patient and slot.ready_at is None:
+            if slot.process is None or slot.ready_at is not None:
+                continue
+            if slot.patient:
                 slot.process.kill()  # it loads, and has no requests
+            else:
+                slot.process.terminate()  # it may still import, and not see that its line is closed
         if designer is not None and not designer.close(self._settings.shutdown_seconds):
             logger.warning("a design was still running after %g s; it was dropped", self._settings.shutdown_seconds)
         for slot in slots:
@@ -185,7 +189,7 @@ class Supervisor:
 class _Slot:
     """The place of one web process."""
 
-    process: multiprocessing.process.BaseProcess | None = None
+    process: BaseProcess | None = None
     line: Connection | None = None
     patient = False
     ready_at: float | None = None

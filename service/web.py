@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -12,14 +13,19 @@ from multiprocessing.connection import Connection
 from types import FrameType
 
 import uvicorn
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from recgan.errors import RecganError
 from recgan.progress import Progress
 from service.app import create_app
 from service.context import DesignWorker
+from service.holder import ModelHolder
 from service.logs import log_config
 from service.models import Models
+from service.processes import heed_interrupts
 from service.protocol import timed_protocol
 from service.settings import ServiceSettings
+from service.streams import Streams
 
 __all__ = ["Web"]
 
@@ -43,15 +49,17 @@ class Web:
         patient: bool = False,
     ) -> None:
         self.app = create_app(settings, load=load, on_load_failure=self.stop, worker=worker, patient=patient)
+        service = self.app.state.service
         self._server = _Server(
             uvicorn.Config(
-                self.app,
+                _PlainStart(self.app, service.holder),
                 log_config=log_config(settings.log_format),
                 access_log=False,  # `service.observe` does it
                 http=timed_protocol(settings.header_seconds),
                 server_header=False,
                 timeout_graceful_shutdown=math.ceil(settings.shutdown_seconds),
-            )
+            ),
+            service.streams,
         )
 
     @property
@@ -67,6 +75,7 @@ class Web:
     def run(self, listener: socket.socket) -> None:
         """Serve until `stop`, SIGINT or SIGTERM; then end the open requests and return."""
         with _terminated_as_interrupted(), suppress(KeyboardInterrupt):
+            heed_interrupts()
             self._server.run(sockets=[listener])
 
     def run_watched(self, listener: socket.socket, line: Connection) -> None:
@@ -90,12 +99,34 @@ class Web:
         self.run(listener)
 
 
+class _PlainStart:
+    """The application, whose expected errors at the start and the end uvicorn logs on one line, without a traceback."""
+
+    def __init__(self, app: ASGIApp, holder: ModelHolder) -> None:
+        self._app = app
+        self._holder = holder
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def plainly(message: Message) -> None:
+            error = sys.exc_info()[1]  # it is being told of
+            if message["type"].endswith(".failed") and isinstance(error, RecganError):
+                known = error is self._holder.failure  # which has logged it
+                message = {**message, "message": "" if known else str(error)}
+            await send(message)
+
+        await self._app(scope, receive, plainly if scope["type"] == "lifespan" else send)
+
+
 class _Server(uvicorn.Server):
     """Ends the open streams when it is told to stop, instead of waiting for them."""
 
+    def __init__(self, config: uvicorn.Config, streams: Streams) -> None:
+        super().__init__(config)
+        self._streams = streams
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop."""
-        self.config.app.state.service.streams.close()  # type: ignore[union-attr]
+        self._streams.close()
         await super().shutdown(sockets)
 
 

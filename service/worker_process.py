@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 import logging.config
-import multiprocessing
 import os
 import signal
 import threading
 import uuid
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING
 
 from recgan.errors import RecganError
 from recgan.progress import Progress
 from service.logs import log_config
+from service.processes import SPAWN, start_unheeding
 from service.settings import ServiceSettings
 from service.store import Store
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["WorkerProcess"]
 
 logger = logging.getLogger("recgan.service")
-_SPAWN = multiprocessing.get_context("spawn")  # torch's threads do not outlive a fork
 _PAUSE = (0.2, 1.0, 5.0, 30.0)
 """Seconds before it is started again, after so many ends in a row."""
 
@@ -51,7 +51,7 @@ class WorkerProcess:
         self._line: Connection | None = None
         self._closing = threading.Event()
         self._changing = threading.Lock()
-        self._process: multiprocessing.process.BaseProcess | None = None
+        self._process: BaseProcess | None = None
         self._watcher = threading.Thread(target=self._watch, name="design-worker-watch", daemon=True)
 
     def start(self) -> None:
@@ -74,6 +74,8 @@ class WorkerProcess:
             self._closing.set()
             if self._line is not None:
                 self._line.close()
+            if self._process is not None:
+                self._process.terminate()  # while it imports it does not see that its line is closed
         self._watcher.join(timeout)
         ended = not self.alive
         if self._process is not None and not ended:
@@ -90,14 +92,14 @@ class WorkerProcess:
                     return
                 # The process ends when this end of the line closes: because we say so, or because we are gone. (An
                 # event that is shared would stay locked if the process were killed while it looks at it.)
-                held, self._line = _SPAWN.Pipe(duplex=False)
-                self._process = _SPAWN.Process(
+                held, self._line = SPAWN.Pipe(duplex=False)
+                self._process = SPAWN.Process(
                     target=_work,
                     args=(self._settings, name, held, self._load),
                     name="recgan-design-worker",
                     daemon=True,
                 )
-                self._process.start()
+                start_unheeding(self._process)
                 held.close()
             self._process.join()
             try:
@@ -127,14 +129,18 @@ def _work(
     from service.design_worker import design_worker_alone
     from service.models import load_models
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent says when to stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to stop
     terminated = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: terminated.set())
 
     def told_to_stop(seconds: float) -> bool:
         return line.poll(seconds) or terminated.is_set()
 
-    store = Store(settings.store_url, keep_seconds=settings.keep_seconds, lease_seconds=settings.lease_seconds)
+    try:
+        store = Store(settings.store_url, keep_seconds=settings.keep_seconds, lease_seconds=settings.lease_seconds)
+    except RecganError as error:
+        logger.error("the design worker cannot begin: %s", error)
+        raise SystemExit(error.exit_code) from None
     holder, worker = design_worker_alone(settings, store, name=name, load=load or load_models)
     holder.start()
     while not holder.loaded:

@@ -124,8 +124,9 @@ def test_a_place_is_checked_without_leaving_anything(tmp_path):
     check_place(tmp_path / "deep" / "a")
     assert names(tmp_path / "deep") == []
     (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match=r"cannot write '.*/file/a'"):
-        check_place(tmp_path / "file" / "a")
+    for place in ("file/a", "file/deep/a"):
+        with pytest.raises(StorageError, match=rf"{place}': '.*/file' is a file, not a folder; choose another --out\."):
+            check_place(tmp_path / place)
     with pytest.raises(ArtifactError, match="exists already"):
         check_place(tmp_path / "file")
     check_place(tmp_path / "file", overwrite=True)

@@ -1,5 +1,7 @@
 """What is `blend`'s own; what every recommender promises is in ``test_recommenders.py``."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -62,6 +64,27 @@ def test_a_part_of_no_weight_is_left_out(data, parts, tmp_path):
     model.save(tmp_path / "model")
     loaded = load_recommender(tmp_path / "model")
     np.testing.assert_array_equal(loaded.fold_in(["004"]).values, model.fold_in(["004"]).values)
+
+
+def test_without_validation_nothing_looks_tuned(data):
+    nothing = data.validation.where(np.zeros(len(data.validation), dtype=bool))
+    blind, told = replace(data, validation=nothing), []
+    settings = BlendSettings(parts=("vbpr", "als"), options={"als": ALS, "vbpr": {"epochs": 2}}, width=WIDTH)
+
+    def listen(step, done, total=None, note=""):
+        told.append(note)
+
+    model = create_recommender("blend", settings).fit(blind, seed=0, progress=listen)
+    assert model.metrics == {}
+    assert model.untuned() == ["weights", "cold_bias"]
+    assert (model.chosen_settings().weights, model.chosen_settings().cold_bias) == (None, None)
+    assert any(note.endswith("no validation") for note in told)
+    assert not any("nan" in note for note in told)
+    given = settings.model_copy(update={"weights": (1.0, 0.5), "cold_bias": 0.25})
+    model = create_recommender("blend", given).fit(blind, seed=0)
+    assert model.metrics == {"weight_vbpr": 1, "weight_als": 0.5, "cold_bias": 0.25}
+    assert model.untuned() == []
+    assert fitted(data).untuned() == []
 
 
 def test_one_that_only_disturbs_gets_no_weight(data, monkeypatch):

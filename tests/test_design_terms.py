@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from recgan.config import DesignSettings
+from recgan.config import DesignSettings, overridden
 from recgan.design.climbing import STRATEGIES, Climb, cma_es, langevin
 from recgan.design.objective import Candidates, Objective
 from recgan.design.preference import Eye, preference_of
@@ -223,6 +223,24 @@ def test_a_box_is_never_left():
     torch.testing.assert_close(space.bound(space.unbound(torch.tensor([[0.1, -0.3]]))), torch.tensor([[0.1, -0.3]]))
 
 
+@pytest.mark.parametrize("method", STRATEGIES)
+@pytest.mark.parametrize("steps", [0, 1])
+def test_what_a_search_starts_from_lies_in_the_box_too(method, steps):
+    # Whatever is farther out is liked better: were it not for the box, the sample itself would be kept.
+    wanted = Objective([(1.0, lambda c: c.z.sum(dim=1))])
+    settings = DesignSettings(samples=4, starts=2, steps=steps, method=method, population=4)
+    z = torch.tensor([0.1, 0.4, 2.0, 5.0])[None, :, None].expand(2, 4, 3).contiguous()
+    found = search(world(box=0.5), wanted, z, 0, settings, quiet, seeds=[1, 2])
+    assert (found.z.abs() <= 0.5).all()
+    assert (found.z > 0.45).all()
+
+
+def test_a_box_in_w_is_refused():
+    with pytest.raises(SettingsError, match=r"box=2: the box is of z, and the search moves in w; leave it out"):
+        overridden(DesignSettings(), ["space=w", "box=2"])
+    assert overridden(DesignSettings(), ["space=z", "box=2"]).box == 2
+
+
 def test_a_held_back_scorer_chooses_the_point_and_ends_the_climb():
     # The scorer likes red of one half, which the climb towards all red passes.
     wanted = Objective([(1.0, lambda c: c.features[:, 0])])
@@ -324,8 +342,6 @@ def test_a_cohort_gets_what_both_like_and_many_requests_are_as_each_alone(real_d
 
 
 def test_every_setting_of_the_objective_and_of_the_method_runs_in_the_designer(real_designer_free):
-    from recgan.config import overridden
-
     for changes in (
         ["typical_weight=1", "class_weight=1", "views=1"],
         ["typical_weight=1", "typical_of=generated"],

@@ -463,6 +463,10 @@ def test_sliders_arithmetic_categories_and_variations_have_verbs(verb, design_wo
         (("tailor", "item:x", "--user", "u", "--liked", "i"), "not both"),
         (("tailor", "item:x", "--set", "leesh=2"), "did you mean 'leash'"),
         (("slide", "item:x", "--directions", "d", "--move", "up"), "DIRECTION=UNITS"),
+        (("tailor", "item:x", "--search", "samples=8"), "--search samples=8: tailoring begins at the picture itself"),
+        (("tailor", "item:x", "--search", "starts=1"), "--search starts=1: tailoring begins at the picture itself"),
+        (("tailor", "item:x", "--search", "pool=2"), "leave it out (-n makes more designs)"),
+        (("tailor", "item:x", "--search", "space=w"), "tailoring moves in the inverter's own space; leave it out"),
     ],
 )
 def test_what_cannot_be_edited_is_told_in_one_line(verb, tmp_path, options, said):

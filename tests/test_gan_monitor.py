@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 from recgan.config import MonitorSettings, Recipe
 from recgan.dataset.bundle import Bundle
 from recgan.encoders import Encoder, register_encoder
-from recgan.errors import TrainingError
+from recgan.errors import MismatchError, TrainingError
 from recgan.gan import train_gan
 from recgan.gan.data import CatalogueImages
 from recgan.gan.monitor import alarms as alarms_module
@@ -617,5 +617,5 @@ def test_stopped_as_an_alarm_is_told_it_resumes_to_the_same_bits(
 
 def test_a_run_that_acts_is_not_resumed_by_one_that_advises(acting: Any, watched: Any, tmp_path: Path) -> None:
     acting(RECIPE, out=tmp_path / "gan", images_seen=40)
-    with pytest.raises(TrainingError, match="monitor was"):
+    with pytest.raises(MismatchError, match="monitor was"):
         watched(RECIPE, out=tmp_path / "gan", images_seen=40, resume=True)

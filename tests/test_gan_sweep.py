@@ -14,7 +14,7 @@ import pytest
 from recgan.config import MonitorSettings, Recipe
 from recgan.dataset.bundle import Bundle
 from recgan.encoders import register_encoder
-from recgan.errors import ArtifactError, DataError, SettingsError, TrainingError
+from recgan.errors import ArtifactError, DataError, MismatchError, SettingsError
 from recgan.gan import find_recipe, sweep_gan
 from recgan.gan.training import sweep as sweep_module
 from recgan.gan.training import trainer
@@ -129,7 +129,7 @@ def test_a_sweep_of_other_settings_or_in_a_taken_place_is_refused(sweep: Any, tm
     sweep(out=tmp_path / "sweep")
     with pytest.raises(ArtifactError, match="exists already; go on with --resume"):
         sweep(out=tmp_path / "sweep")
-    with pytest.raises(TrainingError, match="seed was 0, is now 1"):
+    with pytest.raises(MismatchError, match="seed was 0, is now 1"):
         sweep(out=tmp_path / "sweep", seed=1, resume=True)
     with pytest.raises(ArtifactError, match="no sweep to resume"):
         sweep(out=tmp_path / "none", resume=True)

@@ -23,7 +23,7 @@ from recgan.dataset.bundle import Bundle
 from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.pixels import decode_image, load_pixels, pixel_digest, to_float
 from recgan.dataset.split import image_split
-from recgan.errors import ArtifactError, DataError, NotFoundError, SettingsError, TrainingError
+from recgan.errors import ArtifactError, DataError, MismatchError, NotFoundError, SettingsError, TrainingError
 from recgan.gan import TrainedGAN, design_seeds, find_recipe, latents, load_gan, run_folder, train_gan
 from recgan.gan.training import run as run_module
 from recgan.gan.training.checkpoint import latest_checkpoint
@@ -172,7 +172,7 @@ def test_resuming_with_other_settings_is_refused_with_the_difference(
     tiny_bundle: Bundle, tmp_path: Path, options: dict[str, object], difference: str
 ) -> None:
     train(tiny_bundle, tmp_path / "gan", images_seen=4)
-    with pytest.raises(TrainingError, match=difference):
+    with pytest.raises(MismatchError, match=difference):
         train(tiny_bundle, tmp_path / "gan", resume=True, **options)  # type: ignore[arg-type]
 
 
@@ -180,7 +180,7 @@ def test_resuming_on_another_catalogue_is_refused(
     tiny_bundle: Bundle, make_bundle: Callable[..., Bundle], tmp_path: Path
 ) -> None:
     train(tiny_bundle, tmp_path / "gan", images_seen=4)
-    with pytest.raises(TrainingError, match=r"catalogue was .*, is now"):
+    with pytest.raises(MismatchError, match=r"catalogue was .*, is now"):
         train(make_bundle(seed=1), tmp_path / "gan", resume=True)
 
 

@@ -12,10 +12,12 @@ import torch
 from recgan.cli.run import run
 from recgan.config import DVBPRSettings, EmbedSettings, ProofSettings, SplitSettings, VisualKNNSettings
 from recgan.dataset.pixels import to_float
+from recgan.dataset.split import Pairs
 from recgan.design import Designer
 from recgan.design.sight import Sight
 from recgan.errors import ArtifactError, DataError, MismatchError, NotFoundError, SettingsError
 from recgan.evaluation.gaps import choose_judge, find_gaps, load_judge, save_gaps, taste_cohorts
+from recgan.evaluation.gaps.cases import cases_of
 from recgan.evaluation.gaps.looks import attributes_of, palette, style_words
 from recgan.recommenders import train_recommender
 from tests.design_world import QUICK, SIZE
@@ -184,6 +186,56 @@ def test_what_is_not_in_stock_is_no_rival(design_world, judge):
     (after,) = find_gaps(design_world.bundle, Designer(model, designer.gan), judge, **options).gaps
     assert not gone & {after.best[0], after.best[1], *(name for name, _ in after.nearest)}
     assert after.gap.mean > before.gap.mean
+
+
+def without(designer, gone):
+    """The world's designer, all items of some categories being out of stock."""
+    model = copy.copy(designer.recommender)
+    model.items = model.items.assign(available=~model.items["category"].isin(gone))
+    return Designer(model, designer.gan)
+
+
+def test_favourites_are_among_what_is_in_stock(design_world, judge, found):
+    gone = {gap.category for gap in found.gaps}
+    designer = without(design_world.designer, gone)
+    options = {"cohorts": 1, "designs": 1, "settings": QUICK}
+    others = find_gaps(design_world.bundle, designer, judge, **options).gaps
+    assert len(others) == 2
+    assert not gone & {gap.category for gap in others}
+
+
+def test_what_everybody_of_a_cohort_has_seen_is_no_favourite(design_world, judge):
+    designer = design_world.designer
+    (cohort,) = taste_cohorts(designer.sight, 1, designer.category_names)
+    options = {"categories": [], "favourites": 2, "members": 3}
+    first, second = cases_of(designer, judge, [cohort], **options)
+    assert [first.category, second.category] == list(cohort.taken)[:2]
+    model = copy.copy(designer.recommender)
+    pairs = model.seen.as_pairs()
+    users = model._user_index.get_indexer(list(first.users))
+    items = np.flatnonzero(model.items["category"] == first.category)
+    every = np.array([(user, item) for user in users for item in items])
+    keys = np.unique(np.concatenate([every, np.stack([pairs.users, pairs.items], axis=1)]), axis=0)
+    model.seen = type(model.seen).of(Pairs(keys[:, 0], keys[:, 1]), len(model.user_ids))
+    cases = cases_of(Designer(model, designer.gan), judge, [cohort], **options)
+    assert [case.category for case in cases] == list(cohort.taken)[1:3]
+    with pytest.raises(SettingsError, match=f"seen every item of category '{first.category}'"):
+        cases_of(Designer(model, designer.gan), judge, [cohort], **{**options, "categories": [first.category]})
+
+
+def test_what_cannot_be_judged_is_told_before_anything_is_designed(design_world, judge, monkeypatch):
+    def design(*_, **__):
+        raise AssertionError("nothing may be designed")
+
+    monkeypatch.setattr(Designer, "design", design)
+    designer, options = design_world.designer, {"cohorts": 1, "settings": QUICK}
+    with pytest.raises(DataError, match="nothing in stock has a picture"):
+        find_gaps(design_world.bundle, without(designer, designer.category_names), judge, **options)
+    stranger = copy.copy(judge)
+    stranger.recommender = copy.copy(judge.recommender)
+    stranger.recommender.user_ids = np.array([f"{user}-b" for user in judge.recommender.user_ids], dtype=object)
+    with pytest.raises(MismatchError, match=r"the judge knows none of the [0-9]+ users of cohort 1; train it on"):
+        find_gaps(design_world.bundle, designer, stranger, **options)
 
 
 def test_a_judge_must_have_its_own_eye_of_the_same_catalogue(design_world, tiny_bundle, tmp_path):

@@ -60,6 +60,15 @@ def fitted(data, **options):
     return create_recommender("ideal_point", IdealPointSettings(width=WIDTH, **options)).fit(data)
 
 
+def test_without_validation_nothing_looks_tuned(data):
+    nothing = data.validation.where(np.zeros(len(data.validation), dtype=bool))
+    model = create_recommender("ideal_point", IdealPointSettings(width=WIDTH)).fit(replace(data, validation=nothing))
+    assert model.metrics == {}
+    assert model.untuned() == ["visual_weight", "category_weight", "cold_bias"]
+    assert model.chosen_settings() == model.settings
+    assert fitted(data).untuned() == []
+
+
 def validation_auc(model, data):
     known, positives = concatenated(data.train, data.validation), UserRows.of(data.validation, data.n_users)
     rows = UserRows.of(known, data.n_users)

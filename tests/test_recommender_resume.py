@@ -12,7 +12,7 @@ import pytest
 
 from recgan.config import BPRMFSettings, EmbedSettings, Settings, VBPRSettings, VBPRSSMSettings
 from recgan.dataset.bundle import Bundle
-from recgan.errors import ArtifactError, SettingsError, TrainingError
+from recgan.errors import ArtifactError, MismatchError, SettingsError
 from recgan.recommenders import Recommender, train_recommender
 from recgan.resume import run_folder
 
@@ -81,13 +81,13 @@ def test_other_settings_and_data_are_refused(tiny_bundle, make_bundle, tmp_path)
     out = tmp_path / "model"
     stopped(tiny_bundle, "bpr_mf", out, epoch=2)
     other = SETTINGS["bpr_mf"].model_copy(update={"learning_rate": 0.01})
-    with pytest.raises(TrainingError, match=r"begun otherwise: settings.learning_rate was 0.2, is now 0.01\. Give"):
+    with pytest.raises(MismatchError, match=r"begun otherwise: settings.learning_rate was 0.2, is now 0.01\. Give"):
         train(tiny_bundle, "bpr_mf", other, out=out, resume=True)
-    with pytest.raises(TrainingError, match="seed was 0, is now 1"):
+    with pytest.raises(MismatchError, match="seed was 0, is now 1"):
         train(tiny_bundle, "bpr_mf", out=out, resume=True, seed=1)
-    with pytest.raises(TrainingError, match=r"catalogue was .* split was "):
+    with pytest.raises(MismatchError, match=r"catalogue was .* split was "):
         train(make_bundle(seed=1), "bpr_mf", out=out, resume=True)
-    with pytest.raises(TrainingError, match="model was bpr_mf, is now vbpr"):
+    with pytest.raises(MismatchError, match="model was bpr_mf, is now vbpr"):
         train(tiny_bundle, "vbpr", out=out, resume=True)
     assert run_folder(out).exists()
 

@@ -281,6 +281,9 @@ def test_a_service_that_is_not_there_is_one_line():
     assert script.client.ready().status == "not ready"
 
 
+EVENTS_TYPE = {"content-type": "text/event-stream; charset=utf-8"}
+
+
 class Broken(httpx.SyncByteStream):
     """An answer that breaks off."""
 
@@ -296,16 +299,53 @@ def test_a_stream_that_breaks_goes_on_where_it_was():
     first = 'retry: 1000\n\nid: 1\nevent: state\ndata: {"state": "queued"}\n\n: still there\n\nid: 2\nevent: st'
     rest = 'id: 2\nevent: state\ndata: {"state": "running"}\n\n'
     script = Script(
-        httpx.Response(200, stream=Broken(first)), httpx.Response(200, text=rest), httpx.Response(204), tries=2
+        httpx.Response(200, stream=Broken(first), headers=EVENTS_TYPE),
+        httpx.Response(200, text=rest, headers=EVENTS_TYPE),
+        httpx.Response(204),
+        tries=2,
     )
     assert [(event.id, event.data["state"]) for event in script.client.follow_design("d")] == [
         (1, "queued"),
         (2, "running"),
     ]
     assert [request.headers["Last-Event-ID"] for request in script.asked] == ["0", "1", "2"]
-    script.answers = [httpx.Response(200, stream=Broken("")) for _ in range(2)]
+    script.answers = [httpx.Response(200, stream=Broken(""), headers=EVENTS_TYPE) for _ in range(2)]
     with pytest.raises(ServiceUnreachable, match="broke off 2 times"):
         list(script.client.follow_design("d"))
+
+
+def test_streams_that_tell_nothing_are_opened_again_more_and_more_slowly():
+    told = 'id: 1\nevent: state\ndata: {"state": "succeeded"}\n\n'
+    silent = [httpx.Response(200, text="retry: 1000\n\n", headers=EVENTS_TYPE) for _ in range(1100)]
+    script = Script(*silent, httpx.Response(200, text=told, headers=EVENTS_TYPE), httpx.Response(204), tries=2)
+    assert [event.id for event in script.client.follow_design("d")] == [1]
+    assert len(script.naps) == len(silent)  # none after the one that told something
+    assert all(longest / 2 <= nap <= longest for nap, longest in zip(script.naps, (0.2, 0.4, 0.8, 1.6, 2.0)))
+    assert all(1.0 <= nap <= 2.0 for nap in script.naps[5:])
+
+
+@pytest.mark.parametrize(
+    ("ask", "told"),
+    [
+        (lambda shop: shop.version(), "GET /version: 200: the answer (text/html) is not the service's own"),
+        (lambda shop: list(shop.items()), "GET /v1/items: 200: the answer (text/html) is not"),
+        (lambda shop: shop.item_photo("i"), "GET /v1/items/i/image: 200: the answer (text/html) is not"),
+        (lambda shop: shop.design_picture("d", 0), "GET /v1/designs/d/0.png: 200: the answer (text/html) is not"),
+        (lambda shop: list(shop.follow_design("d")), "GET /v1/designs/d/events: 200: the answer (text/html) is not"),
+        (lambda shop: shop.delete_item("i"), "DELETE /v1/items/i: 200: the answer (text/html) is not"),
+    ],
+)
+def test_a_page_that_something_else_answers_with_is_one_line(ask, told):
+    script = Script(httpx.Response(200, html="<h1>Please sign in</h1>"))
+    with pytest.raises(ServiceRefused) as refused:
+        ask(script.client)
+    assert str(refused.value).startswith(told)
+    assert "\n" not in str(refused.value)
+    assert (refused.value.status, refused.value.kind, len(script.asked)) == (200, "", 1)
+    script.answers = [httpx.Response(200, html="<h1>Please sign in</h1>")]
+    readiness = script.client.ready()
+    assert readiness.status == "not ready"
+    assert "not the service's" in readiness.reasons[0]
 
 
 def test_a_whole_answer_that_breaks_off_is_asked_for_again():

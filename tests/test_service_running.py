@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import re
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,10 +18,11 @@ import torch
 from fastapi.testclient import TestClient
 
 from recgan.dataset.bundle import Bundle
-from recgan.errors import MismatchError, SettingsError
+from recgan.errors import ArtifactError, MismatchError, SettingsError, StorageError
 from service.app import create_app
 from service.logs import JsonLines, TextLines, request_id
 from service.settings import ServiceSettings, service_settings
+from service.web import Web
 from tests.service_world import PATIENCE, World, assert_problem, design, finished, running, write_catalogue
 
 
@@ -127,6 +129,38 @@ def test_the_service_lives_before_it_is_ready(tmp_path):
         assert late.json()["reasons"] == ["the models could not be loaded; the service's log says why"]
         assert "secret" not in client.get("/v1/users/anna/recommendations").text
     assert isinstance(app.state.service.holder.failure, MismatchError)
+
+
+class _NoRoom:
+    """A design worker that cannot start."""
+
+    alive = False
+
+    def start(self):
+        raise StorageError("the store has no room left: free some space")
+
+    def close(self, timeout):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"patient": True}, "the models cannot be loaded: 'runs/vbpr' does not exist"),
+        ({"worker": _NoRoom()}, "the store has no room left: free some space"),
+    ],
+)
+def test_a_start_that_fails_as_it_may_is_logged_on_one_line(tmp_path, monkeypatch, caplog, given, told):
+    def load(settings, progress):
+        raise ArtifactError("'runs/vbpr' does not exist")
+
+    monkeypatch.setattr("service.web.log_config", lambda form: None)
+    web = Web(settings_of(tmp_path), load, **given)
+    with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(SystemExit):
+        web.run(listener)
+    errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert [record.getMessage() for record in errors] == [told, "Application startup failed. Exiting."]
+    assert not any(record.exc_info for record in errors)
 
 
 def test_a_ready_service_says_so_and_what_it_runs(world):

@@ -173,9 +173,6 @@ def test_the_requests_of_a_key_are_counted_over_all_processes(catalogue, store_u
         assert other.client.get("/v1/categories", headers=limited).status_code == 200
 
 
-# ---- from where
-
-
 def test_of_requests_that_come_together_one_takes_for_all(catalogue, monkeypatch):
     with running(catalogue, keys=True, rate_per_minute=2000, request_threads=8) as world:
         monkeypatch.setattr("service.security.this_minute", lambda: (7, 60))
@@ -194,6 +191,49 @@ def test_of_requests_that_come_together_one_takes_for_all(catalogue, monkeypatch
 
         asyncio.run(together())
         assert taken == [100, 100]  # a twentieth of the limit each time: the rest is left to other processes
+
+
+def test_a_key_that_has_none_left_is_refused_without_asking_the_store_until_its_minute_ends(world, monkeypatch):
+    clock = {"minute": 7}
+    monkeypatch.setattr("service.security.this_minute", lambda: (clock["minute"], 42))
+    take, asked = world.service.store.rates.take, []
+    monkeypatch.setattr(world.service.store.rates, "take", lambda *given: asked.append(given) or take(*given))
+    limited = key(world, Scope.read, per_minute=45)  # taken two at a time: the last share is half a one
+    statuses = [world.client.get("/v1/categories", headers=limited).status_code for _ in range(60)]
+    assert statuses == [200] * 45 + [429] * 15
+    assert len(asked) == 23
+    clock["minute"] = 8
+    assert world.client.get("/v1/categories", headers=limited).status_code == 200
+    assert len(asked) == 24
+
+
+def test_a_key_does_not_wait_until_another_has_taken_from_the_store(world, monkeypatch):
+    create, take = world.service.store.keys.create, world.service.store.rates.take
+    (slow, slow_text), (_, text) = create("slow", Scope.read, None), create("quick", Scope.read, None)
+    entered, release = threading.Event(), threading.Event()
+
+    def held(owner, *rest):
+        if owner == slow.id:
+            entered.set()
+            release.wait(PATIENCE)
+        return take(owner, *rest)
+
+    monkeypatch.setattr(world.service.store.rates, "take", held)
+
+    async def both() -> None:
+        waiting = asyncio.create_task(world.service.gate.admit(slow_text))
+        try:
+            assert await asyncio.to_thread(entered.wait, PATIENCE)
+            await asyncio.wait_for(world.service.gate.admit(text), PATIENCE / 2)
+            assert not waiting.done()
+        finally:
+            release.set()
+        assert (await waiting).owner == slow.id
+
+    asyncio.run(both())
+
+
+# ---- from where
 
 
 def test_pages_of_other_origins_read_nothing_unless_they_are_named(catalogue, world):

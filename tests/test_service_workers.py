@@ -30,6 +30,12 @@ STARTED = 600.0
 ROUTE = "/v1/items/{item_id:id}"
 
 
+def children_of(pid: int) -> set[int]:
+    """Return the processes that a process has started, in whichever thread."""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return {int(child) for thread in threads for child in (thread / "children").read_text().split()}
+
+
 class Group:
     """The processes, what they log, and their address."""
 
@@ -71,8 +77,7 @@ class Group:
 
     def children(self) -> set[int]:
         """The processes that were started."""
-        threads = Path(f"/proc/{self.process.pid}/task").iterdir()
-        return {int(child) for thread in threads for child in (thread / "children").read_text().split()}
+        return children_of(self.process.pid)
 
     def asked(self) -> float:
         """How often the service says that it was asked for an item."""
@@ -147,6 +152,20 @@ def test_sigterm_ends_all_of_them_with_a_stream_open(group):
     assert group.process.wait(4 * PATIENCE) == 0
     until(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
     assert not [line for line in group.lines if "killed" in line["message"] or "error" in line]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_while_they_start_ends_all_of_them_without_a_traceback(bundle, tmp_path, number):
+    command = [sys.executable, "-m", "tests.service_group", str(bundle), f"sqlite:///{tmp_path}/store.sqlite"]
+    with subprocess.Popen(command, cwd=HERE, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        # Two that answer, one that designs, and Python's tracker; each imports for seconds.
+        until(lambda: len(children_of(process.pid)) == 4, STARTED)
+        os.killpg(process.pid, number)  # as a terminal does, and a service manager
+        assert process.stderr is not None
+        told = process.stderr.read()
+        assert process.wait(STARTED) == 0
+    assert "Traceback" not in told
+    assert "KeyboardInterrupt" not in told
 
 
 def test_models_that_cannot_be_loaded_end_all_with_one_line(bundle, tmp_path):

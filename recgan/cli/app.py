@@ -19,6 +19,9 @@ __all__ = [
     "BundlePath",
     "Device",
     "EncoderName",
+    "GANArgument",
+    "GANOption",
+    "HowMany",
     "ImageSize",
     "Index",
     "Json",
@@ -26,8 +29,11 @@ __all__ = [
     "ModelAssignments",
     "Out",
     "Overwrite",
+    "Preset",
     "Seed",
     "SplitAssignments",
+    "Strength",
+    "VisualRecommenderOption",
     "app",
     "embed_settings",
     "evaluate_app",
@@ -69,6 +75,14 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is at
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
 Assignments = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Override a setting.")]
+VisualRecommenderOption = Annotated[
+    str, typer.Option("--recommender", metavar="DIR", help="A trained visual recommender.")
+]
+GANOption = Annotated[str, typer.Option("--gan", metavar="DIR", help="A trained GAN.")]
+GANArgument = Annotated[str, typer.Argument(metavar="GAN", help="A trained generator: folder or fsspec URL.")]
+Preset = Annotated[str, typer.Option("--preset", help="How to design: default or kang2017.")]
+HowMany = Annotated[int, typer.Option("-n", help="How many designs.")]
+Strength = Annotated[float, typer.Option("--strength", help="How much of the difference is added.")]
 EncoderName = Annotated[str, typer.Option("--encoder", help="The eye that recommenders look through.")]
 ImageSize = Annotated[int, typer.Option("--size", help="Side of the pixels the encoder is shown.")]
 Index = Annotated[

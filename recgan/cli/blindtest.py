@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from recgan.cli.app import Assignments, BundlePath, Device, Json, LocalOut, Overwrite, Seed, app, table
+from recgan.cli.app import (
+    Assignments,
+    BundlePath,
+    Device,
+    GANOption,
+    Json,
+    LocalOut,
+    Overwrite,
+    Preset,
+    Seed,
+    VisualRecommenderOption,
+    app,
+    table,
+)
 from recgan.console import answer, remark, shown_progress
 
 blindtest_app = typer.Typer(help="Let people judge designs among real items, blind.", no_args_is_help=True)
@@ -28,14 +41,14 @@ _LABELS = {
 @blindtest_app.command("make")
 def make_(
     bundle: BundlePath,
-    recommender: Annotated[str, typer.Option("--recommender", metavar="DIR", help="A trained visual recommender.")],
-    gan: Annotated[str, typer.Option("--gan", metavar="DIR", help="A trained GAN.")],
+    recommender: VisualRecommenderOption,
+    gan: GANOption,
     out: LocalOut,
     users: Annotated[
         int, typer.Option("--users", min=1, max=500, help="Users drawn: each gives a pair and two single pictures.")
     ] = 12,
     title: Annotated[str, typer.Option("--title", help="Of the page. [default: the bundle's name]")] = "",
-    preset: Annotated[str, typer.Option("--preset", help="How to design: default or kang2017.")] = "default",
+    preset: Preset = "default",
     settings: Assignments = None,
     seed: Seed = 0,
     device: Device = "auto",

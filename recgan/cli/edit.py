@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recgan.cli.app import Assignments, Device, Json, LocalOut, Overwrite, Seed, app, table
+from recgan.cli.app import (
+    Assignments,
+    Device,
+    GANOption,
+    HowMany,
+    Json,
+    LocalOut,
+    Overwrite,
+    Seed,
+    Strength,
+    VisualRecommenderOption,
+    app,
+    table,
+)
 from recgan.console import answer, remark, shown_progress
 from recgan.errors import ArtifactError, NotFoundError, SettingsError
 
@@ -26,8 +40,6 @@ edit_app = typer.Typer(
 app.add_typer(edit_app, name="edit")
 
 _Subject = Annotated[str, typer.Argument(metavar="WHAT", help="item:ID, photo:FILE or design:DIR/NUMBER.")]
-_Recommender = Annotated[str, typer.Option("--recommender", metavar="DIR", help="A trained visual recommender.")]
-_GAN = Annotated[str, typer.Option("--gan", metavar="DIR", help="A trained GAN.")]
 _Data = Annotated[Path, typer.Option("--data", metavar="BUNDLE", help="The bundle that both were trained on.")]
 _Inverter = Annotated[
     str | None,
@@ -41,15 +53,15 @@ _Category = Annotated[str | None, typer.Option("--category", help="Of photos: wh
 @edit_app.command("tailor")
 def tailor_(
     what: _Subject,
-    recommender: _Recommender,
-    gan: _GAN,
+    recommender: VisualRecommenderOption,
+    gan: GANOption,
     data: _Data,
     out: LocalOut,
     inverter: _Inverter = None,
     user: _User = None,
     liked: _Liked = None,
     category: _Category = None,
-    n: Annotated[int, typer.Option("-n", help="How many designs.")] = 4,
+    n: HowMany = 4,
     keep_colour: Annotated[bool, typer.Option("--keep-colour", help="Keep the colour family.")] = False,
     preset: Annotated[str, typer.Option("--preset", help="How to climb: default or kang2017.")] = "default",
     search: Annotated[
@@ -62,10 +74,11 @@ def tailor_(
     as_json: Json = False,
 ) -> None:
     """Change a picture so that a user likes it more, on a leash that keeps it like itself."""
-    from recgan.config import overridden
     from recgan.design import load_preset
+    from recgan.design.editing import climb_settings
 
-    climb = overridden(load_preset(preset), search or [], "--search")
+    _check(n, seed)
+    climb = climb_settings(load_preset(preset), search or [])
     named = _named(what, category)
 
     def edit(editor: Editor, someone: Any, progress: Progress) -> tuple[list[Subject], list[Design]]:
@@ -81,15 +94,15 @@ def tailor_(
 @edit_app.command("like")
 def like_(
     what: _Subject,
-    recommender: _Recommender,
-    gan: _GAN,
+    recommender: VisualRecommenderOption,
+    gan: GANOption,
     data: _Data,
     out: LocalOut,
     inverter: _Inverter = None,
     user: _User = None,
     liked: _Liked = None,
     category: _Category = None,
-    n: Annotated[int, typer.Option("-n", help="How many designs.")] = 8,
+    n: HowMany = 8,
     settings: Assignments = None,
     seed: Seed = 0,
     device: Device = "auto",
@@ -97,6 +110,7 @@ def like_(
     as_json: Json = False,
 ) -> None:
     """More like this: variations of a picture (--set spread=0.3: nearer)."""
+    _check(n, seed)
     named = _named(what, category)
 
     def edit(editor: Editor, someone: Any, progress: Progress) -> tuple[list[Subject], list[Design]]:
@@ -110,8 +124,8 @@ def like_(
 def mix_(
     start: _Subject,
     end: _Subject,
-    recommender: _Recommender,
-    gan: _GAN,
+    recommender: VisualRecommenderOption,
+    gan: GANOption,
     data: _Data,
     out: LocalOut,
     inverter: _Inverter = None,
@@ -126,6 +140,7 @@ def mix_(
     as_json: Json = False,
 ) -> None:
     """Go from one picture to another."""
+    _check(n, seed, least=2)
     named = [_named(what, category) for what in (start, end)]
 
     def edit(editor: Editor, someone: Any, progress: Progress) -> tuple[list[Subject], list[Design]]:
@@ -138,8 +153,8 @@ def mix_(
 @edit_app.command("recategorise")
 def recategorise_(
     what: _Subject,
-    recommender: _Recommender,
-    gan: _GAN,
+    recommender: VisualRecommenderOption,
+    gan: GANOption,
     data: _Data,
     out: LocalOut,
     to: Annotated[str, typer.Option("--to", metavar="CATEGORY", help="The category that it becomes.")],
@@ -155,6 +170,7 @@ def recategorise_(
     as_json: Json = False,
 ) -> None:
     """Change the category of a picture bit by bit, all else the same."""
+    _check(n, seed, least=2)
     named = _named(what, category)
 
     def edit(editor: Editor, someone: Any, progress: Progress) -> tuple[list[Subject], list[Design]]:
@@ -167,15 +183,15 @@ def recategorise_(
 @edit_app.command("arithmetic")
 def arithmetic_(
     what: _Subject,
-    recommender: _Recommender,
-    gan: _GAN,
+    recommender: VisualRecommenderOption,
+    gan: GANOption,
     data: _Data,
     out: LocalOut,
     plus: Annotated[list[str], typer.Option("--plus", metavar="WHAT", help="Examples that have it; may be repeated.")],
     minus: Annotated[
         list[str], typer.Option("--minus", metavar="WHAT", help="Examples that lack it; may be repeated.")
     ],
-    strength: Annotated[float, typer.Option("--strength", help="How much of the difference is added.")] = 1.0,
+    strength: Strength = 1.0,
     inverter: _Inverter = None,
     user: _User = None,
     liked: _Liked = None,
@@ -187,6 +203,9 @@ def arithmetic_(
     as_json: Json = False,
 ) -> None:
     """Give a picture what some examples have and others lack: this, minus plain, plus striped."""
+    _check(1, seed)
+    if not math.isfinite(strength):
+        raise SettingsError(f"--strength {strength}: give a number")
     named = _named(what, category)
     examples = [[_named(one, category) for one in side] for side in (plus, minus)]
 
@@ -202,8 +221,8 @@ def arithmetic_(
 @edit_app.command("slide")
 def slide_(
     what: _Subject,
-    recommender: _Recommender,
-    gan: _GAN,
+    recommender: VisualRecommenderOption,
+    gan: GANOption,
     data: _Data,
     out: LocalOut,
     directions: Annotated[str, typer.Option("--directions", metavar="DIR", help="From 'recgan sample directions'.")],
@@ -224,8 +243,8 @@ def slide_(
     """Move a picture along directions of the latent space, like sliders."""
     from recgan.gan.latent import load_directions
 
+    _check(1, seed)
     amounts = dict(_moved(one) for one in move)
-
     named = _named(what, category)
 
     def edit(editor: Editor, someone: Any, progress: Progress) -> tuple[list[Subject], list[Design]]:
@@ -234,6 +253,13 @@ def slide_(
         return [subject], [editor.slide(subject, found, amounts, someone, seed=seed, progress=progress)]
 
     _run(edit, recommender, gan, data, inverter, user, liked, settings, out, device, overwrite, as_json)
+
+
+def _check(n: int, seed: int, *, least: int = 1) -> None:
+    """Refuse numbers out of range before anything is read."""
+    from recgan.config import check_request
+
+    check_request(n, seed, least=least)
 
 
 def _run(
@@ -328,6 +354,9 @@ def _named(what: str, category: str | None) -> Callable[[Editor], Subject]:
 def _moved(text: str) -> tuple[int, float]:
     number, _, units = text.partition("=")
     try:
-        return int(number), float(units)
+        direction, amount = int(number), float(units)
     except ValueError:
-        raise SettingsError(f"--move {text}: write it as DIRECTION=UNITS, such as 0=1.5") from None
+        direction, amount = -1, math.nan
+    if direction < 0 or not math.isfinite(amount):
+        raise SettingsError(f"--move {text}: write it as DIRECTION=UNITS, such as 0=1.5")
+    return direction, amount

@@ -12,12 +12,16 @@ from recgan.cli.app import (
     BundlePath,
     Device,
     EncoderName,
+    GANArgument,
+    GANOption,
     ImageSize,
     Json,
     ModelAssignments,
     Overwrite,
+    Preset,
     Seed,
     SplitAssignments,
+    VisualRecommenderOption,
     embed_settings,
     evaluate_app,
     local_path,
@@ -85,7 +89,7 @@ def evaluate_ranking_(
 
 @evaluate_app.command("generative")
 def evaluate_generative_(
-    gan: Annotated[str, typer.Argument(metavar="GAN", help="A trained generator: folder or fsspec URL.")],
+    gan: GANArgument,
     bundle: BundlePath,
     samples: Annotated[int | None, typer.Option("--samples", help="How many samples, and test photos.")] = None,
     extractor: Annotated[str | None, typer.Option("--extractor", help="The encoder that compares them.")] = None,
@@ -149,9 +153,9 @@ def evaluate_generative_(
 def evaluate_designs_(
     bundle: BundlePath,
     recommender: Annotated[
-        Path, typer.Option("--recommender", metavar="DIR", help="Scorer A, trained with --split half=scorer.")
+        str, typer.Option("--recommender", metavar="DIR", help="Scorer A, trained with --split half=scorer.")
     ],
-    gan: Annotated[Path, typer.Option("--gan", metavar="DIR", help="A trained GAN.")],
+    gan: GANOption,
     users: Annotated[int, typer.Option("--users", min=1, help="Users drawn, for whom to design.")] = 200,
     methods: Annotated[
         str, typer.Option("--methods", help="Presets, with commas; the first is the one to be shown good.")
@@ -214,15 +218,15 @@ def evaluate_designs_(
 @evaluate_app.command("report")
 def evaluate_report_(
     bundle: BundlePath,
-    recommender: Annotated[Path, typer.Option("--recommender")],
-    gan: Annotated[Path, typer.Option("--gan")],
+    recommender: VisualRecommenderOption,
+    gan: GANOption,
     out: Annotated[Path, typer.Option("--out", help="The HTML file.")],
     models: Annotated[
         str, typer.Option("--models", help="What the ranking table compares with the recommender.")
     ] = "popularity,visual_knn",
     users: Annotated[int, typer.Option("--users", min=1, help="Sample users shown.")] = 6,
     designs: Annotated[int, typer.Option("--designs", min=1, help="Designs for each of them.")] = 4,
-    preset: Annotated[str, typer.Option("--preset", help="How to design: default or kang2017.")] = "default",
+    preset: Preset = "default",
     settings: Assignments = None,
     seed: Seed = 0,
     device: Device = "auto",

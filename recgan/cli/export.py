@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from recgan.cli.app import Json, LocalOut, Overwrite, app
+from recgan.cli.app import GANArgument, Json, LocalOut, Overwrite, app
 from recgan.console import answer, remark
 
 export_app = typer.Typer(help="Write a model for other programs.", no_args_is_help=True)
@@ -16,7 +16,7 @@ app.add_typer(export_app, name="export")
 
 @export_app.command("gan")
 def export_gan_(
-    gan: Annotated[str, typer.Argument(metavar="GAN", help="A trained generator: folder or fsspec URL.")],
+    gan: GANArgument,
     out: LocalOut,
     format: Annotated[
         str, typer.Option("--format", help="onnx (pip install 'recgan[export]'), or safetensors: the weights alone.")

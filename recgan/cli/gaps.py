@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from recgan.cli.app import BundlePath, Device, Json, LocalOut, Overwrite, Seed, app, table
+from recgan.cli.app import (
+    BundlePath,
+    Device,
+    GANOption,
+    Json,
+    LocalOut,
+    Overwrite,
+    Preset,
+    Seed,
+    app,
+    table,
+)
 from recgan.console import answer, remark, shown_progress
 from recgan.errors import SettingsError
 
@@ -19,7 +30,7 @@ _OF_JUDGE = ("judge_model", "judge_encoder")
 def gaps_(
     bundle: BundlePath,
     recommender: Annotated[str, typer.Option("--recommender", metavar="DIR", help="The one that designs (A).")],
-    gan: Annotated[str, typer.Option("--gan", metavar="DIR", help="A trained GAN.")],
+    gan: GANOption,
     out: LocalOut,
     judge: Annotated[
         Path | None,
@@ -38,7 +49,7 @@ def gaps_(
         ),
     ] = None,
     n: Annotated[int, typer.Option("-n", help="Designs for each cohort and category; A chooses one.")] = 4,
-    preset: Annotated[str, typer.Option("--preset", help="How to design: default or kang2017.")] = "default",
+    preset: Preset = "default",
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="A setting of the search, or judge_model, judge_encoder."),
@@ -50,7 +61,7 @@ def gaps_(
 ) -> None:
     """Find what the catalogue lacks: designs that a judge prefers to all stock, for cohorts of users."""
     from recgan.atomic import check_place
-    from recgan.config import ProofSettings, overridden
+    from recgan.config import ProofSettings, check_request, overridden
     from recgan.dataset.bundle import Bundle
     from recgan.design import load_designer, load_preset
     from recgan.evaluation.gaps import choose_judge, find_gaps, load_judge, save_gaps
@@ -60,6 +71,7 @@ def gaps_(
         raise SettingsError(f"--set {of_judge[0]} is of a judge that is trained here; leave out --judge, or this")
     chosen = overridden(load_preset(preset), [one for one in settings or () if one not in of_judge])
     proof = overridden(ProofSettings(), of_judge)
+    check_request(n, seed)
     check_place(out, overwrite=overwrite)
     with shown_progress() as progress:
         opened = Bundle.open(bundle)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recgan.cli.app import Device, Json, Overwrite, Seed, app, local_path, names_of, table
+from recgan.cli.app import Device, Json, Overwrite, Seed, Strength, app, local_path, names_of, table
 from recgan.console import answer, remark, shown_progress
 from recgan.errors import SettingsError
 
@@ -161,7 +161,7 @@ def arithmetic_(
     category: Annotated[str, typer.Option("--category", help="Of all the samples.")],
     plus: Annotated[str, typer.Option("--plus", help="Samples that have it: columns of the sheet, such as 0,4,7.")],
     minus: Annotated[str, typer.Option("--minus", help="Samples that lack it, likewise.")],
-    strength: Annotated[float, typer.Option("--strength", help="How much of the difference is added.")] = 1.0,
+    strength: Strength = 1.0,
     columns: _Columns = 12,
     truncation: _Truncation = None,
     space: _Space = "auto",

@@ -7,7 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recgan.cli.app import Assignments, Device, Index, Json, LocalOut, Overwrite, Seed, app, local_path, table
+from recgan.cli.app import (
+    Assignments,
+    Device,
+    GANOption,
+    HowMany,
+    Index,
+    Json,
+    LocalOut,
+    Overwrite,
+    Seed,
+    VisualRecommenderOption,
+    app,
+    local_path,
+    table,
+)
 from recgan.console import answer, remark, shown_progress
 from recgan.errors import SettingsError
 
@@ -143,15 +157,15 @@ def _explain(rows: list[dict[str, Any]], shown: list[Explanation]) -> tuple[list
 
 @app.command()
 def design(
-    recommender: Annotated[str, typer.Option("--recommender", metavar="DIR", help="A trained visual recommender.")],
-    gan: Annotated[str, typer.Option("--gan", metavar="DIR", help="A trained GAN.")],
+    recommender: VisualRecommenderOption,
+    gan: GANOption,
     category: Annotated[str, typer.Option("--category", help="What to design.")],
     out: LocalOut,
     user: Annotated[
         list[str] | None, typer.Option("--user", help="A user's id; repeated: one design for all of them.")
     ] = None,
     liked: Annotated[list[str] | None, typer.Option("--liked", help="An item liked; may be repeated.")] = None,
-    n: Annotated[int, typer.Option("-n", help="How many designs.")] = 8,
+    n: HowMany = 8,
     preset: Annotated[str, typer.Option("--preset", help="default or kang2017.")] = "default",
     data: Annotated[
         Path | None, typer.Option("--data", help="The bundle: needed where recommender and GAN differ in image size.")
@@ -168,13 +182,14 @@ def design(
 ) -> None:
     """Design items of a category that a user, or a cohort, would prefer."""
     from recgan.atomic import check_place
-    from recgan.config import overridden
+    from recgan.config import check_request, overridden
     from recgan.dataset.bundle import Bundle
     from recgan.design import load_designer, load_preset, save_designs
 
     if (not user) == (not liked):
         raise SettingsError("say for whom: --user ID (once or more), or --liked ITEM (once or more), not both")
     chosen = overridden(load_preset(preset), settings or [])
+    check_request(n, seed)
     check_place(out, overwrite=overwrite)
     with shown_progress() as progress:
         designer = load_designer(

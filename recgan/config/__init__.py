@@ -8,7 +8,7 @@ named instances of `DesignSettings`, in `recgan.design.presets`.
 from recgan.config.base import Settings, complaint, overridden
 from recgan.config.data import EmbedSettings, ImportOptions, SimulateSettings, SplitSettings
 from recgan.config.demo import DemoSettings
-from recgan.config.design import MAX_DESIGNS, MAX_SEED, DesignSettings
+from recgan.config.design import MAX_DESIGNS, MAX_SEED, DesignSettings, check_request
 from recgan.config.editing import EditSettings
 from recgan.config.evaluation import GenerativeSettings, ProofSettings
 from recgan.config.gan import InverterSettings, MonitorSettings, Recipe
@@ -66,6 +66,7 @@ __all__ = [
     "VBPRSettings",
     "VisualKNNSettings",
     "WARPSettings",
+    "check_request",
     "complaint",
     "index_settings",
     "overridden",

@@ -7,8 +7,9 @@ from typing import Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from recgan.config.base import Settings
+from recgan.errors import SettingsError
 
-__all__ = ["MAX_DESIGNS", "MAX_SEED", "DesignSettings"]
+__all__ = ["MAX_DESIGNS", "MAX_SEED", "DesignSettings", "check_request"]
 
 MAX_DESIGNS = 256
 """Designs that one request may ask for."""
@@ -57,8 +58,8 @@ class DesignSettings(Settings):
     starts are where the generator is good; in w they are drawn as much nearer to the centre of their class. None: as
     the recipe has it."""
     box: float | None = Field(None, gt=0)
-    """Half the side, in standard deviations of the prior, of the box that z stays in by tanh (Kang et al. 2017); None:
-    no box."""
+    """Half the side, in standard deviations of the prior, of the box that z stays in: samples are moved into it, and
+    climbs stay there by tanh (Kang et al. 2017). None: no box; in w there is none."""
     preference: Literal["standardised", "raw"] = "standardised"
     """``standardised``: in standard deviations of the user's preference for the category's real items, so that the
     other weights mean the same for every user; ``raw``: as the recommender gives it (Kang et al. 2017)."""
@@ -101,9 +102,28 @@ class DesignSettings(Settings):
             raise ValueError(f"the starts are the best of the {earlier.data['samples']} samples; set samples too")
         return starts
 
+    @field_validator("box")
+    @classmethod
+    def _box_is_of_z(cls, box: float | None, earlier: ValidationInfo) -> float | None:
+        if box is not None and earlier.data.get("space") == "w":
+            raise ValueError("the box is of z, and the search moves in w; leave it out")
+        return box
+
     @field_validator("validate_by")
     @classmethod
     def _last_is_not_validated(cls, validate_by: str, earlier: ValidationInfo) -> str:
         if validate_by != "none" and earlier.data.get("keep") == "last":
             raise ValueError("the scorer that is held back chooses the point; leave out keep=last")
         return validate_by
+
+
+def check_request(n: int, seed: int, *, least: int = 1) -> None:
+    """Refuse numbers that no request for designs may have.
+
+    Raises:
+        SettingsError: ``n`` is not between ``least`` and `MAX_DESIGNS`, or ``seed`` not between 0 and `MAX_SEED`.
+    """
+    if not least <= n <= MAX_DESIGNS:
+        raise SettingsError(f"n={n}: ask for {least} to {MAX_DESIGNS} designs")
+    if not 0 <= seed <= MAX_SEED:
+        raise SettingsError(f"seed={seed}: give a seed from 0 to {MAX_SEED}")

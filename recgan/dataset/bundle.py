@@ -36,7 +36,7 @@ from recgan.dataset.bundle_format import (
     SCHEMA_VERSION,
     BundleHeader,
 )
-from recgan.errors import ArtifactError, NotFoundError, nearest_name
+from recgan.errors import ArtifactError, NotFoundError, nearest_id
 
 __all__ = ["QUARANTINE_COLUMNS", "Bundle", "BundleHeader"]
 
@@ -150,12 +150,11 @@ class Bundle:
         Raises:
             NotFoundError: an id is not in the catalogue.
         """
-        rows = pd.Index(self.item_ids).get_indexer(np.asarray(item_ids, dtype=object))
+        known = pd.Index(self.item_ids)
+        rows = known.get_indexer(np.asarray(item_ids, dtype=object))
         if (rows < 0).any():
             missing = str(np.asarray(item_ids, dtype=object)[rows < 0][0])
-            raise NotFoundError(
-                f"bundle '{self.path}' has no item '{missing}'{nearest_name(missing, self.item_ids[:20000])}"
-            )
+            raise NotFoundError(f"bundle '{self.path}' has no item '{missing}'{nearest_id(missing, known)}")
         return rows.astype(np.int64)
 
     @contextmanager

@@ -27,7 +27,7 @@ from safetensors.numpy import load_file, save_file
 from recgan.artifacts import sha256_file
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.style import DESCRIPTOR_NAMES, style_descriptors
-from recgan.errors import ArtifactError, DataError, NotFoundError, nearest_name
+from recgan.errors import ArtifactError, DataError, NotFoundError, nearest_id, nearest_name
 
 __all__ = ["ORACLE_PARTS", "StyleOracle", "StyleStandard", "taste_coefficients"]
 
@@ -199,7 +199,7 @@ class StyleOracle:
         rows = self._user_index.get_indexer(pd.Index(wanted))
         if (rows < 0).any():
             missing = str(wanted[rows < 0][0])
-            hint = nearest_name(missing, self.user_ids[:20000])
+            hint = nearest_id(missing, self._user_index)
             raise NotFoundError(f"user '{missing}' is not one of the {len(self.user_ids):,} simulated users{hint}")
         return rows.astype(np.int64)
 

@@ -14,7 +14,16 @@ from recgan.design.sight import Sight
 from recgan.errors import SettingsError
 from recgan.recommenders import UserVector
 
-__all__ = ["Audience", "Someone", "audience_of", "companion_vectors", "eye_of", "real_items_of", "units_of"]
+__all__ = [
+    "Audience",
+    "Someone",
+    "audience_of",
+    "companion_vectors",
+    "eye_of",
+    "real_items_of",
+    "units_of",
+    "unseen_of",
+]
 
 Someone = str | UserVector | Sequence[str | UserVector]
 """A user's id, a vector from ``fold_in``, or a cohort of those."""
@@ -65,17 +74,24 @@ def audience_of(sight: Sight, someone: Someone, category: str) -> Audience:
     rows = sight.in_category(category)
     if not len(rows):
         raise SettingsError(f"category '{category}' has no item with a picture to compare a design with; add some")
-    seen = vectors[0].seen
-    for vector in vectors[1:]:
-        seen = np.intersect1d(seen, vector.seen)
-    left = ~np.isin(rows, seen)
-    if not left.any():
+    unseen = unseen_of(sight, vectors, category)
+    if not len(unseen):
         raise SettingsError(
             f"the user has seen every item of category '{category}', so none is left to compare a design with; "
             "choose another category"
         )
+    left = np.isin(rows, unseen)
     scores = np.stack([sight.scores_of_items(vector, category)[left] for vector in vectors])
-    return Audience(category, users, vectors, rows[left], scores)
+    return Audience(category, users, vectors, unseen, scores)
+
+
+def unseen_of(sight: Sight, vectors: Sequence[UserVector], category: str) -> np.ndarray:
+    """Return the rows of a category's items with a picture that not everybody has seen, int64 [m]."""
+    seen = vectors[0].seen
+    for vector in vectors[1:]:
+        seen = np.intersect1d(seen, vector.seen)
+    rows = sight.in_category(category)
+    return rows[~np.isin(rows, seen)]
 
 
 def real_items_of(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 import recgan
-from recgan.config import MAX_DESIGNS, MAX_SEED, DesignSettings, EmbedSettings
+from recgan.config import MAX_SEED, DesignSettings, EmbedSettings, check_request
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.pixels import to_float
 from recgan.design.audience import Audience, Someone, audience_of, real_items_of
@@ -174,10 +174,7 @@ class Designer:
         """
         settings = settings if settings is not None else DesignSettings()
         for request in requests:
-            if not 1 <= request.n <= MAX_DESIGNS:
-                raise SettingsError(f"n={request.n}: ask for 1 to {MAX_DESIGNS} designs")
-            if not 0 <= request.seed <= MAX_SEED:
-                raise SettingsError(f"seed={request.seed}: give a seed from 0 to {MAX_SEED}")
+            check_request(request.n, request.seed)
         if not requests:
             return []
         audiences = [audience_of(self.sight, request.user, request.category) for request in requests]

@@ -96,7 +96,8 @@ def search(
     std: float = 1.0,
     validate: Callable[[Candidates], Tensor] | None = None,
 ) -> Found:
-    """Search from the latents ``z`` [n, samples, dz] of n designs; return one candidate a design.
+    """Search from the latents ``z`` [n, samples, dz] of n designs, moved into the space's box; return one candidate a
+    design.
 
     Each design's ``settings.starts`` best samples are bettered by ``settings.method``; of where they end, the one whose
     8-bit image has the highest objective is kept (or that ``validate``, where given, likes best).
@@ -121,6 +122,7 @@ def search(
     better = STRATEGIES[settings.method]
     classes = torch.as_tensor(class_index, dtype=torch.int64, device=device).expand(designs)
     owner = torch.arange(designs, device=device)
+    z = space.inside(z)
     rows = z.reshape(-1, dim)
     if starts < samples:
         values = torch.empty(len(rows), device=device)

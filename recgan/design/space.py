@@ -17,7 +17,7 @@ from recgan.errors import TrainingError
 __all__ = ["Space", "finite"]
 
 _EDGE = 0.999
-"""Points nearer than this to the wall of a box are drawn inside: its tangent is infinite."""
+"""Points nearer than this to the wall of a box, or beyond it, are moved here: at the wall tanh is flat."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,13 @@ class Space:
     """Half the side of the box that latents stay in, as tanh keeps them (Kang et al. 2017, section IV-C); None: no
     box."""
 
+    def inside(self, z: Tensor) -> Tensor:
+        """Return latents [..., dz] moved into the box, where there is one."""
+        return z if self.box is None else z.clamp(-_EDGE * self.box, _EDGE * self.box)
+
     def unbound(self, z: Tensor) -> Tensor:
         """Return the free variables of latents [N, dz]: themselves, or what tanh makes them of."""
-        return z if self.box is None else torch.atanh((z / self.box).clamp(-_EDGE, _EDGE))
+        return z if self.box is None else torch.atanh(self.inside(z) / self.box)
 
     def bound(self, u: Tensor) -> Tensor:
         """Return the latents of free variables [N, dz], differentiably."""

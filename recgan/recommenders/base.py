@@ -125,6 +125,12 @@ class Recommender(FactorScorer):
         found = {name: value for name, value in figures.items() if value is not None}
         return type(self.settings)(**{**self.settings.model_dump(), **found})
 
+    def untuned(self) -> list[str]:
+        """Return the names of the settings that were left to validation, where this training had none to choose by."""
+        if any(name.startswith("validation_") for name in self.metrics):
+            return []
+        return [name for name in self.chosen_by_validation if getattr(self.settings, name, 0) is None]
+
     def partial_fit(self, user_ids: Sequence[str], item_ids: Sequence[str]) -> None:
         """Take in new interactions, one a place of the two lists, without training again.
 

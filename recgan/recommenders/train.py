@@ -55,7 +55,8 @@ def train_recommender(
     Raises:
         SettingsError: an unknown model, settings of another one, or one that cannot be resumed.
         DataError: no interactions, or no images for a visual model.
-        TrainingError: the training diverged; a resumed one has other settings or data than before.
+        TrainingError: the training diverged.
+        MismatchError: a resumed training has other settings or data than before.
         ArtifactError: ``out`` or its run exists and neither ``resume`` nor ``overwrite`` is given; nothing to resume.
         StorageError: ``out`` cannot be written (told before the training).
         KeyboardInterrupt: stopped by Ctrl-C; the message says how to go on, where that is possible.

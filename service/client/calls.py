@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from recgan.errors import DataError
-from service.client.transport import ServiceRefused, Transport
+from service.client.transport import ServiceRefused, Transport, foreign, kind_of
 
 __all__ = ["Calls", "Photo", "as_base64", "bytes_of", "given", "segment"]
 
@@ -28,7 +28,17 @@ class Calls:
     _transport: Transport
 
     def _ask(self, kind: type[_Answer], method: str, path: str, **given: Any) -> _Answer:
-        return kind.model_validate_json(self._transport.send(method, path, **given).content)
+        response = self._transport.send(method, path, **given)
+        try:
+            return kind.model_validate_json(response.content)
+        except ValidationError as error:
+            raise foreign(method, path, response) from error
+
+    def _picture(self, path: str) -> bytes:
+        response = self._transport.send("GET", path)
+        if not kind_of(response).startswith("image/"):
+            raise foreign("GET", path, response)
+        return response.content
 
     def _pages(self, kind: type[_Answer], path: str, params: dict[str, Any]) -> Iterator[_Answer]:
         cursor = None
@@ -41,7 +51,9 @@ class Calls:
 
     def _delete(self, path: str) -> None:
         try:
-            self._transport.send("DELETE", path)
+            response = self._transport.send("DELETE", path)
+            if response.status_code != 204:
+                raise foreign("DELETE", path, response)
         except ServiceRefused as refused:
             if refused.status != 404 or refused.tries == 1:
                 raise

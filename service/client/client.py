@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 import httpx
+from pydantic import ValidationError
 
 from recgan.errors import SettingsError
 from service.client.calls import Photo, as_base64, bytes_of, given, segment
 from service.client.designs import DesignCalls
-from service.client.transport import RetrySettings, Transport
+from service.client.transport import RetrySettings, Transport, foreign
 from service.links import item_image_path
 from service.schemas import (
     Category,
@@ -159,7 +160,7 @@ class Client(DesignCalls):
 
     def item_photo(self, item_id: str) -> bytes:
         """Return an item's first picture."""
-        return self._transport.send("GET", item_image_path(item_id)).content
+        return self._picture(item_image_path(item_id))
 
     def delete_item(self, item_id: str) -> None:
         """Delete an item."""
@@ -211,4 +212,7 @@ class Client(DesignCalls):
             response = self._http.get("/health/ready")
         except httpx.TransportError as error:
             return Readiness(status="not ready", reasons=[f"the service does not answer ({error})"])
-        return Readiness.model_validate_json(response.content)
+        try:
+            return Readiness.model_validate_json(response.content)
+        except ValidationError:
+            return Readiness(status="not ready", reasons=[str(foreign("GET", "/health/ready", response))])

@@ -12,13 +12,15 @@ from typing import Any
 import httpx
 
 from service.client.calls import Calls, Photo, as_base64, segment
-from service.client.transport import ServiceUnreachable
+from service.client.transport import ServiceUnreachable, foreign, kind_of
 from service.links import design_image_path, design_path
 from service.schemas import DesignPage, DesignStatus
 from service.streams import MEDIA_TYPE
 
 __all__ = ["DesignCalls", "DesignEvent"]
 
+_LOOK_SECONDS = 2.0
+"""Between two questions about the same design, at most."""
 _SILENCE_SECONDS = 45.0  # three times as long as the service is ever silent in a stream
 
 
@@ -82,7 +84,7 @@ class DesignCalls(Calls):
             if timeout is not None and time.monotonic() - started + pause > timeout:
                 raise TimeoutError(f"design '{design_id}' is {status.state} after {timeout:g} s; wait for it again")
             self._transport.sleep(pause)
-            pause = min(2 * pause, 2.0)
+            pause = min(2 * pause, _LOOK_SECONDS)
 
     def follow_design(self, design_id: str, *, after: int = 0) -> Iterator[DesignEvent]:
         """Yield what happens to a design request, as it happens, until it has ended; none is missed or comes twice,
@@ -92,7 +94,7 @@ class DesignCalls(Calls):
             design_id: the request.
             after: leave out the events up to this id.
         """
-        retry, failures = self._transport.retry, 0
+        retry, failures, empty = self._transport.retry, 0, 0
         timeout = httpx.Timeout(_SILENCE_SECONDS, connect=5.0)
         path = f"{_design(design_id)}/events"
         while True:
@@ -101,9 +103,14 @@ class DesignCalls(Calls):
                 with self._transport.stream("GET", path, headers=headers, timeout=timeout) as response:
                     if response.status_code == 204:
                         return
+                    if kind_of(response) != MEDIA_TYPE:
+                        raise foreign("GET", path, response)
+                    empty += 1
                     for event in _events(response.iter_lines()):
-                        after, failures = event.id, 0
+                        after, failures, empty = event.id, 0, 0
                         yield event
+                if empty:  # the service stops, or a proxy cuts what is silent for long; the design may wait for hours
+                    self._transport.sleep(min(retry.pause(empty), _LOOK_SECONDS))
             except httpx.TransportError as error:
                 failures += 1
                 if failures >= retry.tries:
@@ -118,7 +125,7 @@ class DesignCalls(Calls):
 
     def design_picture(self, design_id: str, index: int, form: str = "png") -> bytes:
         """Return the picture of one design, as ``png`` or ``webp``."""
-        return self._transport.send("GET", design_image_path(segment(design_id), index, form)).content
+        return self._picture(design_image_path(segment(design_id), index, form))
 
     def cancel_design(self, design_id: str) -> DesignStatus:
         """Cancel a design request."""

@@ -18,17 +18,17 @@ from pydantic import ValidationError
 from recgan.errors import RecganError, SettingsError
 from service.problems import MEDIA_TYPE, Problem
 
-__all__ = ["RetrySettings", "ServiceRefused", "ServiceUnreachable", "Transport"]
+__all__ = ["RetrySettings", "ServiceRefused", "ServiceUnreachable", "Transport", "foreign", "kind_of"]
 
 _AGAIN = (429, 502, 503, 504)
 _NOTHING_DONE = 429  # refused before anything was done, whatever was asked
 
 
 class ServiceRefused(RecganError):
-    """The service answered with an error; the message is the service's own.
+    """The service answered with an error, and the message is the service's own; or something else answered for it.
 
     Attributes:
-        status: of HTTP.
+        status: of HTTP; a good one where something else answered.
         problem: what the service said; None where the answer came from something between, such as a proxy.
         tries: how often it was asked.
     """
@@ -75,7 +75,8 @@ class RetrySettings:
 
     def pause(self, tries: int) -> float:
         """Return the seconds to wait after so many tries."""
-        longest = min(self.first_seconds * 2 ** (tries - 1), self.longest_seconds)
+        doubled = min(tries - 1, 60)  # more would be no number
+        longest = min(self.first_seconds * 2**doubled, self.longest_seconds)
         return random.uniform(longest / 2, longest)
 
 
@@ -166,9 +167,23 @@ def retry_after(value: str | None) -> float | None:
     return max(0.0, (date.astimezone(UTC) - datetime.now(UTC)).total_seconds())
 
 
+def kind_of(response: httpx.Response) -> str:
+    """Return the media type of an answer; empty if it names none."""
+    return response.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def foreign(method: str, path: str, response: httpx.Response) -> ServiceRefused:
+    """Return the error of a good answer that is not the service's: a proxy's page, for instance."""
+    told = (
+        f"{method} {path}: {response.status_code}: the answer ({kind_of(response) or 'of no kind'}) is not the "
+        "service's own; is the address right, does a proxy answer for it, or is the service of another version?"
+    )
+    return ServiceRefused(told, response.status_code, None, 1)
+
+
 def _refused(method: str, path: str, response: httpx.Response, tries: int) -> ServiceRefused:
     problem = None
-    if response.headers.get("content-type", "").partition(";")[0] == MEDIA_TYPE:
+    if kind_of(response) == MEDIA_TYPE:
         with suppress(ValidationError):  # another's problem+json
             problem = Problem.model_validate_json(response.content)
     told = problem.detail if problem is not None else f"{response.reason_phrase}, and not from the service itself"

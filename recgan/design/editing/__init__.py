@@ -2,6 +2,15 @@
 
 from recgan.design.editing.editor import Editor
 from recgan.design.editing.subjects import Subject, subject_of_design, subject_of_item, subject_of_photo
+from recgan.design.editing.tailoring import climb_settings
 from recgan.design.editing.usual import UsualDistances
 
-__all__ = ["Editor", "Subject", "UsualDistances", "subject_of_design", "subject_of_item", "subject_of_photo"]
+__all__ = [
+    "Editor",
+    "Subject",
+    "UsualDistances",
+    "climb_settings",
+    "subject_of_design",
+    "subject_of_item",
+    "subject_of_photo",
+]

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recgan.config import MAX_DESIGNS, MAX_SEED, DesignSettings, EditSettings
+from recgan.config import DesignSettings, EditSettings, check_request
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.pixels import load_pixels, to_uint8
 from recgan.design.audience import Someone
@@ -111,7 +111,7 @@ class Editor:
         Args:
             subject: an item, a photo or a design.
             user: as in `Designer.design`; None: the average user.
-            n, seed, search: as there; ``samples`` and ``starts`` are 1.
+            n, seed, search: as there; but ``samples``, ``starts`` and ``pool`` are 1, and ``space`` is the inverter's.
 
         Raises:
             SettingsError: an item or a photo without an inverter; as `Designer.design`.
@@ -128,7 +128,7 @@ class Editor:
         progress: Progress = quiet,
     ) -> list[list[Design]]:
         """Tailor each of many pictures to its user, as `tailor` would."""
-        _check(n, seed)
+        check_request(n, seed)
         made: list[list[Design]] = []
         for start in range(0, len(pairs), _TOGETHER):
             progress("tailoring", start, len(pairs))
@@ -161,7 +161,7 @@ class Editor:
 
         Args and errors as `tailor`.
         """
-        _check(n, seed)
+        check_request(n, seed)
         (point,), told = self.places.of([subject], steps=self.settings.inversion_steps, progress=progress)
         samples = self.settings.samples
         seeds = [seed_of_design(seed, place) for place in range(n)]
@@ -192,7 +192,7 @@ class Editor:
     ) -> list[Design]:
         """Return ``n`` pictures on the way from one to another, both included: an arc in z, a line in w; of two
         categories the class changes evenly with it."""
-        _check(n, seed, least=2)
+        check_request(n, seed, least=2)
         points, told = self.places.of([start, end], steps=self.settings.inversion_steps, progress=progress)
         shares = torch.linspace(0, 1, n)
         way = self.space.between(points[:1], points[1:], shares)[0]
@@ -216,7 +216,7 @@ class Editor:
             NotFoundError: an unknown category.
             SettingsError: the generator was told no category; as `tailor`.
         """
-        _check(n, seed, least=2)
+        check_request(n, seed, least=2)
         gan = self.designer.gan
         target = gan.class_index(category)
         if not self.space.knows_classes:
@@ -247,7 +247,7 @@ class Editor:
         Raises:
             SettingsError: an empty set; as `tailor`.
         """
-        _check(1, seed)
+        check_request(1, seed)
         if not plus or not minus:
             raise SettingsError(
                 "arithmetic needs examples on both sides; name at least one to add and one to take away"
@@ -274,7 +274,7 @@ class Editor:
             SettingsError: there is no such direction, or an amount goes beyond where its pictures stay believable.
             MismatchError: the directions are of another space.
         """
-        _check(1, seed)
+        check_request(1, seed)
         if not amounts:
             raise SettingsError("name at least one direction to move along, such as 0=1.5")
         wanted = torch.zeros(len(directions))
@@ -351,10 +351,3 @@ class Editor:
         record: Mapping[str, Any] | None = None,
     ) -> Design:
         return with_edit(design, verb, subject, inversion, record or {}, self.eye, self.settings)
-
-
-def _check(n: int, seed: int, *, least: int = 1) -> None:
-    if not least <= n <= MAX_DESIGNS:
-        raise SettingsError(f"n={n}: ask for {least} to {MAX_DESIGNS} designs")
-    if not 0 <= seed <= MAX_SEED:
-        raise SettingsError(f"seed={seed}: give a seed from 0 to {MAX_SEED}")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recgan.config import DesignSettings, EditSettings
+from recgan.config import DesignSettings, EditSettings, overridden
 from recgan.dataset.pixels import to_float, to_uint8
 from recgan.design.audience import Someone
 from recgan.design.designer import Designer, Request, seed_of_design
@@ -22,10 +22,32 @@ from recgan.design.objective import Candidates, Term
 from recgan.design.results import Design
 from recgan.design.terms import leash
 from recgan.encoders.perceptual import PerceptualDistance
+from recgan.errors import SettingsError
 from recgan.gan.latent import LatentSpace
 from recgan.progress import Progress, quiet
 
-__all__ = ["perceptual_leash", "tailored", "unsearched", "with_edit"]
+__all__ = ["climb_settings", "perceptual_leash", "tailored", "unsearched", "with_edit"]
+
+_ONE = ("samples", "starts", "pool")
+"""Settings of a search that tailoring has no use for: each design begins at one point."""
+
+
+def climb_settings(settings: DesignSettings, assignments: Sequence[str], option: str = "--search") -> DesignSettings:
+    """Return ``settings`` with ``name=value`` assignments applied, for `tailored`.
+
+    Raises:
+        SettingsError: as `recgan.config.overridden`; or it is a setting that tailoring itself sets.
+    """
+    for assignment in assignments:
+        name = assignment.partition("=")[0].strip()
+        if name in _ONE:
+            raise SettingsError(
+                f"{option} {assignment}: tailoring begins at the picture itself, and nothing is drawn to choose from; "
+                "leave it out (-n makes more designs)"
+            )
+        if name == "space":
+            raise SettingsError(f"{option} {assignment}: tailoring moves in the inverter's own space; leave it out")
+    return overridden(settings, assignments, option)
 
 
 def tailored(
@@ -41,8 +63,8 @@ def tailored(
     progress: Progress = quiet,
 ) -> list[list[Design]]:
     """Return n designs of each picture for its user: see `recgan.design.editing.editor.Editor.tailor_many`."""
-    search = search if search is not None else DesignSettings()
-    search = search.model_copy(update={"samples": 1, "starts": 1, "pool": 1, "space": places.space.name})
+    given = search if search is not None else DesignSettings()
+    search = overridden(given, [*(f"{name}=1" for name in _ONE), f"space={places.space.name}"])
     subjects = [subject for subject, _ in pairs]
     requests = [Request(user, subject.category, n, seed) for subject, user in pairs]
     lengths = np.array([settings.leash * usual(subject.category) for subject in subjects])

@@ -59,7 +59,9 @@ def taste_cohorts(
         raise DataError(f"there are {len(rows)} users with a history, too few for {count} cohorts; ask for fewer")
     vectors = [sight.vector(str(model.user_ids[row])) for row in rows]
     profiles = [_profile(sight, vectors, category, rng) for category in categories]
-    described = np.concatenate([part for part in profiles if part.shape[1]], axis=1)
+    described = np.concatenate(profiles, axis=1)
+    if not described.shape[1]:
+        raise DataError("no category has two items with a picture to tell tastes apart by; bring more items")
     if not described.any():
         raise DataError(f"the {model.name} likes every picture alike for all users; train it longer")
     labels, distances = _clusters(described, count, rng)

@@ -17,14 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from recgan.config import DesignSettings
+from recgan.config import DesignSettings, check_request
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.pixels import load_pixels, to_float
 from recgan.design import Design, Designer
 from recgan.design.audience import audience_of, units_of
 from recgan.design.sight import Sight
-from recgan.errors import MismatchError, NotFoundError, SettingsError, nearest_name
-from recgan.evaluation.gaps.cohorts import TasteCohort, taste_cohorts
+from recgan.errors import SettingsError
+from recgan.evaluation.gaps.cases import Case, cases_of, stock_of, stocked_categories
+from recgan.evaluation.gaps.cohorts import taste_cohorts
 from recgan.evaluation.gaps.looks import Swatch, attributes_of, palette, style_words
 from recgan.metrics.stats import bootstrap_means, interval
 from recgan.progress import Progress, quiet
@@ -154,39 +155,28 @@ def find_gaps(
         seed: of everything random.
 
     Raises:
-        MismatchError: the parts are of different catalogues.
+        MismatchError: the parts are of different catalogues, or the judge knows nobody of a cohort.
         NotFoundError: an unknown category.
-        SettingsError, DataError: as `taste_cohorts` and `Designer.design`; a number is too small.
+        SettingsError, DataError: as `taste_cohorts` and `Designer.design`; a number is too small, or nothing is in
+            stock. What cannot be done is told before anything is designed.
     """
     for name, value in (("categories_each", categories_each), ("members", members), ("users", users)):
         if value < 1:
             raise SettingsError(f"{name}={value}: give 1 or more")
+    check_request(designs, seed)
     designer.recommender.check_fits(bundle)
-    known = designer.category_names
-    for category in categories:
-        designer.gan.class_index(category)
-        if category not in known:
-            raise NotFoundError(f"category '{category}' cannot be designed{nearest_name(category, known)}")
     settings = settings if settings is not None else DesignSettings()
+    stocked = stocked_categories(designer, categories)
     progress("clustering users", 0, 1)
-    stocked = [name for name in known if len(_stock(designer.sight, name))]
-    for category in categories:
-        if category not in stocked:
-            raise SettingsError(f"category '{category}' has nothing in stock to compare with; choose another category")
     found = taste_cohorts(designer.sight, cohorts, stocked, most=users, seed=seed)
     progress("clustering users", 1, 1)
     clustered = sum(len(cohort.users) for cohort in found)
-    wanted = [
-        (number, cohort, category)
-        for number, cohort in enumerate(found, 1)
-        for category in (categories or _favourites(cohort, categories_each))
-    ]
+    cases = cases_of(designer, judge, found, categories=categories, favourites=categories_each, members=members)
     gaps = []
-    for done, (number, cohort, category) in enumerate(wanted):
-        progress("looking for gaps", done, len(wanted), f"cohort {number}, {category}")
-        gap = _look(bundle, designer, judge, number, cohort, category, designs, members, clustered, settings, seed)
-        gaps.append(gap)
-    progress("looking for gaps", len(wanted), len(wanted))
+    for done, case in enumerate(cases):
+        progress("looking for gaps", done, len(cases), f"cohort {case.number}, {case.category}")
+        gaps.append(_look(bundle, designer, judge, case, designs, clustered, settings, seed))
+    progress("looking for gaps", len(cases), len(cases))
     gaps.sort(key=lambda gap: -gap.gap.mean)
     about = {
         "bundle": bundle.name,
@@ -207,39 +197,20 @@ def find_gaps(
     return Gaps(gaps, len(found), clustered, about)
 
 
-def _favourites(cohort: TasteCohort, count: int) -> list[str]:
-    return [category for category, taken in cohort.taken.items() if taken][:count]
-
-
-def _stock(sight: Sight, category: str) -> np.ndarray:
-    """Return the rows of a category's items that are in stock and have a picture."""
-    rows = sight.in_category(category)
-    return rows[sight.recommender.items["available"].to_numpy()[rows].astype(bool)]
-
-
 def _look(
     bundle: Bundle,
     designer: Designer,
     judge: Sight,
-    number: int,
-    cohort: TasteCohort,
-    category: str,
+    case: Case,
     count: int,
-    members: int,
     clustered: int,
     settings: DesignSettings,
     seed: int,
 ) -> Gap:
-    named = set(judge.recommender.user_ids)
-    users = [user for user in cohort.users if user in named and len(judge.recommender.user_vector(user).seen)][:members]
-    if not users:
-        raise MismatchError("the judge knows none of a cohort's users; train it on the same interactions")
+    cohort, category, users = case.cohort, case.category, case.users
     made = designer.design(users, category, count, seed=seed, settings=settings)
     design = max(made, key=lambda one: one.score)
-
-    stock = _stock(designer.sight, category)
-    if not len(stock):
-        raise SettingsError(f"category '{category}' has nothing in stock to compare with; choose another category")
+    stock = stock_of(designer.sight, category)
     by_a, _ = _liking(designer.sight, users, category, stock, design)
     by_b, of_design = _liking(judge, users, category, stock, design)
     best_b, best_a = int(by_b.mean(axis=0).argmax()), int(by_a.mean(axis=0).argmax())
@@ -253,7 +224,7 @@ def _look(
         [pixels[place] for place in bundle.primary_images[bundle.item_rows([str(i) for i in ids[stock]])]]
     )
     return Gap(
-        cohort=number,
+        cohort=case.number,
         category=category,
         users=len(cohort.users),
         user_share=len(cohort.users) / clustered,

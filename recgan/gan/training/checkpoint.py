@@ -18,10 +18,10 @@ import numpy as np
 import torch
 
 from recgan.artifacts import open_artifact, write_artifact
-from recgan.errors import ArtifactError, TrainingError
+from recgan.errors import ArtifactError
 from recgan.gan.networks import load_network, network_arrays
 from recgan.gan.training.steps import Adjusted, TrainingState
-from recgan.resume import differences
+from recgan.resume import check_same
 
 __all__ = ["latest_checkpoint", "load_checkpoint", "save_checkpoint"]
 
@@ -89,16 +89,11 @@ def load_checkpoint(path: Path, state: TrainingState, identity: Mapping[str, Any
     """Restore ``state``, made for the same recipe, from a checkpoint; return the history that was saved with it.
 
     Raises:
-        TrainingError: the checkpoint is of another recipe, size, catalogue, …; the difference is told.
+        MismatchError: the checkpoint is of another recipe, size, catalogue, …; the difference is told.
         ArtifactError: the checkpoint is damaged.
     """
     checkpoint = open_artifact(path, KIND, format_version=FORMAT_VERSION)
-    changed = differences(checkpoint.manifest.config, identity)
-    if changed:
-        raise TrainingError(
-            f"cannot resume '{path.parent.parent}', it was begun with other settings: {'; '.join(changed)}. "
-            "Give it the same ones, or train anew with another --out"
-        )
+    check_same(path.parent.parent, checkpoint.manifest.config, identity)
     try:
         _restore_networks(state, checkpoint.tensors("networks"))
         _restore_optimisers(state, checkpoint.tensors("optimisers"))

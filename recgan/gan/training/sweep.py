@@ -31,7 +31,7 @@ from recgan.gan.recipes import find_recipe
 from recgan.gan.training.checkpoint import latest_checkpoint
 from recgan.gan.training.trainer import default_length, run_folder, train_gan, training_parts
 from recgan.progress import Progress, quiet
-from recgan.resume import differences
+from recgan.resume import check_same
 
 __all__ = ["AS_IT_IS", "SweepRow", "sweep_gan", "sweep_table", "variations"]
 
@@ -106,7 +106,7 @@ def sweep_gan(
         SettingsError: an unknown recipe, or ``out`` is no local folder.
         DataError: too few images are held out to judge by.
         ArtifactError: ``out`` exists and neither ``resume`` nor ``overwrite`` is given; nothing to resume.
-        TrainingError: a resumed sweep has other settings than before.
+        MismatchError: a resumed sweep has other settings than before.
     """
     recipe, monitor = find_recipe(recipe), monitor or MonitorSettings()
     if "://" in str(out):
@@ -171,12 +171,7 @@ def _begin(folder: Path, about: dict[str, Any], *, resume: bool, overwrite: bool
     if resume:
         if not known.exists():
             raise ArtifactError(f"there is no sweep to resume at '{folder}'; begin without --resume")
-        changed = differences(json.loads(known.read_text(encoding="utf-8")), about)
-        if changed:
-            raise TrainingError(
-                f"cannot resume '{folder}', it was begun with other settings: {'; '.join(changed)}. Give it the same "
-                "ones, or begin anew with another --out"
-            )
+        check_same(folder, json.loads(known.read_text(encoding="utf-8")), about)
         return
     if folder.exists():
         if not overwrite:

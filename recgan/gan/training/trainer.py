@@ -97,8 +97,8 @@ def train_gan(
         ArtifactError: ``out`` or its run exists and neither ``resume`` nor ``overwrite`` is given; nothing to resume.
         StorageError: ``out`` cannot be written (told before the training).
         DataError: there is no image to train on.
-        TrainingError: a loss is not finite; an alarm came back after it was mended; a resumed run has other settings
-            than before.
+        TrainingError: a loss is not finite; an alarm came back after it was mended.
+        MismatchError: a resumed run has other settings than before.
         KeyboardInterrupt: stopped by Ctrl-C, after saving a checkpoint; the message says how to go on.
     """
     recipe = find_recipe(recipe)

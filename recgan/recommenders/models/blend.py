@@ -52,7 +52,7 @@ class Blend(VisualRecommender):
 
     name = "blend"
     settings_type = BlendSettings
-    chosen_by_validation: ClassVar[Mapping[str, str]] = {"cold_bias": "cold_bias"}
+    chosen_by_validation: ClassVar[Mapping[str, str]] = {"weights": "weights", "cold_bias": "cold_bias"}
     settings: BlendSettings
 
     def _train(self, data: TrainingData, seed: int, device: str, progress: Progress) -> None:
@@ -80,9 +80,12 @@ class Blend(VisualRecommender):
         self.user_factors, self.item_factors = users(weights)[:, columns], items[:, columns]
         self._new = [_of_new_item(part, cold) for part in self._parts]
         self._share()
-        self.metrics |= {f"weight_{name}": float(weight) for name, weight in zip(names, weights)}
-        self.metrics["cold_bias"] = self._offset
-        if len(validation.users):
+        judged = len(validation.users) > 0
+        if judged or self.settings.weights is not None:
+            self.metrics |= {f"weight_{name}": float(weight) for name, weight in zip(names, weights)}
+        if judged or self.settings.cold_bias is not None:
+            self.metrics["cold_bias"] = self._offset
+        if judged:
             self.metrics[validation.metric] = validation(self.user_factors, self.item_factors)
 
     def _choose(
@@ -139,7 +142,8 @@ class Blend(VisualRecommender):
         return create_recommender(name, settings)
 
     def chosen_settings(self) -> BlendSettings:
-        """Return the settings with the weights and what the parts chose filled in, without the parts of weight 0."""
+        """Return the settings with the weights and what the parts chose filled in, without the parts of weight 0; what
+        nothing chose is left open."""
         options = {}
         for part in self._parts:
             chosen, own = part.chosen_settings(), self.settings.options.get(part.name, {})
@@ -147,8 +151,13 @@ class Blend(VisualRecommender):
             changed = {f: getattr(chosen, f) for f in sorted(fields) if getattr(chosen, f) != getattr(part.settings, f)}
             options[part.name] = {**own, **changed}
         names = tuple(part.name for part in self._parts)
-        weights = tuple(self.metrics[f"weight_{name}"] for name in names)
-        found = {"parts": names, "options": options, "weights": weights, "cold_bias": self._offset}
+        weights = [self.metrics.get(f"weight_{name}") for name in names]
+        found = {
+            "parts": names,
+            "options": options,
+            "weights": None if None in weights else tuple(weights),
+            "cold_bias": self.metrics.get("cold_bias"),
+        }
         return BlendSettings(**{**self.settings.model_dump(), **found})
 
     def _pieces(self) -> Iterator[tuple[Recommender, slice, float]]:

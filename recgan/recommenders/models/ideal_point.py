@@ -110,7 +110,8 @@ class IdealPoint(VisualRecommender):
 
                 self._weights[place], _ = best_value(figure, self._weights[place], _WEIGHTS, _TOLERANCE)
         self.user_factors = self._weighted(tastes)
-        self.metrics["visual_weight"], self.metrics["category_weight"] = self._weights
+        if len(validation.users) or not free:
+            self.metrics["visual_weight"], self.metrics["category_weight"] = self._weights
         if len(validation.users):
             self.metrics[validation.metric] = validation(self.user_factors, self.item_factors)
         if self.settings.cold_bias is None:

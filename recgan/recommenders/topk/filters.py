@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from recgan.errors import NotFoundError, SettingsError, nearest_name
+from recgan.errors import NotFoundError, SettingsError, nearest_id, nearest_name
 
 __all__ = ["Where", "admitted", "new_ids", "rows_of"]
 
@@ -18,7 +18,7 @@ the values), a bool mask [n_items], or a function from the items table to such a
 
 
 _STRANGERS = {
-    "user": "; recommend to somebody new from items that they like (--liked, or fold_in)",
+    "user": "; for somebody new give items that they like (--liked ITEM, or fold_in)",
     "item": "; the model knows the items of the bundle it was trained on",
 }
 
@@ -37,7 +37,7 @@ def rows_of(index: pd.Index, ids: Sequence[str], what: str) -> np.ndarray:
     if (rows < 0).any():
         missing = wanted[rows < 0][0]
         if isinstance(missing, str):
-            hint = nearest_name(missing, index[:20_000]) or _STRANGERS[what]
+            hint = nearest_id(missing, index) or _STRANGERS[what]
         else:
             hint = f"; {what} ids are strings, this is {type(missing).__name__}"
         raise NotFoundError(f"there is no {what} '{missing}'{hint}")

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from recgan.artifacts import open_artifact, write_artifact
-from recgan.errors import ArtifactError, TrainingError
-from recgan.resume import differences
+from recgan.errors import ArtifactError
+from recgan.resume import check_same
 
 __all__ = ["Checkpoints"]
 
@@ -40,7 +40,7 @@ class Checkpoints:
 
         Raises:
             ArtifactError: there is nothing to resume, or it is damaged.
-            TrainingError: it is of another training; the difference is told.
+            MismatchError: it is of another training; the difference is told.
         """
         self._identity, self._saved_at = dict(identity), time.monotonic()
         if not self._resume:
@@ -50,11 +50,7 @@ class Checkpoints:
         if not found:
             raise ArtifactError(f"'{self.folder}' has no checkpoint to resume; train anew with --overwrite")
         checkpoint = open_artifact(found[-1], _KIND, format_version=_FORMAT_VERSION)
-        if changed := differences(checkpoint.manifest.config, self._identity):
-            raise TrainingError(
-                f"cannot resume '{self.folder}', it was begun otherwise: {'; '.join(changed)}. "
-                "Give it the same settings and data, or train anew with --overwrite"
-            )
+        check_same(self.folder, checkpoint.manifest.config, self._identity)
         return checkpoint.tensors("state")
 
     @property

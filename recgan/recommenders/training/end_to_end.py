@@ -165,16 +165,17 @@ class EndToEndTrainer:
                 raise TrainingError(f"dvbpr: the loss is not finite in epoch {epoch}; lower learning_rate")
             learned = self._learned(progress)
             value = validation(learned.users, learned.items)
-            progress("training dvbpr", epoch, s.epochs, f"loss {loss:.4f}, validation {validation.title} {value:.4f}")
+            progress("training dvbpr", epoch, s.epochs, f"loss {loss:.4f}, {validation.told(value)}")
             if not value <= best_value:  # also without validation pairs, where it is NaN: the last epoch is kept
                 best_value, best_epoch, kept, network = value, epoch, learned, self._network()
             elif epoch - best_epoch >= s.patience and epoch > self.frozen_epochs:
                 break
         self.encoder.body.load_state_dict(network)
         self.encoder.body.requires_grad_(False).eval()
-        metrics = {"best_epoch": best_epoch, "epochs": epoch, "loss": loss}
-        metrics["images_per_second"] = self.images_seen / max(self.seconds, 1e-9)
-        return kept, metrics | ({validation.metric: best_value} if np.isfinite(best_value) else {})
+        metrics = {"epochs": epoch, "loss": loss, "images_per_second": self.images_seen / max(self.seconds, 1e-9)}
+        if np.isfinite(best_value):
+            metrics |= {"best_epoch": best_epoch, validation.metric: best_value}
+        return kept, metrics
 
     def _move_all(self) -> None:
         """From now on the network moves as a whole; a pretrained one with its head, at one rate."""

@@ -135,13 +135,13 @@ class Trainer:
                             f"(the training is kept in '{checkpoints.folder}')"
                         )
         metrics = {
-            "best_epoch": reached.best_epoch,
             "epochs": reached.epoch,
             "loss": reached.loss,
             "triples_per_second": reached.epoch * len(self.users) / reached.seconds,
         }
-        found = {validation.metric: reached.best_value} if np.isfinite(reached.best_value) else {}
-        return reached.best, metrics | found
+        if np.isfinite(reached.best_value):
+            metrics |= {"best_epoch": reached.best_epoch, validation.metric: reached.best_value}
+        return reached.best, metrics
 
     def _judged_epoch(self, reached: _Reached, validation: Validation, progress: Progress) -> None:
         start = time.perf_counter()
@@ -156,7 +156,7 @@ class Trainer:
             )
         learned = self.parameters.learned()
         value = validation(learned.users, learned.items(self.visual.features if self.visual else None))
-        note = f"loss {reached.loss:.4f}, validation {validation.title} {value:.4f}"
+        note = f"loss {reached.loss:.4f}, {validation.told(value)}"
         progress(f"training {self.name}", reached.epoch, self.settings.epochs, note)
         if not value <= reached.best_value:  # also without validation pairs, where it is NaN: the last epoch is kept
             reached.best, reached.best_value, reached.best_epoch = learned, value, reached.epoch

@@ -47,10 +47,12 @@ class Validation:
         """Name of the figure among a model's metrics."""
         return f"validation_{self.criterion}"
 
-    @property
-    def title(self) -> str:
-        """Name of the figure for people."""
-        return {"auc": "AUC", "ndcg": f"NDCG@{_CUTOFF}", "both": f"AUC + NDCG@{_CUTOFF}"}[self.criterion]
+    def told(self, value: float) -> str:
+        """Return a figure in words, or that there is none."""
+        if not np.isfinite(value):
+            return "no validation"
+        title = {"auc": "AUC", "ndcg": f"NDCG@{_CUTOFF}", "both": f"AUC + NDCG@{_CUTOFF}"}[self.criterion]
+        return f"validation {title} {value:.4f}"
 
     def __call__(self, user_factors: np.ndarray, item_factors: np.ndarray) -> float:
         """Return the mean figure of the scores ``user_factors @ item_factors.T``; NaN without a validation part.
