@@ -1,15 +1,18 @@
 import errno
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import typer
 from PIL import Image
 
 from recgan import cli
 from recgan.cli.app import table
+from recgan.cli.run import app as all_verbs
 from recgan.cli.use import _explain as explained_rows
 from recgan.console import answer, fail, remark, shown_progress
 from recgan.dataset.bundle_writer import BundleWriter
@@ -484,3 +487,14 @@ def test_training_a_generator_needs_neither_web_nor_index_libraries():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_no_help_holds_bare_brackets_which_would_not_be_shown():
+    def options(command):
+        yield from command.params
+        for below in getattr(command, "commands", {}).values():
+            yield from options(below)
+
+    known = list(options(typer.main.get_command(all_verbs)))
+    assert len(known) > 100
+    assert [option.name for option in known if re.search(r"(?<!\\)\[", getattr(option, "help", None) or "")] == []

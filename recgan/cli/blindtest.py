@@ -47,7 +47,7 @@ def make_(
     users: Annotated[
         int, typer.Option("--users", min=1, max=500, help="Users drawn: each gives a pair and two single pictures.")
     ] = 12,
-    title: Annotated[str, typer.Option("--title", help="Of the page. [default: the bundle's name]")] = "",
+    title: Annotated[str, typer.Option("--title", help="Of the page.", show_default="the bundle's name")] = "",
     preset: Preset = "default",
     settings: Assignments = None,
     seed: Seed = 0,

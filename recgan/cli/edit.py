@@ -45,7 +45,7 @@ _Inverter = Annotated[
     str | None,
     typer.Option("--inverter", metavar="DIR", help="For items and photos: from 'recgan train inverter'."),
 ]
-_User = Annotated[str | None, typer.Option("--user", help="Who judges. [default: the average user]")]
+_User = Annotated[str | None, typer.Option("--user", help="Who judges.", show_default="the average user")]
 _Liked = Annotated[list[str] | None, typer.Option("--liked", help="Or items that somebody likes; may be repeated.")]
 _Category = Annotated[str | None, typer.Option("--category", help="Of photos: what they show.")]
 

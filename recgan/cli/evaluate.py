@@ -98,7 +98,7 @@ def evaluate_generative_(
         typer.Option(
             "--published",
             help="Also FID, Inception Score and LPIPS with their own networks, which are downloaded once "
-            "(pip install 'recgan[fidelity]').",
+            "(pip install 'recgan\\[fidelity]').",
         ),
     ] = False,
     settings: Assignments = None,

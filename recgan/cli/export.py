@@ -19,7 +19,7 @@ def export_gan_(
     gan: GANArgument,
     out: LocalOut,
     format: Annotated[
-        str, typer.Option("--format", help="onnx (pip install 'recgan[export]'), or safetensors: the weights alone.")
+        str, typer.Option("--format", help="onnx (pip install 'recgan\\[export]'), or safetensors: the weights alone.")
     ] = "onnx",
     half: Annotated[bool, typer.Option("--half", help="Weights as float16 (safetensors).")] = False,
     overwrite: Overwrite = False,

@@ -31,7 +31,7 @@ _Moving = Annotated[
     Path, typer.Option("--out", metavar="FILE", parser=local_path, help="A sheet (.png, …) or a film (.gif, .apng).")
 ]
 _Categories = Annotated[list[str] | None, typer.Option("--category", help="Only this one; may be repeated.")]
-_Space = Annotated[str, typer.Option("--space", help="z or w. [default: w where the generator has it]")]
+_Space = Annotated[str, typer.Option("--space", help="z or w.", show_default="w where the generator has it")]
 _Truncation = Annotated[
     float | None,
     typer.Option(
@@ -237,7 +237,8 @@ def invert_(
     inverter: Annotated[str, typer.Option("--inverter", metavar="DIR", help="From 'recgan train inverter'.")],
     data: Annotated[Path, typer.Option("--data", metavar="BUNDLE", help="The bundle with the pictures.")],
     item: Annotated[
-        list[str] | None, typer.Option("--item", help="An item's id; may be repeated. [default: eight held-out ones]")
+        list[str] | None,
+        typer.Option("--item", help="An item's id; may be repeated.", show_default="eight held-out ones"),
     ] = None,
     steps: Annotated[int | None, typer.Option("--steps", min=0, help="Of the descent from the guess.")] = None,
     seed: Seed = 0,

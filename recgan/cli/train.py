@@ -102,7 +102,7 @@ def train_gan_(
     bundle: BundlePath,
     out: Out,
     recipe: Annotated[
-        str | None, typer.Option("--recipe", help="Its name; see --list. [default: modern; on a CPU dcgan-lsgan]")
+        str | None, typer.Option("--recipe", help="Its name; see --list.", show_default="modern; on a CPU dcgan-lsgan")
     ] = None,
     size: Annotated[int, typer.Option("--size", help="Side of the generated images in pixels.")] = 64,
     images_seen: Annotated[
