@@ -124,7 +124,7 @@ def os_mend(error: OSError, room: str = "choose another --out") -> str:
 def nearest_name(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the known name nearest to ``name``, or ``""`` when none is near.
 
-    Of names equally near, the one that begins most like it.
+    Of names equally near, the one that begins most like it, then the first by the alphabet.
     """
     name = str(name)
     return _suggestion(name, difflib.get_close_matches(name, list(known), n=20, cutoff=0.6))
@@ -138,7 +138,7 @@ def _suggestion(name: str, near: Sequence[str]) -> str:
         shared = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(other, name))
         return difflib.SequenceMatcher(None, other, name).ratio(), len(list(shared))
 
-    return f"; did you mean '{max(near, key=likeness)}'?"
+    return f"; did you mean '{max(sorted(near), key=likeness)}'?"
 
 
 def nearest_id(name: str, known: Collection[str]) -> str:

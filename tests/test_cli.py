@@ -130,7 +130,7 @@ def test_designs_for_a_user_who_is_not_there_are_refused_with_the_mend(line, run
         "error: there is no user 'nobody'; for somebody new give items that they like (--liked ITEM, or fold_in)"
     )
     _, _, err = run(*verb, *category, "--user", "user-0001")
-    assert err.splitlines()[-1] == "error: there is no user 'user-0001'; did you mean 'user-00011'?"
+    assert err.splitlines()[-1] == "error: there is no user 'user-0001'; did you mean 'user-00010'?"
 
 
 def test_export_has_its_promised_shape(line, run, tmp_path):
