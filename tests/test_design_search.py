@@ -101,7 +101,7 @@ def test_kang2017_is_as_published():
 
 def test_the_default_is_the_best_of_64_and_a_short_climb():
     default = load_preset("default")
-    assert (default.samples, default.starts) == (64, 1)
+    assert (default.samples, default.starts) == (256, 1)
     # Adam goes at most its rate a step in each direction: a fifth of the prior's spread.
     assert default.steps * default.learning_rate == pytest.approx(0.2)
 
@@ -112,7 +112,7 @@ def test_presets_are_named_as_they_are_called():
         load_preset("kang2071")
 
 
-@pytest.mark.parametrize("change", ["starts=65", "samples=0", "steps=-1", "latent_std=0", "learning_rate=0"])
+@pytest.mark.parametrize("change", ["starts=257", "samples=0", "steps=-1", "latent_std=0", "learning_rate=0"])
 def test_settings_out_of_range_are_refused(change):
     with pytest.raises(SettingsError, match=change.partition("=")[0]):
         overridden(DesignSettings(), [change])

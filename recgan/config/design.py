@@ -20,12 +20,12 @@ MAX_SEED = 2**53 - 1
 class DesignSettings(Settings):
     """How the designer searches (`recgan.design`). Every number is for one design, which is seeded by itself.
 
-    The defaults stay where the generator is good and the recommender is hard to fool: the best of 64 samples, and a
-    short climb from there (measured in docs/results/designs.md)."""
+    The defaults stay where the generator is good and the recommender is hard to fool: the best of 256 samples that are
+    nearer to the centre than the prior's, and a short climb from there (measured in docs/results/designs.md)."""
 
     preset: str = "default"
     """The name under which the settings are known; it chooses nothing (`recgan.design.load_preset` does)."""
-    samples: int = Field(64, ge=1, le=4096)
+    samples: int = Field(256, ge=1, le=4096)
     """Latents drawn and scored for a design."""
     starts: int = Field(1, ge=1, le=4096, validate_default=True)
     """The best of the samples, that are climbed; the highest of where they end is the design."""
@@ -51,7 +51,7 @@ class DesignSettings(Settings):
     """Looks without a better point after which a climb ends (all rows that are computed together)."""
     space: Literal["z", "w"] = "z"
     """Where the search moves: w is only in a generator with a mapping network (``stylegan-lite``)."""
-    latent_std: float | None = Field(None, gt=0)
+    latent_std: float | None = Field(0.7, gt=0)
     """Spread of the starting z; None: the recipe's own prior."""
     truncation: float | None = Field(None, gt=0)
     """Of the starting z: what lies beyond so many standard deviations is drawn again (Brock et al. 2019), so that
