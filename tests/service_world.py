@@ -230,7 +230,7 @@ class FakeEditor:
                 edit["weights"] = {start.category: 1 - share, end.category: share}
             grey = float((1 - share) * start.point[0] + share * end.point[0])
             nearer = start.category if share < 0.5 else end.category
-            made.append(painted(grey, nearer, n - place, seed, DesignSettings(), edit=edit))
+            made.append(painted(grey, nearer, place, seed, DesignSettings(), edit=edit))
         return made
 
 
