@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.links import design_image_path, design_path, item_image_path
 from service.problems import Problem
-from service.schemas import DesignedItem, DesignProgress, DesignRequest, DesignStatus, ModelVersion, NearItem
+from service.schemas import (
+    DesignedItem,
+    DesignOrigin,
+    DesignProgress,
+    DesignRef,
+    DesignRequest,
+    DesignStatus,
+    ModelVersion,
+    NearItem,
+)
 from service.store import Store
 from service.store.designs import StoredDesign
 from service.store.job import Job
@@ -23,26 +32,38 @@ def status(store: Store, version: ModelVersion, job: Job) -> DesignStatus:
 def statuses(store: Store, version: ModelVersion, jobs: Sequence[Job]) -> list[DesignStatus]:
     """Return jobs as they are shown."""
     designs = store.designs.of(list(jobs))
-    return [
-        DesignStatus(
-            id=job.id,
-            url=design_path(job.id),
-            state=job.state,
-            attempt=job.attempt,
-            cancel_requested=job.cancel_requested,
-            ahead=store.jobs.ahead(job),
-            request=DesignRequest.model_validate(job.request),
-            progress=DesignProgress.model_validate(job.progress) if job.progress else None,
-            results=[_shown(job, design) for design in designs[job.seq]],
-            problem=Problem.model_validate(job.failure) if job.failure else None,
-            submitted_at=job.submitted_at,
-            started_at=job.started_at,
-            finished_at=job.finished_at,
-            kept_until=job.kept_until,
-            model=ModelVersion.model_validate(job.model) if job.model else version,
-        )
-        for job in jobs
-    ]
+    return [_status(store, version, job, designs[job.seq]) for job in jobs]
+
+
+def _status(store: Store, version: ModelVersion, job: Job, designs: Sequence[StoredDesign]) -> DesignStatus:
+    request = DesignRequest.model_validate(job.request)
+    return DesignStatus(
+        id=job.id,
+        url=design_path(job.id),
+        state=job.state,
+        attempt=job.attempt,
+        cancel_requested=job.cancel_requested,
+        ahead=store.jobs.ahead(job),
+        request=request,
+        progress=DesignProgress.model_validate(job.progress) if job.progress else None,
+        origins=[_origin(one) for one in request.edit.of] if request.edit else [],
+        results=[_shown(job, design) for design in designs],
+        problem=Problem.model_validate(job.failure) if job.failure else None,
+        submitted_at=job.submitted_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        kept_until=job.kept_until,
+        model=ModelVersion.model_validate(job.model) if job.model else version,
+    )
+
+
+def _origin(one: DesignRef) -> DesignOrigin:
+    return DesignOrigin(
+        design=one.design,
+        index=one.index,
+        url=design_path(one.design),
+        image_url=design_image_path(one.design, one.index),
+    )
 
 
 def _shown(job: Job, design: StoredDesign) -> DesignedItem:
@@ -59,5 +80,18 @@ def _shown(job: Job, design: StoredDesign) -> DesignedItem:
         starred=design.starred,
         verdict=design.verdict,
         nearest=nearest,
+        settings=_without_latents(facts.pop("settings")),
         **facts,
     )
+
+
+def _without_latents(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a design's settings without where the designs lie that it was made of: hundreds of numbers each, which
+    the file at ``settings_url`` holds."""
+    if "edit" not in settings:
+        return dict(settings)
+    edit = dict(settings["edit"])
+    for end in ("of", "end"):
+        if "design" in edit.get(end, {}):
+            edit[end] = {"design": {name: value for name, value in edit[end]["design"].items() if name != "z"}}
+    return {**settings, "edit": edit}

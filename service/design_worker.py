@@ -26,7 +26,7 @@ def design_worker(
     threads = settings.design_threads or max(1, available_cores() - 1)
     return Worker(
         store,
-        make_designs(keeper.now),
+        make_designs(keeper.now, store),
         device=settings.device,
         name=name,
         thread_start=lambda: _give_threads(threads),

@@ -6,49 +6,87 @@ import hashlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from recgan.design.search import Preview
 from recgan.progress import Progress
+from service.edits import subjects_of
 from service.live.shop import Shop
+from service.live.tastes import Taste
 from service.pictures import decode_base64, encode_png
-from service.schemas import DesignRequest
+from service.schemas import DesignEdit, DesignRequest
+from service.store import Store
 from service.worker import JobResult
 
 if TYPE_CHECKING:
+    from recgan.design.audience import Someone
     from recgan.design.results import Design
 
 __all__ = ["make_designs"]
 
 
-def make_designs(shop: Callable[[], Shop]) -> Callable[[dict[str, Any], Progress, Preview], JobResult]:
-    """Return the work of the queue: design what a request asks for, with the models that serve when it starts."""
+def make_designs(shop: Callable[[], Shop], store: Store) -> Callable[[dict[str, Any], Progress, Preview], JobResult]:
+    """Return the work of the queue: design what a request asks for, with the models that serve when it starts.
+
+    Args:
+        shop: gives the shop as it is now.
+        store: has the designs that edits begin with.
+    """
 
     def work(given: dict[str, Any], progress: Progress, preview: Preview) -> JobResult:
-        from recgan.design.presets import load_preset
-
         request, current = DesignRequest.model_validate(given), shop()
-        designer = current.models.need_designer()
-        assert request.seed is not None
-        if request.user_id is not None:
-            taste = current.tastes.of_user(request.user_id)
+        current.models.need_designer()
+        taste = _taste(request, current)
+        someone = taste.learned if taste.learned is not None else taste.vector
+        if request.edit is None:
+            designs = _designed(request, current, someone, progress, preview)
         else:
-            photos = [decode_base64(photo) for photo in request.photos]
-            taste = current.tastes.of_session(request.liked, photos=photos)
-        search = load_preset(request.preset)
-        if request.realism is not None:
-            search = search.model_copy(update={"realism_weight": request.realism})
-        designs = designer.design(
-            taste.learned if taste.learned is not None else taste.vector,
-            request.category,
-            request.n,
-            seed=request.seed,
-            settings=search,
-            progress=progress,
-            preview=preview,
-        )
-        best_first = sorted(designs, key=lambda design: -design.score)
-        return JobResult([_row(design) for design in best_first], current.version.model_dump())
+            designs = _edited(request, request.edit, current, store, someone, progress)
+        return JobResult([_row(design) for design in designs], current.version.model_dump())
 
     return work
+
+
+def _taste(request: DesignRequest, shop: Shop) -> Taste:
+    if request.user_id is not None:
+        return shop.tastes.of_user(request.user_id)
+    return shop.tastes.of_session(request.liked, photos=[decode_base64(photo) for photo in request.photos])
+
+
+def _designed(
+    request: DesignRequest, shop: Shop, someone: Someone, progress: Progress, preview: Preview
+) -> list[Design]:
+    """Return new designs, best first."""
+    from recgan.design.presets import load_preset
+
+    assert request.category is not None
+    assert request.seed is not None
+    search = load_preset(request.preset)
+    if request.realism is not None:
+        search = search.model_copy(update={"realism_weight": request.realism})
+    designs = shop.models.need_designer().design(
+        someone,
+        request.category,
+        request.n,
+        seed=request.seed,
+        settings=search,
+        progress=progress,
+        preview=preview,
+    )
+    return sorted(designs, key=lambda design: -design.score)
+
+
+def _edited(
+    request: DesignRequest, edit: DesignEdit, shop: Shop, store: Store, someone: Someone, progress: Progress
+) -> list[Design]:
+    """Return what is made of finished designs: variations best first, a mix in its order on the way."""
+    assert request.seed is not None
+    subjects = subjects_of(edit, store, shop.models)
+    editor, n, seed = shop.models.editor, request.n, request.seed
+    if edit.kind == "mix":
+        return editor.mix(subjects[0], subjects[1], someone, n, seed=seed, progress=progress)
+    designs = editor.like(subjects[0], someone, n, seed=seed, progress=progress)
+    return sorted(designs, key=lambda design: -design.score)
 
 
 def _row(design: Design) -> dict[str, Any]:
@@ -56,6 +94,7 @@ def _row(design: Design) -> dict[str, Any]:
     return {
         "png": png,
         "etag": f'"{hashlib.sha256(png).hexdigest()[:32]}"',
+        "latent": np.asarray(design.z, dtype="<f4").tobytes(),
         "category": design.category,
         "facts": {
             "seed": design.seed,

@@ -18,6 +18,7 @@ from service.settings import ServiceSettings
 
 if TYPE_CHECKING:
     from recgan.design import Designer
+    from recgan.design.editing import Editor
     from recgan.recommenders import Recommender
 
 __all__ = ["Models", "load_models"]
@@ -74,6 +75,17 @@ class Models:
                 "no-generator", "the service was started without a generator; start it with --gan to design"
             )
         return self.designer
+
+    @cached_property
+    def editor(self) -> Editor:
+        """The editor of finished designs, made when it is first asked for (not to be asked by several threads).
+
+        Raises:
+            ProblemError: no-generator (503).
+        """
+        from recgan.design.editing import Editor
+
+        return Editor(self.need_designer(), self.catalogue.bundle)
 
 
 def load_models(settings: ServiceSettings, progress: Progress = quiet) -> Models:

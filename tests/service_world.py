@@ -9,16 +9,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from fastapi.testclient import TestClient
 
-from recgan.config import DesignSettings, Settings
+from recgan.config import DesignSettings, Recipe, Settings
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.pixels import decode_image, pixel_digest
+from recgan.design.editing import Subject
 from recgan.design.results import Design
 from recgan.design.search import Preview
 from recgan.progress import Progress, quiet
@@ -37,6 +39,9 @@ PATIENCE = 30.0
 # Item i has the id IDS[i]; even ones are coats, odd ones hats; the last has no picture.
 IDS = ["plain", "a/b", "50%", "käse 日本 👗", "x/similar", "a?b#c", "..%2F", "<script>", "back\\slash", "bare"]
 USERS = ["anna", "b/c", "d%2Fe", "Ünï 👒"]
+
+
+GENERATOR = "g" * 64
 
 
 class NoSettings(Settings):
@@ -134,9 +139,10 @@ class FakeEye:
 
 
 class FakeDesigner:
-    """Paints design i of seed s in the grey level s + i, with the score i; ``script`` may do more, step by step."""
+    """Paints design i of seed s in the grey level s + i, with the score i, of the latent (s + i, 1)."""
 
     def __init__(self) -> None:
+        self.gan = SimpleNamespace(digest=GENERATOR, recipe=Recipe(name="toy"))
         self.asked: list[tuple[Any, str, int, int]] = []
         self.entered = threading.Event()
         self.release = threading.Event()
@@ -156,6 +162,11 @@ class FakeDesigner:
     ) -> list[Design]:
         """Wait for ``release`` between two steps, or fail."""
         self.asked.append((user, category, n, seed))
+        self.work(progress, preview)
+        return [painted(seed + place, category, place, seed + place, settings) for place in range(n)]
+
+    def work(self, progress: Progress, preview: Preview | None = None) -> None:
+        """Take two steps, and wait for ``release`` in between, or fail."""
         progress("climbing", 1, 2, "half-way")
         if preview is not None:
             preview(0, lambda: np.full((8, 8, 3), 77, dtype=np.uint8))
@@ -164,20 +175,63 @@ class FakeDesigner:
         if self.failure is not None:
             raise self.failure
         progress("climbing", 2, 2)
+
+
+def painted(grey: float, category: str, place: int, seed: int, settings: DesignSettings, **more: Any) -> Design:
+    """Return a design in a grey level, with ``place`` for its score; ``more`` are further settings."""
+    return Design(
+        image=np.full((8, 8, 3), grey % 256, dtype=np.uint8),
+        z=np.array([grey, 1], dtype=np.float32),
+        category=category,
+        seed=seed,
+        score=float(place),
+        percentile=90.0 + place,
+        realism=-0.5,
+        nearest=[("a/b", 0.25), ("käse 日本 👗", 0.5)],
+        settings={
+            **settings.model_dump(mode="json"),
+            "search": settings.model_dump(mode="json"),
+            "gan": {"recipe": "toy", "digest": GENERATOR},
+            **more,
+        },
+    )
+
+
+class FakeEditor:
+    """Of a design of the latent (g, 1): variation i in the grey level g + 10 (i + 1); a mix goes evenly between two."""
+
+    def __init__(self, designer: FakeDesigner) -> None:
+        self.designer = designer
+
+    def like(self, subject: Subject, user: Any, n: int, *, seed: int = 0, progress: Progress = quiet) -> list[Design]:
+        """As `FakeDesigner.design`."""
+        self.designer.asked.append((user, subject.category, n, seed))
+        self.designer.work(progress)
+        assert subject.point is not None
+        edit = {"verb": "like", "of": subject.told, "distance": 0.25}
+        greys = [float(subject.point[0]) + 10 * (place + 1) for place in range(n)]
         return [
-            Design(
-                image=np.full((8, 8, 3), (seed + place) % 256, dtype=np.uint8),
-                z=np.zeros(2, dtype=np.float32),
-                category=category,
-                seed=seed + place,
-                score=float(place),
-                percentile=90.0 + place,
-                realism=-0.5,
-                nearest=[("a/b", 0.25), ("käse 日本 👗", 0.5)],
-                settings=settings.model_dump(mode="json"),
-            )
-            for place in range(n)
+            painted(grey, subject.category, place, seed + place, DesignSettings(), edit=edit)
+            for place, grey in enumerate(greys)
         ]
+
+    def mix(
+        self, start: Subject, end: Subject, user: Any, n: int, *, seed: int = 0, progress: Progress = quiet
+    ) -> list[Design]:
+        """As `FakeDesigner.design`."""
+        self.designer.asked.append((user, start.category, n, seed))
+        self.designer.work(progress)
+        assert start.point is not None
+        assert end.point is not None
+        made = []
+        for place, share in enumerate(np.linspace(0, 1, n).tolist()):
+            edit = {"verb": "mix", "of": start.told, "end": end.told, "distance": share, "share": share}
+            if 0 < share < 1 and start.category != end.category:
+                edit["weights"] = {start.category: 1 - share, end.category: share}
+            grey = float((1 - share) * start.point[0] + share * end.point[0])
+            nearer = start.category if share < 0.5 else end.category
+            made.append(painted(grey, nearer, place, seed, DesignSettings(), edit=edit))
+        return made
 
 
 class World:
@@ -243,10 +297,11 @@ def models_of(bundle: Bundle, *, with_gan: bool = True) -> tuple[Models, FakeRec
         designer=designer if with_gan else None,  # type: ignore[arg-type]
         designable=frozenset({"coats"}) if with_gan else frozenset(),
         version=ModelVersion(
-            catalogue=catalogue.digest, recommender="r" * 64, generator="g" * 64 if with_gan else None
+            catalogue=catalogue.digest, recommender="r" * 64, generator=GENERATOR if with_gan else None
         ),
         eye=eye,
     )
+    vars(models)["editor"] = FakeEditor(designer)  # where the property keeps the one that it has made
     return models, recommender, designer, eye
 
 

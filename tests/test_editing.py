@@ -193,6 +193,31 @@ def test_a_mix_has_both_designs_at_its_ends(editor, designs):
     assert way[0].score == designs[0].score
 
 
+def test_a_mix_can_be_stopped_and_tells_how_far_it_is(editor, designs):
+    one, other = (editor.of_design(design) for design in designs)
+    told = []
+
+    def stop(step, done, total=None, note=""):
+        told.append((step, done, total))
+        if done == 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        editor.mix(one, other, USER, 4, progress=stop)
+    assert told == [("judging", 0, 4), ("judging", 1, 4), ("judging", 2, 4)]
+
+
+def test_a_generator_that_was_told_no_category_mixes_none(design_world, editor, designs):
+    dress = editor.of_design(designs[0])
+    boot = replace(dress, category="boot")
+    told_none = Recipe(name="blind", latent_dim=6, generator_classes="none")
+    gan = replace(editor.designer.gan, recipe=told_none)
+    blind = Editor(Designer(editor.designer.recommender, gan, device="cpu"), design_world.bundle)
+    with pytest.raises(SettingsError, match="'dress' and 'boot' cannot be mixed"):
+        blind.mix(dress, boot, USER, 3)
+    assert len(blind.mix(dress, dress, USER, 3)) == 3
+
+
 def test_the_category_changes_and_the_latent_stays(editor, designs):
     way = editor.recategorise(editor.of_design(designs[0]), "boot", USER, 3)
     np.testing.assert_array_equal(way[0].image, designs[0].image)

@@ -213,6 +213,108 @@ def test_a_design_from_the_button_over_its_progress_to_the_verdict(page, site, t
     expect(page.locator("#designs > li")).to_have_count(2)
 
 
+def test_more_like_a_design_by_keyboard(page, site):
+    page.fill("#count", "2")
+    page.click("#make")
+    expect(page.locator("#designs > li")).to_have_count(2)
+    first = page.url
+    page.fill("#count", "3")
+    site.designer.release.clear()
+    page.locator("#designs > li").nth(1).get_by_role("button", name="More like this").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#step")).to_contain_text("half-way")
+    assert page.evaluate("document.activeElement.id") == "design-title"
+    assert page.locator("#make").is_disabled()
+    site.designer.release.set()
+    expect(page.locator("#designs > li")).to_have_count(3)
+    expect(page.locator("#step")).to_have_text("3 designs like the one below for anna")
+    assert page.url != first
+    assert site.designer.asked[-1][:3] == ("anna", "coats", 3)
+    expect(page.get_by_alt_text("Design 2, which they were made of")).to_be_visible()
+    page.locator("#origins").get_by_role("button", name="Open").click()
+    expect(page.locator("#designs > li")).to_have_count(2)
+    expect(page.locator("#origins li")).to_have_count(0)
+    assert page.url == first
+
+
+def test_mixing_two_designs(page, site):
+    page.fill("#count", "2")
+    page.click("#make")
+    cards = page.locator("#designs > li")
+    expect(cards).to_have_count(2)
+    expect(page.locator("#mixing")).to_be_hidden()
+    mix = cards.first.get_by_role("button", name="Mix with…")
+    mix.click()
+    expect(mix).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#mixing")).to_contain_text("Mixed with which?")
+    expect(page.locator("#mixing").get_by_alt_text("Design 1, coats, the first of the two")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#mixing")).to_be_hidden()
+    expect(cards.nth(1).get_by_role("button", name="Mix with…")).to_be_visible()
+    mix.click()
+    cards.nth(1).get_by_role("button", name="Mix with this").click()
+    expect(cards).to_have_count(5)
+    expect(page.locator("#mixing")).to_be_hidden()
+    expect(page.locator("#step")).to_have_text("5 designs from the one below to the other for anna")
+    expect(page.locator("#origins img")).to_have_count(2)
+    shares = [text.split(" · ")[0] for text in page.locator("#designs > li > figure figcaption").all_inner_texts()]
+    assert shares == ["0% of the way", "25% of the way", "50% of the way", "75% of the way", "100% of the way"]
+
+
+def test_the_second_of_a_mix_may_be_an_earlier_design(page, site):
+    page.fill("#count", "1")
+    page.fill("#seed", "10")
+    page.click("#make")
+    expect(page.locator("#designs > li")).to_have_count(1)
+    earlier = page.url
+    page.fill("#seed", "50")
+    page.click("#make")
+    page.wait_for_function("before => location.href !== before", arg=earlier)
+    expect(page.locator("#designs > li")).to_have_count(1)
+    page.get_by_role("link", name="Designs so far").click()
+    expect(page.locator("#history > li")).to_have_count(2)
+    assert page.locator("#history button.mix:visible").count() == 0  # there is nothing to mix with yet
+    page.get_by_role("link", name="For a user").click()
+    page.get_by_role("button", name="Mix with…").click()
+    page.get_by_role("link", name="Designs so far").click()
+    page.locator("#history > li").nth(1).get_by_role("button", name="Mix with this").click()
+    expect(page.locator("#page-shop")).to_be_visible()
+    expect(page.locator("#designs > li")).to_have_count(5)
+    assert page.evaluate("document.activeElement.id") == "design-title"
+    begun = page.locator("#origins img").evaluate_all("all => all.map(one => one.src)")
+    assert len(set(begun)) == 2
+    page.get_by_role("link", name="Designs so far").click()
+    expect(page.locator("#history > li").first).to_contain_text("A mix of coats for anna")
+
+
+def test_what_lies_between_two_categories_is_the_end_of_it(page, site, monkeypatch):
+    make = FakeDesigner.design
+
+    def between(self, *given, **options):
+        edit = {"verb": "mix", "share": 0.5, "weights": {"coats": 0.5, "hats": 0.5}}
+        return [replace(one, settings={**one.settings, "edit": edit}) for one in make(self, *given, **options)]
+
+    monkeypatch.setattr(FakeDesigner, "design", between)
+    page.fill("#count", "1")
+    page.click("#make")
+    expect(page.locator("#designs > li")).to_contain_text("nothing more can be made of it")
+    assert page.locator("#designs").get_by_role("button", name="More like this").count() == 0
+    assert page.locator("#designs button.mix").count() == 0
+
+
+def test_an_edit_that_the_service_refuses_is_told(page, site):
+    page.fill("#count", "1")
+    page.click("#make")
+    expect(page.locator("#designs > li")).to_have_count(1)
+    models = site.app.state.service.holder.get()
+    version = models.version.model_copy(update={"generator": "h" * 64})
+    site.app.state.service.holder._models = replace(models, version=version)
+    page.locator("#designs").get_by_role("button", name="More like this").click()
+    expect(page.locator("#notice")).to_contain_text("made by a generator that does not serve now")
+    expect(page.locator("#designs > li")).to_have_count(1)  # what was there stays
+    expect(page.locator("#make")).to_be_enabled()
+
+
 def test_a_near_copy_is_called_one(page, site, monkeypatch):
     make = FakeDesigner.design
 
@@ -230,7 +332,8 @@ def test_cancelling_and_trying_again(page, site):
     site.designer.release.clear()
     page.click("#make")
     expect(page.locator("#step")).to_contain_text("half-way")
-    page.click("#cancel")
+    with page.expect_response("**/cancel"):  # before that, the design may yet be finished
+        page.click("#cancel")
     site.designer.release.set()
     expect(page.locator("#step")).to_have_text("Cancelled")
     page.get_by_role("button", name="Try again").click()
@@ -258,12 +361,13 @@ def test_designs_so_far_and_the_models(page, site):
     expect(page.locator("#served li")).to_have_count(1)
 
 
-@pytest.mark.parametrize("width", [360, 820, 1600])
+@pytest.mark.parametrize("width", [360, 390, 820, 1300, 1600])
 def test_nothing_is_wider_than_the_screen(page, width):
     page.set_viewport_size({"width": width, "height": 800})
     expect(page.locator("#recommended li")).to_have_count(9)
     page.click("#make")
     expect(page.locator("#designs > li")).to_have_count(4)
+    page.locator("#designs").get_by_role("button", name="Mix with…").first.click()
     for link in ("For a user", "Designs so far", "Models"):
         page.get_by_role("link", name=link).click()
         assert page.evaluate("document.documentElement.scrollWidth") <= width

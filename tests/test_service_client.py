@@ -135,6 +135,22 @@ def test_a_design_is_asked_for_waited_for_judged_and_deleted(shop):
     assert [one.id for one in shop.designs()] == [photos.id]
 
 
+def test_more_is_made_of_finished_designs(shop, world):
+    shop.submit_design("coats", user_id="anna", n=2, seed=5, design_id="mine")
+    assert shop.wait_for_design("mine", timeout=PATIENCE).state is JobState.succeeded
+    like = shop.wait_for_design(shop.more_like_design(("mine", 1), n=2, seed=3).id, timeout=PATIENCE)
+    assert (like.state, like.request.user_id, like.request.seed) == (JobState.succeeded, "anna", 3)
+    assert [(one.design, one.index) for one in like.origins] == [("mine", 1)]
+    mixed = shop.mix_designs(("mine", 0), (like.id, 1), user_id="b/c", n=3, design_id="mixed")
+    assert shop.mix_designs(("mine", 0), (like.id, 1), user_id="b/c", n=3, design_id="mixed").id == mixed.id == "mixed"
+    done = shop.wait_for_design("mixed", timeout=PATIENCE)
+    assert [one.settings["edit"]["share"] for one in done.results] == [0, 0.5, 1]
+    assert world.designer.asked[-1][0] == "b/c"
+    with pytest.raises(ServiceRefused, match="no design 'gone'") as refused:
+        shop.mix_designs(("mine", 0), ("gone", 1))
+    assert (refused.value.kind, refused.value.status) == ("unknown-design", 404)
+
+
 def test_waiting_may_end_before_the_design_does(shop, world):
     world.designer.release.clear()
     shop.submit_design("coats", user_id="anna", design_id="slow")

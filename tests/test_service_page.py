@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 import pytest
 
 from recgan.design import search
+from recgan.design.editing import Editor
 from service.problems import PROBLEMS
 from service.routes.page import STATIC
 from tests.service_world import World, running, write_catalogue
@@ -129,7 +130,8 @@ def test_the_words_that_the_script_has_of_its_own_are_for_things_that_exist():
     steps = re.search(r"const STEPS = \{(.*)\}", script)
     assert steps is not None
     named = {quoted or plain for quoted, plain in re.findall(r'(?:"([^"]+)"|(\w+)): "', steps[1])}
-    assert named == set(re.findall(r'progress\("([^"]+)"', inspect.getsource(search)))
+    source = inspect.getsource(search) + inspect.getsource(Editor._along)
+    assert named == set(re.findall(r'progress\("([^"]+)"', source))
 
 
 def test_the_script_sets_text_and_never_markup():

@@ -28,6 +28,7 @@ from recgan.dataset.bundle import Bundle
 from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.split import make_split
 from recgan.design import Designer
+from recgan.design.editing import Editor
 from recgan.design.presets import PRESETS
 from recgan.encoders import embed_items
 from recgan.errors import ArtifactError, MismatchError, SettingsError
@@ -153,6 +154,41 @@ def test_the_service_designs_as_the_designer_does(client, made, monkeypatch):
         assert np.array_equal(picture, design.image)
         for item in shown["nearest"]:
             assert client.get(item["image_url"]).headers["content-type"] == "image/png"
+
+
+def test_the_service_edits_as_the_editor_does(client, made, monkeypatch):
+    monkeypatch.setitem(PRESETS, "quick", QUICK)
+    designer = Designer(load_recommender(made.recommender), load_gan(made.gan, "cpu"), device="cpu")
+    editor = Editor(designer, made.bundle)
+
+    def asked(**wanted) -> dict:
+        answer = client.post("/v1/designs", json=wanted)
+        assert answer.status_code == 202, answer.text
+        until(lambda: client.get(answer.headers["location"]).json()["finished_at"] is not None)
+        state: dict = client.get(answer.headers["location"]).json()
+        assert state["state"] == "succeeded", state
+        return state
+
+    def check(state: dict, expected: list) -> None:
+        assert len(state["results"]) == len(expected)
+        for shown, design in zip(state["results"], expected):
+            picture = np.asarray(Image.open(io.BytesIO(client.get(shown["image_url"]).content)))
+            assert np.array_equal(picture, design.image)
+            assert shown["score"] == pytest.approx(design.score, abs=1e-5)
+            told = client.get(shown["settings_url"]).json()["settings"]["edit"]
+            assert told == json.loads(json.dumps(design.settings["edit"]))  # with where it began: it comes again
+
+    begun = [
+        asked(user_id="user-03", category=category, n=1, seed=7, preset="quick") for category in ("dresses", "bags")
+    ]
+    ends = [
+        editor.of_design(designer.design("user-03", category, 1, seed=7, settings=QUICK)[0])
+        for category in ("dresses", "bags")
+    ]
+    of = [{"design": one["id"], "index": 0} for one in begun]
+    expected = sorted(editor.like(ends[0], "user-03", 3, seed=5), key=lambda one: -one.score)
+    check(asked(edit={"kind": "like", "of": of[:1]}, n=3, seed=5), expected)
+    check(asked(edit={"kind": "mix", "of": of}, n=3, seed=5), editor.mix(*ends, "user-03", 3, seed=5))
 
 
 def test_the_bundle_says_what_is_available(made, tmp_path):

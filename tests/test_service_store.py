@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text, update
@@ -22,6 +23,7 @@ from service.store.events import BatchConflict, Event
 from service.store.items import Picture, StoredItem
 from service.store.job import JobConflict, JobState, QueueFull
 from service.store.keys import Scope
+from service.store.migrate import migrations
 from service.store.models import StoredModel
 from service.store.tables import jobs as jobs_table
 from service.store.tables import metadata
@@ -68,6 +70,20 @@ def test_many_processes_may_start_on_an_empty_database_at_once(store_url):  # no
     assert [one.revisions() for one in stores] == [{}] * 6
     for one in stores:
         one.close()
+
+
+def test_a_store_of_the_first_version_goes_on_with_what_it_holds(store, store_url):  # noqa: F811
+    held = submit(store)
+    done = store.leases.finish(store.leases.claim("w"), JobState.succeeded, results=results(1), model={})
+    config = migrations()
+    with store.database.writing() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0001")
+    later = Store(store_url)
+    assert later.jobs.get(held.id).state is JobState.succeeded
+    assert later.designs.png(done, 0) == (b"\x00" * 9, '"0"')
+    assert later.designs.latent(done, 0) is None
+    later.close()
 
 
 def test_a_store_of_a_newer_version_is_refused(store, store_url):  # noqa: F811
@@ -247,7 +263,13 @@ def submit(store: Store, n: int = 1, **options):
 def results(count: int) -> list[dict]:
     """The designs of a job."""
     return [
-        {"png": bytes([place]) * 9, "etag": f'"{place}"', "category": "coats", "facts": {"seed": place}}
+        {
+            "png": bytes([place]) * 9,
+            "etag": f'"{place}"',
+            "category": "coats",
+            "facts": {"seed": place},
+            "latent": np.array([place, 0.5], dtype="<f4").tobytes(),
+        }
         for place in range(count)
     ]
 
@@ -266,6 +288,8 @@ def test_a_job_from_the_queue_to_its_results(store):
     assert [one.facts["seed"] for one in store.designs.of([done])[done.seq]] == [0, 1]
     assert store.designs.png(done, 1) == (b"\x01" * 9, '"1"')
     assert store.designs.png(done, 2) is None
+    assert store.designs.latent(done, 1).tolist() == [1.0, 0.5]
+    assert store.designs.latent(done, 2) is None
     told = store.jobs.events_after(done, 0)
     assert [one.number for one in told] == [1, 2, 3, 4]
     assert [one.data.get("state") for one in told] == ["queued", "running", None, "succeeded"]

@@ -173,6 +173,11 @@ class Recipe(Settings):
     """Training length in real images shown, where neither ``--images-seen`` nor ``epochs`` says it."""
 
     @property
+    def generator_knows_classes(self) -> bool:
+        """Whether the class makes a difference to G (``kang2017`` is always told)."""
+        return self.network == "kang2017" or self.generator_classes != "none"
+
+    @property
     def scheduled(self) -> bool:
         """Whether something depends on how far the run is, so that its length is part of what it is."""
         return self.final_rate < 1 or self.final_penalty < 1 or self.class_warm_up > 0 or self.growth > 0

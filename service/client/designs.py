@@ -17,7 +17,10 @@ from service.links import design_image_path, design_path
 from service.schemas import DesignPage, DesignStatus
 from service.streams import MEDIA_TYPE
 
-__all__ = ["DesignCalls", "DesignEvent"]
+__all__ = ["DesignCalls", "DesignEvent", "DesignIn"]
+
+DesignIn = tuple[str, int]
+"""A finished design: its request's id, and its place among the results."""
 
 _LOOK_SECONDS = 2.0
 """Between two questions about the same design, at most."""
@@ -53,9 +56,45 @@ class DesignCalls(Calls):
 
         ``design_id`` names the request, so that it is the same one however often it is made; by default it is new.
         """
-        asked: dict[str, Any] = {"user_id": user_id, "category": category, "n": n, "seed": seed, "preset": preset}
-        asked |= {"liked": list(liked), "photos": [as_base64(photo) for photo in photos], "realism": realism}
-        return self._ask(DesignStatus, "PUT", _design(design_id or uuid.uuid4().hex), json=asked)
+        asked: dict[str, Any] = {"category": category, "preset": preset, "realism": realism, "n": n, "seed": seed}
+        return self._submit(asked | _whom(user_id, liked, photos), design_id)
+
+    def more_like_design(
+        self,
+        one: DesignIn,
+        *,
+        user_id: str | None = None,
+        liked: Sequence[str] = (),
+        photos: Sequence[Photo] = (),
+        n: int = 4,
+        seed: int | None = None,
+        design_id: str | None = None,
+    ) -> DesignStatus:
+        """Ask for variations of a finished design, for somebody, or else for whom it was made; return at once.
+
+        ``design_id`` as in `submit_design`.
+        """
+        asked = {"edit": _edit("like", one), "n": n, "seed": seed}
+        return self._submit(asked | _whom(user_id, liked, photos), design_id)
+
+    def mix_designs(
+        self,
+        start: DesignIn,
+        end: DesignIn,
+        *,
+        user_id: str | None = None,
+        liked: Sequence[str] = (),
+        photos: Sequence[Photo] = (),
+        n: int = 5,
+        design_id: str | None = None,
+    ) -> DesignStatus:
+        """Ask for ``n`` designs from one finished design to another, both included, judged as by somebody, or else by
+        whom the first was made for; return at once.
+
+        ``design_id`` as in `submit_design`.
+        """
+        asked = {"edit": _edit("mix", start, end), "n": n}
+        return self._submit(asked | _whom(user_id, liked, photos), design_id)
 
     def design(self, design_id: str) -> DesignStatus:
         """Return what has become of a design request."""
@@ -145,6 +184,17 @@ class DesignCalls(Calls):
     def delete_design(self, design_id: str) -> None:
         """Delete a design request and its designs."""
         self._delete(_design(design_id))
+
+    def _submit(self, asked: dict[str, Any], design_id: str | None) -> DesignStatus:
+        return self._ask(DesignStatus, "PUT", _design(design_id or uuid.uuid4().hex), json=asked)
+
+
+def _whom(user_id: str | None, liked: Sequence[str], photos: Sequence[Photo]) -> dict[str, Any]:
+    return {"user_id": user_id, "liked": list(liked), "photos": [as_base64(photo) for photo in photos]}
+
+
+def _edit(kind: str, *of: DesignIn) -> dict[str, Any]:
+    return {"kind": kind, "of": [{"design": design_id, "index": index} for design_id, index in of]}
 
 
 def _events(lines: Iterator[str]) -> Iterator[DesignEvent]:

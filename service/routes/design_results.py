@@ -14,13 +14,13 @@ from starlette.responses import JSONResponse
 from service.caching import picture
 from service.context import Service, TheService
 from service.design_answers import statuses
+from service.lookup import find_design, find_job, finished_job, no_design
 from service.pictures import encode_webp
-from service.problems import ProblemError, documented
-from service.routes.designs import find_job
+from service.problems import documented
 from service.schemas import DesignId, DesignStatus, DesignVerdict
 from service.security import READ, WRITE
 from service.store.designs import StoredDesign
-from service.store.job import UNFINISHED, Job
+from service.store.job import Job
 
 __all__ = ["router"]
 
@@ -80,7 +80,7 @@ def webp(service: TheService, design_id: DesignId, index: Index, request: Reques
 )
 def settings(service: TheService, design_id: DesignId, index: Index) -> JSONResponse:
     """All that reproduces one design with the same models, as a file."""
-    job, design = _design(service, design_id, index)
+    job, design = find_design(service.store, design_id, index)
     name = f'attachment; filename="design-{job.id}-{index}.json"'
     return JSONResponse(_settings(job, design), headers={"Content-Disposition": name})
 
@@ -100,7 +100,7 @@ def settings(service: TheService, design_id: DesignId, index: Index) -> JSONResp
 )
 def download(service: TheService, design_id: DesignId) -> Response:
     """The pictures of all designs of a request, each with the settings that reproduce it."""
-    job = _ready(service, design_id)
+    job = finished_job(service.store, design_id)
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for design in service.store.designs.of([job])[job.seq]:
@@ -120,7 +120,7 @@ def download(service: TheService, design_id: DesignId) -> Response:
 )
 def say(service: TheService, design_id: DesignId, index: Index, said: Annotated[DesignVerdict, Body()]) -> DesignStatus:
     """Say what is thought of a design. A request with a starred or approved design is kept until it is deleted."""
-    job, _ = _design(service, design_id, index)
+    job, _ = find_design(service.store, design_id, index)
     opinions = []
     if said.starred is not None:
         opinions.append("starred" if said.starred else "unstarred")
@@ -128,7 +128,7 @@ def say(service: TheService, design_id: DesignId, index: Index, said: Annotated[
         opinions.append(said.verdict)
     for opinion in opinions:
         service.store.designs.say(job, index, opinion, keep=datetime.now(UTC) + service.store.jobs.keep)
-    after = find_job(service, design_id)
+    after = find_job(service.store, design_id)
     return statuses(service.store, service.holder.get().version, [after])[0]
 
 
@@ -144,33 +144,8 @@ def _settings(job: Job, design: StoredDesign) -> dict[str, Any]:
 
 
 def _picture(service: Service, design_id: str, index: int) -> tuple[bytes, str]:
-    job = _ready(service, design_id)
+    job = finished_job(service.store, design_id)
     found = service.store.designs.png(job, index)
     if found is None:
-        raise _no_design(service, job)
+        raise no_design(service.store, job)
     return found
-
-
-def _design(service: Service, design_id: str, index: int) -> tuple[Job, StoredDesign]:
-    job = _ready(service, design_id)
-    designs = service.store.designs.of([job])[job.seq]
-    if index >= len(designs):
-        raise _no_design(service, job)
-    return job, designs[index]
-
-
-def _ready(service: Service, design_id: str) -> Job:
-    job = find_job(service, design_id)
-    if job.model is None:
-        unfinished = job.state in UNFINISHED
-        raise ProblemError(
-            "not-ready",
-            f"design '{design_id}' is {job.state}" + ("; ask again later" if unfinished else ": it has no pictures"),
-            headers={"Retry-After": "1"} if unfinished else None,
-        )
-    return job
-
-
-def _no_design(service: Service, job: Job) -> ProblemError:
-    count = len(service.store.designs.of([job])[job.seq])
-    return ProblemError("not-found", f"design '{job.id}' has {count} designs, numbered from 0")

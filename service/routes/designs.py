@@ -13,8 +13,10 @@ from recgan.config import MAX_SEED
 from recgan.errors import NotFoundError
 from service.context import CurrentShop, Service, TheService
 from service.design_answers import status, statuses
+from service.edits import completed
 from service.links import design_path
 from service.live.shop import Shop
+from service.lookup import find_job, unknown_design
 from service.paging import place_of, to_cursor
 from service.photos import as_base64, photos_of
 from service.problems import FieldProblem, ProblemError, documented
@@ -23,7 +25,7 @@ from service.security import READ, WRITE, Caller, Writer
 from service.store.job import Job, JobConflict, JobState, QueueFull
 from service.streams import MEDIA_TYPE
 
-__all__ = ["find_job", "router"]
+__all__ = ["router"]
 
 router = APIRouter(prefix="/v1/designs", tags=["designs"])
 _ACCEPTED: dict[int | str, dict[str, Any]] = {
@@ -37,6 +39,12 @@ _ACCEPTED: dict[int | str, dict[str, Any]] = {
 }
 _SUBMITTED = (
     "unknown-user",
+    "unknown-design",
+    "not-found",
+    "not-ready",
+    "mismatch",
+    "invalid-data",
+    "invalid-setting",
     "unsupported-media-type",
     "body-too-large",
     "too-slow",
@@ -54,8 +62,8 @@ _PHOTO_SIDE = 256
 def submit(
     service: TheService, shop: CurrentShop, caller: Writer, asked: Annotated[DesignRequest, Body()], response: Response
 ) -> DesignStatus:
-    """Design new items of a category that a user would prefer. It takes a while: 202, then poll or follow, then the
-    pictures."""
+    """Design new items of a category that a user would prefer, or, with `edit`, make more of finished designs. It
+    takes a while: 202, then poll or follow, then the pictures."""
     return _submit(service, shop, caller, uuid.uuid4().hex, asked, response)
 
 
@@ -97,7 +105,7 @@ def listed(service: TheService, shop: CurrentShop, query: Annotated[DesignQuery,
 )
 def look_after(service: TheService, shop: CurrentShop, design_id: DesignId) -> DesignStatus:
     """The request's state and progress and, once it has succeeded, the designs, best first."""
-    return status(service.store, shop.version, find_job(service, design_id))
+    return status(service.store, shop.version, find_job(service.store, design_id))
 
 
 @router.post(
@@ -111,7 +119,7 @@ def cancel(service: TheService, shop: CurrentShop, design_id: DesignId) -> Desig
     """Cancel a waiting request at once and a running one at its next step. Doing so twice is as good as once."""
     job = service.store.jobs.cancel(design_id)
     if job is None:
-        raise _unknown(design_id)
+        raise unknown_design(design_id)
     if job.finished and job.state is not JobState.cancelled:
         raise ProblemError("already-finished", f"design '{design_id}' has {job.state}; DELETE it to be rid of it")
     return status(service.store, shop.version, job)
@@ -126,7 +134,7 @@ def cancel(service: TheService, shop: CurrentShop, design_id: DesignId) -> Desig
 )
 def retry(service: TheService, shop: CurrentShop, design_id: DesignId, response: Response) -> DesignStatus:
     """Queue a request again that was interrupted or cancelled, or has failed."""
-    before = find_job(service, design_id)
+    before = find_job(service.store, design_id)
     if before.state in (JobState.queued, JobState.running, JobState.succeeded):
         raise ProblemError("not-retriable", f"design '{design_id}' is {before.state}: there is nothing to try again")
     settings = service.settings
@@ -135,7 +143,7 @@ def retry(service: TheService, shop: CurrentShop, design_id: DesignId, response:
     except QueueFull as error:
         raise _full(service, error) from error
     if job is None:
-        raise _unknown(design_id)
+        raise unknown_design(design_id)
     _accepted(response, job)
     return status(service.store, shop.version, job)
 
@@ -149,7 +157,7 @@ def retry(service: TheService, shop: CurrentShop, design_id: DesignId, response:
 )
 def delete(service: TheService, design_id: DesignId) -> Response:
     """Delete a request and its designs; one that runs is stopped at its next step."""
-    find_job(service, design_id)
+    find_job(service.store, design_id)
     service.store.jobs.delete(design_id)
     return Response(status_code=204)
 
@@ -177,46 +185,32 @@ async def events(
     last_event_id: Annotated[int, Header(alias="Last-Event-ID", ge=0, le=2**31)] = 0,
 ) -> Response:
     """The request's progress as it is made (server-sent events)."""
-    job = await run_in_threadpool(find_job, service, design_id)
+    job = await run_in_threadpool(find_job, service.store, design_id)
     request.scope.get("recgan.seen", {})["stream"] = "yes"
     if request.scope.get("recgan.head"):  # the head alone, and not after all that is to come
         return Response(media_type=MEDIA_TYPE)
     return await run_in_threadpool(service.streams.follow, job, last_event_id)
 
 
-def find_job(service: TheService, design_id: DesignId) -> Job:
-    """Return a job.
-
-    Raises:
-        ProblemError: unknown-design (404).
-    """
-    job = service.store.jobs.get(design_id)
-    if job is None:
-        raise _unknown(design_id)
-    return job
-
-
-def _unknown(design_id: str) -> ProblemError:
-    return ProblemError("unknown-design", f"there is no design '{design_id}', or it is kept no longer: ask for it anew")
-
-
 def _submit(
     service: Service, shop: Shop, caller: Caller, id: str, asked: DesignRequest, response: Response
 ) -> DesignStatus:
     shop.models.need_designer()
-    _check(shop, asked)
+    full = completed(asked, service.store, shop.models)
+    _check(shop, full)
+    photos = full.photos
     if asked.photos:
         shop.models.need_eye()
-    photos = [as_base64(photo) for photo in photos_of(asked.photos, service.settings, side=_PHOTO_SIDE)]
+        photos = [as_base64(photo) for photo in photos_of(asked.photos, service.settings, side=_PHOTO_SIDE)]
     seed = asked.seed if asked.seed is not None else _seed_of(id)  # of the id: asked again, it is the same request
-    request = asked.model_copy(update={"seed": seed, "photos": photos}).model_dump(mode="json")
+    request = full.model_copy(update={"seed": seed, "photos": photos}).model_dump(mode="json")
     settings = service.settings
     try:
         job = service.store.jobs.submit(
             request,
             id=id,
             owner=caller.owner,
-            user_id=asked.user_id,
+            user_id=full.user_id,
             bound=settings.design_queue,
             share=settings.queue_share,
         )
@@ -234,6 +228,7 @@ def _check(shop: Shop, asked: DesignRequest) -> None:
     if asked.user_id is not None:
         shop.tastes.of_user(asked.user_id)
     shop.catalogue.check_items(asked.liked, "/liked/{}")
+    assert asked.category is not None
     shop.catalogue.check_categories([asked.category], "/category")
     if asked.category not in shop.models.designable:
         raise _invalid("/category", f"the generator does not know the category '{asked.category}'")

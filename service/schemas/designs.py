@@ -16,10 +16,13 @@ from service.schemas.requests import MAX_IDS, MAX_PHOTOS, Id, Photo64, Strict, U
 from service.store.job import JobState
 
 __all__ = [
+    "DesignEdit",
     "DesignId",
+    "DesignOrigin",
     "DesignPage",
     "DesignProgress",
     "DesignQuery",
+    "DesignRef",
     "DesignRequest",
     "DesignStatus",
     "DesignVerdict",
@@ -27,49 +30,113 @@ __all__ = [
     "NearItem",
 ]
 
+_LEAST_MIXED = 2
 MAX_DESIGNS_A_JOB = 32  # fewer than the designer takes: one request must not keep the one worker for long
+_DesignName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 DesignId = Annotated[
-    str,
-    StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$"),
+    _DesignName,
     Path(description="The design request's id.", examples=["0f8c6b7c2d6e4a5f9b1c2d3e4f5a6b7c"]),
 ]
 
 
+class DesignRef(Strict):
+    """A finished design."""
+
+    design: _DesignName = Field(examples=["0f8c6b7c2d6e4a5f9b1c2d3e4f5a6b7c"])
+    """Id of the request that it was made for."""
+    index: int = Field(ge=0, le=10_000, examples=[0])
+    """Its place among the results."""
+
+
+class DesignEdit(Strict):
+    """What is to be made of finished designs."""
+
+    kind: Literal["like", "mix"]
+    """`like`: variations of one design. `mix`: the way from one design to another, both included; of two categories
+    the category changes with it."""
+    of: list[DesignRef] = Field(min_length=1, max_length=2)
+    """The design, or the two."""
+
+    @model_validator(mode="after")
+    def _as_many_as_needed(self) -> Self:
+        if len(self.of) != (wanted := {"like": 1, "mix": 2}[self.kind]):
+            raise PydanticCustomError(
+                "designs_of_an_edit",
+                "'{kind}' is of {wanted}, not of {given}",
+                {"kind": self.kind, "wanted": wanted, "given": len(self.of), "field": "of"},
+            )
+        if self.kind == "mix" and self.of[0] == self.of[1]:
+            raise PydanticCustomError("same_design", "mix two different designs", {"field": "of"})
+        return self
+
+
 class DesignRequest(Strict):
-    """New items for one user, or for somebody known by liked items."""
+    """New items for one user, or for somebody known by liked items; or more of finished designs."""
 
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
                 {"user_id": "user-00007", "category": "dress", "n": 4, "seed": 1},
                 {"liked": ["dress-00004", "dress-00031"], "category": "dress", "n": 2, "preset": "default"},
+                {"edit": {"kind": "like", "of": [{"design": "0f8c6b7c", "index": 0}]}, "n": 4},
+                {
+                    "edit": {
+                        "kind": "mix",
+                        "of": [{"design": "0f8c6b7c", "index": 0}, {"design": "1a2b3c4d", "index": 2}],
+                    },
+                    "n": 5,
+                },
             ]
         }
     )
 
+    edit: DesignEdit | None = None
+    """Make more of finished designs, which the generator that serves now has made, instead of something new."""
     user_id: Id | None = None
-    """A known user; or else give ``liked`` or ``photos``."""
+    """A known user; or else give ``liked`` or ``photos``. An edit may name nobody: it is then for whom the (first)
+    design was."""
     liked: list[Id] = Field(default_factory=list, max_length=MAX_IDS)
     """Ids of liked items of a user who is not known."""
     photos: list[Photo64] = Field(default_factory=list, max_length=MAX_PHOTOS)
     """Photos of things that such a user likes; kept, small, as long as the request is."""
-    category: Id
-    """What to design."""
+    category: Id | None = None
+    """What to design; that of an edit is the (first) design's, and may be left out."""
     n: int = Field(4, ge=1, le=MAX_DESIGNS_A_JOB)
-    """How many designs."""
+    """How many designs; of a mix at least two."""
     seed: int | None = Field(None, ge=0, le=MAX_SEED)
     """The same seed gives the same designs; none: the service draws one and tells it."""
     preset: str = Field("default", max_length=100)
-    """How to search: `default`, or `kang2017`, the search of the paper that this is built after."""
+    """How to search: `default`, or `kang2017`, the search of the paper that this is built after. An edit does not
+    search, and takes neither this nor ``realism``."""
     realism: float | None = Field(None, ge=0, le=100, allow_inf_nan=False)
     """How much it counts that the picture looks real, against that the user likes it; none: as the preset has it."""
 
+    @property
+    def names_nobody(self) -> bool:
+        """Whether it says of nobody whom the designs are for."""
+        return self.user_id is None and not self.liked and not self.photos
+
     @model_validator(mode="after")
     def _one_of(self) -> Self:
+        if self.edit is not None and self.names_nobody:
+            return self
         if (self.user_id is None) == (not self.liked and not self.photos):
             raise PydanticCustomError(
                 "user_or_liked", "give either 'user_id' or 'liked' and 'photos'", {"field": "user_id"}
             )
+        return self
+
+    @model_validator(mode="after")
+    def _new_or_edited(self) -> Self:
+        if self.edit is None:
+            if self.category is None:
+                raise PydanticCustomError("no_category", "name the category to design", {"field": "category"})
+            return self
+        for name in ("preset", "realism"):
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise PydanticCustomError("not_of_an_edit", "an edit does not search; leave it out", {"field": name})
+        if self.edit.kind == "mix" and self.n < _LEAST_MIXED:
+            raise PydanticCustomError("few_to_mix", "a mix is of at least two designs", {"field": "n"})
         return self
 
 
@@ -100,7 +167,7 @@ class DesignProgress(Answer):
 
     step: str = Field(examples=["climbing"])
     """What is being done: `scoring samples` (first ideas are drawn and scored), then `climbing` (the best of them are
-    improved step by step)."""
+    improved step by step); of a mix, `judging` (what lies on the way is looked at)."""
     done: int = Field(examples=[12])
     """Units finished."""
     total: int | None = Field(examples=[60])
@@ -148,7 +215,21 @@ class DesignedItem(Answer):
     nearest: list[NearItem]
     """The real items that look most like it, nearest first."""
     settings: dict[str, Any] = Field(examples=[{"preset": "default", "size": 64}])
-    """How it was searched for: with the seed and the same model, it comes again."""
+    """How it was searched for: with the seed and the same model, it comes again. Of an edited one, `edit` says what was
+    done to what, and how unlike that it looks."""
+
+
+class DesignOrigin(Answer):
+    """A design that others were made of; it may have been deleted since."""
+
+    design: str = Field(examples=["0f8c6b7c2d6e4a5f9b1c2d3e4f5a6b7c"])
+    """Id of the request that it was made for."""
+    index: int = Field(examples=[0])
+    """Its place among the results."""
+    url: str = Field(examples=["/v1/designs/0f8c6b7c2d6e4a5f9b1c2d3e4f5a6b7c"])
+    """Path of that request."""
+    image_url: str = Field(examples=["/v1/designs/0f8c6b7c2d6e4a5f9b1c2d3e4f5a6b7c/0.png"])
+    """Path of its picture."""
 
 
 class DesignStatus(Answer):
@@ -170,8 +251,10 @@ class DesignStatus(Answer):
     """What was asked for, with the seed that is used."""
     progress: DesignProgress | None
     """How far the search is, once it runs."""
+    origins: list[DesignOrigin]
+    """The designs that an edit began with."""
     results: list[DesignedItem]
-    """The designs, best first, once it has succeeded."""
+    """The designs, best first (those of a mix in their order on the way), once it has succeeded."""
     problem: Problem | None
     """Why it failed."""
     submitted_at: datetime

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 from sqlalchemy import exists, insert, select, update
 
 from service.store.database import Database
@@ -51,7 +52,7 @@ class DesignTable:
 
     def of(self, wanted: list[Job]) -> dict[int, list[StoredDesign]]:
         """Return the designs of some jobs, best first, by the job's ``seq``."""
-        columns = [column for column in designs.columns if column.name != "png"]
+        columns = [column for column in designs.columns if column.name not in ("png", "latent")]
         statement = select(*columns).where(designs.c.job.in_([job.seq for job in wanted]))
         found: dict[int, list[StoredDesign]] = {job.seq: [] for job in wanted}
         with self._database.reading() as connection:
@@ -66,6 +67,13 @@ class DesignTable:
         with self._database.reading() as connection:
             row = connection.execute(statement).one_or_none()
         return (bytes(row.png), row.etag) if row else None
+
+    def latent(self, job: Job, place: int) -> np.ndarray | None:
+        """Return where a design lies in its generator's space, float32 [dz]; None if that was not kept."""
+        statement = select(designs.c.latent).where(designs.c.job == job.seq, designs.c.place == place)
+        with self._database.reading() as connection:
+            data = connection.scalar(statement)
+        return None if data is None else np.frombuffer(data, dtype="<f4").astype(np.float32)
 
     def say(self, job: Job, place: int, opinion: str, *, keep: datetime) -> bool:
         """Note what is thought of a design: ``starred``, ``unstarred``, ``approved``, ``rejected``, ``undecided``.

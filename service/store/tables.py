@@ -145,6 +145,7 @@ designs = Table(
     Column("facts", Json, nullable=False),
     Column("starred", Boolean, nullable=False),
     Column("verdict", String(20)),
+    Column("latent", LargeBinary),
 )
 opinions = Table(
     "opinions",

@@ -20,7 +20,7 @@ from recgan.dataset.pixels import load_pixels, to_uint8
 from recgan.design.audience import Someone
 from recgan.design.designer import Designer, seed_of_design
 from recgan.design.editing.places import Inversion, Places
-from recgan.design.editing.subjects import Subject, subject_of_design, subject_of_item, subject_of_photo
+from recgan.design.editing.subjects import Subject, check_mix, subject_of_design, subject_of_item, subject_of_photo
 from recgan.design.editing.tailoring import tailored, unsearched, with_edit
 from recgan.design.editing.usual import UsualDistances
 from recgan.design.results import Design
@@ -191,13 +191,18 @@ class Editor:
         progress: Progress = quiet,
     ) -> list[Design]:
         """Return ``n`` pictures on the way from one to another, both included: an arc in z, a line in w; of two
-        categories the class changes evenly with it."""
+        categories the class changes evenly with it.
+
+        Raises:
+            SettingsError: two categories, and the generator was told none; as `tailor`.
+        """
         check_request(n, seed, least=2)
+        check_mix(start, end, self.designer.gan)
         points, told = self.places.of([start, end], steps=self.settings.inversion_steps, progress=progress)
         shares = torch.linspace(0, 1, n)
         way = self.space.between(points[:1], points[1:], shares)[0]
         record = {"end": end.told, "end_inversion": told[1]}
-        return self._along(way, shares, start, end.category, user, seed, "mix", told[0], record)
+        return self._along(way, shares, start, end.category, user, seed, "mix", told[0], record, progress)
 
     def recategorise(
         self,
@@ -228,7 +233,7 @@ class Editor:
             ends = torch.tensor([gan.class_index(subject.category), target], device=gan.device)
             centres = self.space.centre(ends)
             way = way + shares.to(way)[:, None] * (centres[1] - centres[0])
-        return self._along(way, shares, subject, category, user, seed, "recategorise", told[0], {})
+        return self._along(way, shares, subject, category, user, seed, "recategorise", told[0], {}, progress)
 
     def arithmetic(
         self,
@@ -324,6 +329,7 @@ class Editor:
         verb: str,
         inversion: Inversion | None,
         record: dict[str, Any],
+        progress: Progress,
     ) -> list[Design]:
         """Return what the generator makes of points [n, dz] while the class changes from the start's to ``category``;
         each is told as of the nearer one."""
@@ -334,12 +340,14 @@ class Editor:
         pixels = to_uint8(self.space.images(way, weights))
         designs = []
         for place, share in enumerate(shares.tolist()):
+            progress("judging", place, len(shares))
             nearer = start.category if share < 0.5 else category
             design = self.designer.as_design(pixels[place], way[place], someone, nearer, seed, unsearched(self.space))
             own = {**record, "share": share}
             if self.space.name == "z" and 0 < share < 1 and start.category != category:
                 own["weights"] = {start.category: 1 - share, category: share}
             designs.append(self._with(design, verb, start, inversion, own))
+        progress("judging", len(shares), len(shares))
         return designs
 
     def _with(

@@ -11,10 +11,10 @@ import numpy as np
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.pixels import decode_image, letterbox, load_pixels
 from recgan.design.results import Design
-from recgan.errors import DataError, ImageRefused, MismatchError
+from recgan.errors import DataError, ImageRefused, MismatchError, SettingsError
 from recgan.gan import TrainedGAN
 
-__all__ = ["Subject", "subject_of_design", "subject_of_item", "subject_of_photo"]
+__all__ = ["Subject", "check_mix", "subject_of_design", "subject_of_item", "subject_of_photo"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,3 +82,16 @@ def subject_of_design(design: Design, gan: TrainedGAN) -> Subject:
         raise DataError("the design mixes categories, so it cannot be edited further; begin with another")
     told = {"design": {"seed": design.seed, "category": design.category, "z": [float(value) for value in design.z]}}
     return Subject(design.image, design.category, told, design.z, design.settings["search"]["space"])
+
+
+def check_mix(start: Subject, end: Subject, gan: TrainedGAN) -> None:
+    """Refuse to mix what the generator cannot.
+
+    Raises:
+        SettingsError: two categories, and the generator was told none, so that nothing changes from one to the other.
+    """
+    if start.category != end.category and not gan.recipe.generator_knows_classes:
+        raise SettingsError(
+            f"this GAN ({gan.recipe.name}) was told no category, so '{start.category}' and '{end.category}' cannot be "
+            "mixed; give two pictures of one category"
+        )

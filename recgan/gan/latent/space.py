@@ -82,7 +82,7 @@ class LatentSpace:
     @property
     def knows_classes(self) -> bool:
         """Whether the class makes a difference."""
-        return self.recipe.network == "kang2017" or self.recipe.generator_classes != "none"
+        return self.recipe.generator_knows_classes
 
     def draw(self, seeds: Sequence[int], classes: Tensor, truncation: float | None = None) -> Tensor:
         """Return one point a seed; row i follows from seed i and class i alone.

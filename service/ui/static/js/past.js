@@ -3,8 +3,10 @@
 
 import { api, local, send } from "./api.js";
 import { button, byId, make, picture, trying } from "./dom.js";
-import { open } from "./studio.js";
+import { editable, mixButton } from "./edits.js";
+import { begin, open } from "./studio.js";
 
+const MADE = { like: "More of ", mix: "A mix of " };
 const state = { cursor: null };
 
 export async function showHistory(more = false) {
@@ -32,13 +34,14 @@ function entry(design) {
     await showHistory();
   });
   return make("li", {},
-    make("p", {}, make("strong", { textContent: `${request.category} for ${who}` }),
+    make("p", {}, make("strong", { textContent: `${MADE[request.edit?.kind] ?? ""}${request.category} for ${who}` }),
       ` · ${design.state} · ${new Date(design.submitted_at).toLocaleString()}`),
     make("ul", { className: "near" }, ...design.results.slice(0, 8).map((one) =>
       make("li", {},
         make("figure", {},
           picture(one.image_url, `Design ${one.index + 1}, ${one.category}`),
-          make("figcaption", { textContent: [one.starred ? "★" : "", one.verdict ?? ""].join(" ").trim() }))))),
+          make("figcaption", { textContent: [one.starred ? "★" : "", one.verdict ?? ""].join(" ").trim() })),
+        editable(one) ? mixButton(design, one, begin) : null))),
     make("div", { className: "acts" }, button("Open", opened), button("Delete", gone)));
 }
 

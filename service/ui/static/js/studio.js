@@ -3,13 +3,18 @@
 
 import { api, local, ProblemAnswer, send, wait } from "./api.js";
 import { button, byId, make, notice, picture, remember, trying } from "./dom.js";
+import { editable, editButtons, origins } from "./edits.js";
 import { isSomebody, someone } from "./people.js";
 
-const STEPS = { "scoring samples": "Trying first ideas", climbing: "Improving the best of them" };
+const STEPS = { "scoring samples": "Trying first ideas", climbing: "Improving the best of them", judging: "Looking at what lies on the way" };
+const MADE = { like: " like the one below", mix: " from the one below to the other" };
 const NEAR_COPY = 0.05; // closer than this, a design shows what is there already
 const state = { design: null, stream: null };
 const whose = ({ user_id: user, liked, photos }) =>
   user ?? (photos.length ? "the one with the photos" : `somebody who likes ${liked.join(", ")}`);
+
+// A mix is no matter of chance: what counts is how far a design lies on the way.
+const told = ({ seed, settings: { edit } }) => (edit?.verb === "mix" ? `${Math.round(100 * edit.share)}% of the way` : `seed ${seed}`);
 
 function near(item) {
   return make("li", {},
@@ -26,7 +31,7 @@ function card(design, one) {
   return make("li", {},
     make("figure", {},
       picture(one.image_url, `Design ${one.index + 1}, ${one.category}: it does not exist yet`),
-      make("figcaption", {}, `seed ${one.seed} · `, make("a", { href: local(one.settings_url), textContent: "settings" }))),
+      make("figcaption", {}, `${told(one)} · `, make("a", { href: local(one.settings_url), textContent: "settings" }))),
     make("div", {},
       make("p", {}, make("span", { className: "big", textContent: `${share}%` }),
         `of the real items in “${one.category}” score lower for ${whose(design.request)}`),
@@ -34,7 +39,9 @@ function card(design, one) {
       make("div", { className: "acts" },
         button(one.starred ? "★ Starred" : "☆ Star", say({ starred: !one.starred }), { pressed: one.starred }),
         button("Approve", decide("approved"), { pressed: one.verdict === "approved" }),
-        button("Reject", decide("rejected"), { pressed: one.verdict === "rejected" }))),
+        button("Reject", decide("rejected"), { pressed: one.verdict === "rejected" }),
+        ...editButtons(design, one, begin)),
+      editable(one) ? null : make("p", { textContent: "It lies between two categories, so nothing more can be made of it." })),
     make("div", { className: "beside" },
       make("p", { textContent: "The real items that look most like it (0: the same look; 1: nothing in common)" }),
       make("ul", { className: "near" }, ...one.nearest.slice(0, 5).map(near))));
@@ -95,6 +102,7 @@ export async function follow(design) {
   byId("working").hidden = false;
   byId("cancel").hidden = false;
   byId("after").hidden = true;
+  byId("origins").replaceChildren();
   byId("designs").replaceChildren();
   remember({ design: design.id }); // so that a reload loses nothing
   try {
@@ -115,12 +123,13 @@ function showDesigns(design) {
   byId("designs").replaceChildren(...design.results.map((one) => card(design, one)));
   const count = design.results.length === 1 ? "1 design" : `${design.results.length} designs`;
   const ends = {
-    succeeded: `${count} for ${whose(design.request)}`,
+    succeeded: `${count}${MADE[design.request.edit?.kind] ?? ""} for ${whose(design.request)}`,
     failed: `It failed: ${design.problem?.detail}`,
     cancelled: "Cancelled",
     interrupted: "Interrupted: the worker was stopped",
   };
   byId("step").textContent = ends[design.state];
+  byId("origins").replaceChildren(...origins(design, open));
   const after = byId("after");
   after.hidden = false;
   if (design.state === "succeeded") {
@@ -136,10 +145,27 @@ async function designForUser() {
   const wanted = {
     ...someone(), category: byId("category").value, n: Number(byId("count").value), realism: Number(byId("realism").value),
   };
+  await ask(wanted);
+}
+
+// More of finished designs, for whom the first was made.
+export async function begin(edit, count = Number(byId("count").value)) {
+  await ask({ edit, n: count }, () => {
+    const focus = () => byId("design-title").focus();
+    if (!byId("page-shop").hidden) return focus();
+    addEventListener("hashchange", focus, { once: true }); // what is hidden takes no focus
+    location.hash = "#/";
+  });
+}
+
+async function ask(wanted, taken = () => {}) {
+  if (byId("make").disabled) throw new Error("Other designs are being made: wait for them, or cancel them.");
   if (byId("seed").value !== "") wanted.seed = Number(byId("seed").value);
   byId("make").disabled = true;
   try {
-    await follow(await send("v1/designs", wanted));
+    const design = await send("v1/designs", wanted);
+    taken();
+    await follow(design);
   } finally {
     byId("make").disabled = false;
   }
