@@ -42,7 +42,9 @@ def test_the_option_is_the_one_that_was_given_and_pydantics_words_end_where_a_pe
         overridden(SplitSettings(), ["given"], "--split")
     with pytest.raises(SettingsError, match=r"^cold_share=2: Input should be less than 1$"):
         overridden(SplitSettings(), ["cold_share=2"], "--split")
-    with pytest.raises(SettingsError, match=r"^starts=999: the starts are the best of the 256 samples; set samples too$"):
+    with pytest.raises(
+        SettingsError, match=r"^starts=999: the starts are the best of the 256 samples; set samples too$"
+    ):
         overridden(DesignSettings(), ["starts=999"])
     with pytest.raises(SettingsError, match=r"^epochs='x{56}\.\.\.: Input should be"):
         overridden(VBPRSettings(), ["epochs=" + "x" * 1000])
