@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from recgan.device import resolve_device
+from recgan.device import resolve_device, reuse_memory
 from recgan.encoders.base import Encoder
 from recgan.encoders.torchvision_models import load_torchvision_encoder
 from recgan.errors import SettingsError, nearest_name
@@ -55,4 +55,6 @@ def load_encoder(name: str, device: str = "auto") -> Encoder:
         raise SettingsError(f"there is no encoder '{name}'{hint}")
     if at:
         encoder.at(int(side))
+    if target.type == "cpu":
+        reuse_memory()
     return encoder.to(target).to(memory_format=torch.channels_last)
