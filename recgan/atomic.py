@@ -33,28 +33,35 @@ MARKS = (
     "ranking.json",
 )
 """Every folder that recgan writes has one of these; a folder without is somebody else's, and is never replaced."""
+_BUNDLE = "dataset.json"
+"""What a bundle has, and nothing else."""
 _UMASK = os.umask(0o022)  # it can only be read by setting it
 os.umask(_UMASK)
 
 
-def check_place(target: str | Path, *, overwrite: bool = False, file: bool = False) -> None:
+def check_place(target: str | Path, *, overwrite: bool = False, file: bool = False, bundle: bool = False) -> None:
     """Refuse, before the work, a local place that cannot be written after it; its parent folder is made.
 
     Args:
         target: the place.
         overwrite: whether it may exist.
         file: whether it will be a file, which replaces no folder.
+        bundle: whether it will be a bundle, which alone replaces a bundle.
 
     Raises:
-        ArtifactError: ``target`` exists already and ``overwrite`` is false, or is a folder where a file is to be, or
-            one that recgan has not written.
+        ArtifactError: ``target`` exists already and ``overwrite`` is false, or is a folder where a file is to be, a
+            file where a folder is to be, a bundle where something else is to be, or a folder that recgan has not
+            written.
         StorageError: the place cannot be written.
     """
     target = Path(target)
     if file and target.is_dir():
         raise ArtifactError(f"'{target}' is a folder; give the name of a file with --out")
     with _writing(target), _beside(target, os.mkdir, overwrite=overwrite):
-        _check_own(target)
+        if not file:
+            _check_own(target)
+            if not bundle:
+                _check_no_bundle(target)
 
 
 @contextmanager
@@ -64,8 +71,8 @@ def atomic_folder(target: str | Path, *, overwrite: bool = False) -> Iterator[Pa
     On any error, Ctrl-C included, the temporary folder is removed and ``target`` is left as it was.
 
     Raises:
-        ArtifactError: ``target`` exists already and ``overwrite`` is false, or it is a folder that recgan has not
-            written.
+        ArtifactError: ``target`` exists already and ``overwrite`` is false, or it is a file, or a folder that recgan
+            has not written, or a bundle that is to become something else.
         StorageError: the disk is full or the place cannot be written.
     """
     target = Path(target)
@@ -75,6 +82,8 @@ def atomic_folder(target: str | Path, *, overwrite: bool = False) -> Iterator[Pa
             _check_own(target)
         with _writing(target, inside=building):
             yield building
+        if not (building / _BUNDLE).exists():
+            _check_no_bundle(target)
         with _writing(target):
             for path in [*sorted(building.rglob("*")), building]:
                 if path.is_dir() or path.stat().st_nlink == 1:  # a hard link is another folder's file too
@@ -108,9 +117,18 @@ def atomic_file(target: str | Path, *, room: str = "choose another --out") -> It
 
 
 def _check_own(target: Path) -> None:
-    """Refuse to replace a folder with anything in it that recgan has not written: it may be all that somebody has."""
+    """Refuse to replace a file, or a folder with anything in it that recgan has not written, by a folder: it may be all
+    that somebody has."""
+    if target.is_file():
+        raise ArtifactError(f"'{target}' is a file, and a folder is to be written; choose another --out")
     if target.is_dir() and any(target.iterdir()) and not any((target / mark).exists() for mark in MARKS):
         raise ArtifactError(f"'{target}' holds something that recgan has not written; choose another --out")
+
+
+def _check_no_bundle(target: Path) -> None:
+    """Refuse to replace a bundle by what is none: it may be the one that is being read."""
+    if (target / _BUNDLE).exists():
+        raise ArtifactError(f"'{target}' is a bundle, which nothing but a bundle replaces; choose another --out")
 
 
 @contextmanager

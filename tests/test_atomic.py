@@ -129,17 +129,21 @@ def test_a_place_is_checked_without_leaving_anything(tmp_path):
             check_place(tmp_path / place)
     with pytest.raises(ArtifactError, match="exists already"):
         check_place(tmp_path / "file")
-    check_place(tmp_path / "file", overwrite=True)
+    check_place(tmp_path / "file", overwrite=True, file=True)
     check_place(tmp_path / "deep", overwrite=True)
     with pytest.raises(ArtifactError, match="is a folder; give the name of a file with --out"):
         check_place(tmp_path / "deep", overwrite=True, file=True)
 
 
-def test_a_file_in_the_way_is_replaced_when_asked(tmp_path):
-    (tmp_path / "a").write_text("a file")
-    write_folder(tmp_path / "a", overwrite=True)
+def test_a_file_in_the_way_is_never_replaced_by_a_folder(tmp_path):
+    (tmp_path / "a").write_text("mine")
+    told = r"'.*/a' is a file, and a folder is to be written; choose another --out"
+    with pytest.raises(ArtifactError, match=told):
+        write_folder(tmp_path / "a", overwrite=True)
+    with pytest.raises(ArtifactError, match=told):
+        check_place(tmp_path / "a", overwrite=True)
     assert names(tmp_path) == ["a"]
-    assert (tmp_path / "a" / "x").read_text() == "whole"
+    assert (tmp_path / "a").read_text() == "mine"
 
 
 def test_an_atomic_folder_by_itself(tmp_path):
@@ -189,3 +193,18 @@ def test_what_somebody_else_has_written_is_never_replaced(tmp_path):
     write_folder(tmp_path / "empty", overwrite=True)
     write_folder(tmp_path / "empty", "again", overwrite=True)
     assert (tmp_path / "empty" / "x").read_text() == "again"
+
+
+def test_nothing_but_a_bundle_replaces_a_bundle(tmp_path):
+    bundle = tmp_path / "shop"
+    bundle.mkdir()
+    (bundle / "dataset.json").write_text("{}")
+    with pytest.raises(ArtifactError, match=r"'.*shop' is a bundle, which nothing but a bundle replaces"):
+        check_place(bundle, overwrite=True)
+    with pytest.raises(ArtifactError, match="is a bundle"), atomic_folder(bundle, overwrite=True) as building:
+        (building / "manifest.json").write_text("{}")
+    assert [path.name for path in tmp_path.iterdir()] == ["shop"]
+    check_place(bundle, overwrite=True, bundle=True)
+    with atomic_folder(bundle, overwrite=True) as building:
+        (building / "dataset.json").write_text('{"new": 1}')
+    assert (bundle / "dataset.json").read_text() == '{"new": 1}'

@@ -103,7 +103,7 @@ def simulate_users(
         StorageError: ``out`` cannot be written.
     """
     settings = settings or SimulateSettings()
-    check_place(out, overwrite=overwrite)  # now, not after the pictures are described
+    check_place(out, overwrite=overwrite, bundle=True)  # now, not after the pictures are described
     preset = PRESETS[settings.preset]
     category = bundle.category_index
     available = bundle.items["available"].to_numpy(dtype=bool).copy()
