@@ -258,7 +258,7 @@ def test_pages_of_other_origins_read_nothing_unless_they_are_named(catalogue, wo
 def served(app, seconds: float) -> Iterator[int]:
     """Serve an ASGI app under our protocol, and give its port."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=512)
-    config = uvicorn.Config(app, http=timed_protocol(seconds), log_level="critical", lifespan="off")
+    config = uvicorn.Config(app, http=timed_protocol(seconds), log_config=None, lifespan="off")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
