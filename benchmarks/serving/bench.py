@@ -69,7 +69,8 @@ def _measured(served: Served, workers: int, options: argparse.Namespace) -> list
         served.shares()
         before, loaded = served.cpu_seconds(), os.getloadavg()[0]
         outcome = apply_load(served.url, asked, rate=rate, key=served.key, seed=options.seed)
-        cpu, shares = served.cpu_seconds() - before, served.shares()
+        cpu = served.cpu_seconds() - before
+        shares = served.shares(outcome.statuses.total() - outcome.statuses["failed"])
         return {
             "workers": workers,
             **outcome.figures(),

@@ -28,6 +28,8 @@ __all__ = ["Served", "designing", "floor", "serving"]
 
 _START_SECONDS = 600.0
 _SPAWN = multiprocessing.get_context("spawn")
+_LATE = 5.0
+"""Seconds that a line of the log may be late."""
 
 
 class Served:
@@ -61,14 +63,24 @@ class Served:
                     told[name.lower()] += int(rest.split()[0])
         return {name: round(kilobytes / 1024, 1) for name, kilobytes in told.items()}
 
-    def shares(self) -> list[int]:
-        """How many requests each web process has answered since this was last asked, by the log."""
-        with self._log.open() as log:
-            log.seek(self._read)
-            lines = [json.loads(line) for line in log if line.startswith("{") and line.endswith("\n")]
-            self._read = log.tell()
-        counted = Counter(line["process"] for line in lines if "route" in line)
+    def shares(self, answered: int = 0) -> list[int]:
+        """How many requests each web process has answered since this was last asked, by the log; it is waited for until
+        it tells of ``answered`` ones, since an answer goes out before its line is written."""
+        counted, until = self._logged(), time.monotonic() + _LATE
+        while counted.total() < answered and time.monotonic() < until:
+            time.sleep(0.05)
+            counted += self._logged()
         return sorted(counted.values(), reverse=True)
+
+    def _logged(self) -> Counter[int]:
+        """Count the requests in the whole lines that are new in the log, by process."""
+        with self._log.open("rb") as log:
+            log.seek(self._read)
+            new = log.read()
+        whole = new[: new.rfind(b"\n") + 1]
+        self._read += len(whole)
+        told = [json.loads(line) for line in whole.splitlines() if line.startswith(b"{")]
+        return Counter(line["process"] for line in told if "route" in line)
 
 
 @contextmanager
