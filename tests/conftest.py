@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,9 @@ from recgan.dataset.bundle import Bundle
 from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.pixels import decode_image, pixel_digest
 from tests.design_world import World, make_world
+
+if TYPE_CHECKING:
+    from tests.service_world import World as ServiceWorld
 
 torch.set_num_threads(1)
 # The same examples in every run, and none of them timed: a failure is then the change's, not the day's.
@@ -122,3 +126,20 @@ def real_data() -> Path:
     if not (folder / "fashion-product-images").is_dir():
         pytest.skip(f"no real photo sets at {folder}; set RECGAN_REAL_DATA to run the tests on them")
     return folder
+
+
+@pytest.fixture(scope="module")
+def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The catalogue of `service_world`."""
+    from tests.service_world import write_catalogue  # here, since few tests need the service
+
+    return write_catalogue(tmp_path_factory.mktemp("service") / "bundle")
+
+
+@pytest.fixture
+def world(catalogue: Bundle) -> Iterator[ServiceWorld]:
+    """The running service."""
+    from tests.service_world import running
+
+    with running(catalogue) as world:
+        yield world

@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from urllib.parse import quote
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from recgan.dataset.bundle import Bundle
 from recgan.errors import SettingsError
 from service.catalogue import web_image
-from tests.service_world import IDS, PATIENCE, USERS, World, assert_problem, design, finished, running, write_catalogue
-
-
-@pytest.fixture(scope="module")
-def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The catalogue of `service_world`."""
-    return write_catalogue(tmp_path_factory.mktemp("service") / "bundle")
-
-
-@pytest.fixture
-def world(catalogue: Bundle) -> Iterator[World]:
-    """The running service."""
-    with running(catalogue) as world:
-        yield world
-
+from tests.service_world import IDS, PATIENCE, USERS, assert_problem, design, finished, running
 
 # ---- recommendations
 

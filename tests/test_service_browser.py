@@ -22,7 +22,7 @@ from service.app import create_app
 from service.settings import ServiceSettings
 from service.store.keys import Scope
 from tests.conftest import png
-from tests.service_world import FakeDesigner, models_of, write_catalogue
+from tests.service_world import FakeDesigner, models_of
 
 sync_api = pytest.importorskip(
     "playwright.sync_api", reason="NO PLAYWRIGHT HERE: the page was NOT tested in a browser; pip install playwright"
@@ -62,12 +62,6 @@ class Site:
         self.thread.join(30)
         self.listener.close()
         self.folder.cleanup()
-
-
-@pytest.fixture(scope="module")
-def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The catalogue of `service_world`."""
-    return write_catalogue(tmp_path_factory.mktemp("service") / "bundle")
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
@@ -13,24 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recgan.dataset.bundle import Bundle
 from tests.databases import postgres_server, store_url  # noqa: F401
-from tests.service_world import IDS, World, assert_problem, design, running, write_catalogue
+from tests.service_world import IDS, World, assert_problem, design, running
 
 NEW = "new/👗 #1"
-
-
-@pytest.fixture(scope="module")
-def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The catalogue of `service_world`."""
-    return write_catalogue(tmp_path_factory.mktemp("service") / "bundle")
-
-
-@pytest.fixture
-def world(catalogue: Bundle) -> Iterator[World]:
-    """The running service."""
-    with running(catalogue) as world:
-        yield world
 
 
 def drawn(brightness: int = 255, format: str = "PNG", size: tuple[int, int] = (20, 10)) -> bytes:

@@ -11,7 +11,6 @@ import httpx
 import numpy as np
 import pytest
 
-from recgan.dataset.bundle import Bundle
 from recgan.errors import DataError, SettingsError
 from service.client import Client, RetrySettings, ServiceRefused, ServiceUnreachable
 from service.client.transport import retry_after
@@ -19,20 +18,7 @@ from service.schemas import ItemPut, NewItem, UserEvent
 from service.store.job import JobState
 from service.store.keys import Scope
 from tests.conftest import draw_item
-from tests.service_world import IDS, PATIENCE, USERS, World, running, write_catalogue
-
-
-@pytest.fixture(scope="module")
-def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The catalogue of `service_world`."""
-    return write_catalogue(tmp_path_factory.mktemp("service") / "bundle")
-
-
-@pytest.fixture
-def world(catalogue: Bundle) -> Iterator[World]:
-    """The running service."""
-    with running(catalogue) as world:
-        yield world
+from tests.service_world import IDS, PATIENCE, USERS, World, running
 
 
 @pytest.fixture

@@ -16,18 +16,11 @@ import pytest
 import yaml
 
 from recgan.cli.run import run
-from recgan.dataset.bundle import Bundle
 from recgan.errors import SettingsError
 from service.settings import PREFIX, ServiceSettings, service_settings
-from tests.service_world import World, running, until, write_catalogue
+from tests.service_world import World, running, until
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The catalogue of `service_world`."""
-    return write_catalogue(tmp_path_factory.mktemp("service") / "bundle")
 
 
 @pytest.fixture(scope="module")

@@ -15,28 +15,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recgan.dataset.bundle import Bundle
 from recgan.errors import SettingsError
 from service.store import Store
 from service.store.job import JobState
 from service.worker import JobResult, Worker
 from tests.databases import postgres_server, store_url  # noqa: F401
-from tests.service_world import PATIENCE, World, assert_problem, design, finished, running, until, write_catalogue
+from tests.service_world import PATIENCE, assert_problem, design, finished, running, until
 
 ASKED = {"user_id": "anna", "category": "coats", "n": 2}
-
-
-@pytest.fixture(scope="module")
-def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The catalogue of `service_world`."""
-    return write_catalogue(tmp_path_factory.mktemp("service") / "bundle")
-
-
-@pytest.fixture
-def world(catalogue: Bundle) -> Iterator[World]:
-    """The running service."""
-    with running(catalogue) as world:
-        yield world
 
 
 def told(answer) -> list[tuple[int, str, dict]]:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-import pytest
 from PIL import Image
 from sqlalchemy import update
 
 from recgan.config import Recipe
-from recgan.dataset.bundle import Bundle
 from service.store.tables import designs
 from tests.conftest import png
 from tests.service_world import (
@@ -23,23 +20,8 @@ from tests.service_world import (
     assert_problem,
     design,
     finished,
-    running,
     until,
-    write_catalogue,
 )
-
-
-@pytest.fixture(scope="module")
-def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The catalogue of `service_world`."""
-    return write_catalogue(tmp_path_factory.mktemp("service") / "bundle")
-
-
-@pytest.fixture
-def world(catalogue: Bundle) -> Iterator[World]:
-    """The running service."""
-    with running(catalogue) as world:
-        yield world
 
 
 def ref(done: dict, index: int = 0) -> dict:

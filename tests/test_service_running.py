@@ -17,27 +17,12 @@ import pytest
 import torch
 from fastapi.testclient import TestClient
 
-from recgan.dataset.bundle import Bundle
 from recgan.errors import ArtifactError, MismatchError, SettingsError, StorageError
 from service.app import create_app
 from service.logs import JsonLines, TextLines, request_id
 from service.settings import ServiceSettings, service_settings
 from service.web import Web
-from tests.service_world import PATIENCE, World, assert_problem, design, finished, running, write_catalogue
-
-
-@pytest.fixture(scope="module")
-def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The catalogue of `service_world`."""
-    return write_catalogue(tmp_path_factory.mktemp("service") / "bundle")
-
-
-@pytest.fixture
-def world(catalogue: Bundle) -> Iterator[World]:
-    """The running service."""
-    with running(catalogue) as world:
-        yield world
-
+from tests.service_world import PATIENCE, assert_problem, design, finished, running
 
 # ---- the event loop
 

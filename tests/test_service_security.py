@@ -22,13 +22,7 @@ from service.security import COOKIE
 from service.settings import service_settings
 from service.store.keys import Scope
 from tests.databases import postgres_server, store_url  # noqa: F401
-from tests.service_world import PATIENCE, World, assert_problem, running, write_catalogue
-
-
-@pytest.fixture(scope="module")
-def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The catalogue of `service_world`."""
-    return write_catalogue(tmp_path_factory.mktemp("service") / "bundle")
+from tests.service_world import PATIENCE, World, assert_problem, running
 
 
 @pytest.fixture

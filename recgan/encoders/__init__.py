@@ -1,6 +1,7 @@
 """Encoders: image -> feature vector, always a differentiable torch module; and the feature cache."""
 
-import recgan.encoders.efficientnet_lite  # (registers its encoders, as the next does; loads nothing heavy)
+# These register their encoders; they load nothing heavy.
+import recgan.encoders.efficientnet_lite
 import recgan.encoders.thumbnail  # noqa: F401
 from recgan.encoders.base import Encoder
 from recgan.encoders.features import Features, embed_items, embed_pixels

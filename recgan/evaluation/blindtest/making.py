@@ -16,12 +16,10 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 import recgan
@@ -32,6 +30,7 @@ from recgan.dataset.pixels import load_pixels
 from recgan.design import Design, Designer
 from recgan.errors import DataError, MismatchError, SettingsError
 from recgan.evaluation.blindtest.votes import KEY, PAGE, Key
+from recgan.evaluation.pages import part_of_page, render_page
 from recgan.evaluation.showcase import design_for_shown, draw_users
 from recgan.gan.data import training_rows
 from recgan.progress import Progress, quiet
@@ -207,19 +206,15 @@ def _page(key: Key, pixels: Mapping[str, np.ndarray], title: str, size: int) -> 
         # By name, which is drawn: the design is first as often as not.
         pictures = [{"id": name, "src": _plain_png(pixels[name])} for name in sorted(shown)]
         (singles if len(shown) == 1 else pairs).append({"id": trial, "pictures": pictures})
-    folder = resources.files("recgan.evaluation") / "templates"
-    environment = Environment(
-        loader=PackageLoader("recgan.evaluation"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    return environment.get_template("blindtest.html").render(
+    return render_page(
+        "blindtest.html",
+        style="blindtest.css",
         title=title,
         test={"id": key.test, "title": title, "size": size, "pairs": pairs, "singles": singles},
         pairs=len(pairs),
         singles=len(singles),
         minutes=-(-(_SECONDS[0] * len(pairs) + _SECONDS[1] * len(singles)) // 60),
-        css=(folder / "blindtest.css").read_text(encoding="utf-8"),
-        script=(folder / "blindtest.js").read_text(encoding="utf-8"),
-        version=recgan.__version__,
+        script=part_of_page("blindtest.js"),
     )
 
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
-import recgan
 from recgan.atomic import atomic_folder
 from recgan.dataset.bundle import Bundle
 from recgan.design import Designer
 from recgan.evaluation.designs.judges import ATTRIBUTE, JUDGE, SCORER, STYLE
 from recgan.evaluation.designs.report import JUDGES, DesignsReport, columns
+from recgan.evaluation.pages import render_page
 from recgan.evaluation.pictures import generated_tile, item_tiles
 
 __all__ = ["save_designs_report"]
@@ -36,16 +34,10 @@ def save_designs_report(
         ArtifactError: it exists and ``overwrite`` is false.
         StorageError: it cannot be written.
     """
-    environment = Environment(
-        loader=PackageLoader("recgan.evaluation"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    css = (resources.files("recgan.evaluation") / "templates" / "report.css").read_text(encoding="utf-8")
     heads, rows = columns(report.methods)
-    text = environment.get_template("designs.html").render(
+    text = render_page(
+        "designs.html",
+        style="report.css",
         title=f"Designs judged: {bundle.name}",
         subtitle=_subtitle(report),
         findings=report.findings(),
@@ -55,8 +47,6 @@ def save_designs_report(
         headroom=report.headroom,
         facts=_facts(report),
         users=[_user(report, bundle, designer, row) for row in range(min(_SHOWN, len(report.users)))],
-        css=css,
-        version=recgan.__version__,
     )
     with atomic_folder(out, overwrite=overwrite) as building:
         (building / PAGE).write_text(text, encoding="utf-8")

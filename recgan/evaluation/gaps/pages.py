@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-import recgan
 from recgan.atomic import atomic_folder
 from recgan.dataset.bundle import Bundle
 from recgan.evaluation.gaps.finding import Difference, Gap, Gaps
+from recgan.evaluation.pages import render_page
 from recgan.evaluation.pictures import generated_tile, item_tiles
 
 __all__ = ["save_gaps"]
@@ -77,12 +75,10 @@ def _table(gaps: Gaps, names: list[str]) -> pd.DataFrame:
 
 
 def _page(gaps: Gaps, bundle: Bundle) -> str:
-    environment = Environment(
-        loader=PackageLoader("recgan.evaluation"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    css = (resources.files("recgan.evaluation") / "templates" / "gaps.css").read_text(encoding="utf-8")
     judge = gaps.about["judge"]
-    return environment.get_template("gaps.html").render(
+    return render_page(
+        "gaps.html",
+        style="gaps.css",
         title=bundle.name,
         found=sum(gap.found for gap in gaps.gaps),
         cohorts=gaps.cohorts,
@@ -92,8 +88,6 @@ def _page(gaps: Gaps, bundle: Bundle) -> str:
         seed=gaps.about["seed"],
         designs=gaps.about["designs"],
         briefs=[_brief(place, gap, bundle) for place, gap in enumerate(gaps.gaps, 1)],
-        css=css,
-        version=recgan.__version__,
     )
 
 

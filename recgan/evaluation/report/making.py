@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-import recgan
 from recgan.atomic import atomic_file, check_place
 from recgan.config import DesignSettings, EmbedSettings, SplitSettings
 from recgan.dataset.bundle import Bundle
 from recgan.design import Design, Designer, load_designer
 from recgan.errors import MismatchError
+from recgan.evaluation.pages import render_page
 from recgan.evaluation.ranking import evaluate_ranking
 from recgan.evaluation.ranking.report import RankingReport
 from recgan.evaluation.report.page import page_contents
@@ -108,16 +105,7 @@ def write_report(
     designer.recommender.check_fits(bundle)
     if len(designer.recommender.items) != len(bundle.items):
         raise MismatchError(f"the recommender has items that bundle '{bundle.path}' has not; train it on this bundle")
-    page = page_contents(bundle, designer, ranking, designs, seed)
-    environment = Environment(
-        loader=PackageLoader("recgan.evaluation"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    css = (resources.files("recgan.evaluation") / "templates" / "report.css").read_text(encoding="utf-8")
+    content = page_contents(bundle, designer, ranking, designs, seed)
     with atomic_file(out) as building:
-        text = environment.get_template("report.html").render(**page, css=css, version=recgan.__version__)
-        building.write_text(text, encoding="utf-8")
+        building.write_text(render_page("report.html", style="report.css", **content), encoding="utf-8")
     return out
