@@ -18,7 +18,7 @@ from pathlib import Path
 
 from recgan.errors import ArtifactError, StorageError, is_full, os_mend
 
-__all__ = ["atomic_file", "atomic_folder", "check_place"]
+__all__ = ["atomic_file", "atomic_folder", "check_place", "one_at_a_time"]
 
 MARKS = (
     "backtest.json",
@@ -114,6 +114,48 @@ def atomic_file(target: str | Path, *, room: str = "choose another --out") -> It
         with _writing(target, room=room):
             _fsync(building)
             os.replace(building, target)
+
+
+@contextmanager
+def one_at_a_time(target: str | Path) -> Iterator[None]:
+    """Hold a place for this process alone while the block runs, by a locked file ``.NAME.lock`` beside it, which goes
+    with the block. Where a file system has no locks, nothing is held.
+
+    Raises:
+        ArtifactError: another process holds it.
+        StorageError: the place cannot be written.
+    """
+    target = Path(target)
+    path = target.with_name(f".{target.name}.lock")
+    with _writing(target):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = None
+        while descriptor is None:
+            descriptor = _new_lock(path, target)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            path.unlink()
+        os.close(descriptor)
+
+
+def _new_lock(path: Path, target: Path) -> int | None:
+    """Return a descriptor that holds the lock of the file at ``path``, or None if that has just been given up."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise ArtifactError(
+            f"another process is at work on '{target}'; wait until it has ended, or choose another --out"
+        ) from None
+    except OSError:  # a file system without locks
+        return descriptor
+    if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
+        return descriptor
+    os.close(descriptor)
+    return None
 
 
 def _check_own(target: Path) -> None:

@@ -119,7 +119,7 @@ def run_demo(
     Raises:
         ArtifactError: something in ``out`` was made with other settings, or is damaged.
         SettingsError: as the stages.
-        KeyboardInterrupt: stopped by Ctrl-C, with what to do next.
+        KeyboardInterrupt: stopped by Ctrl-C or SIGTERM, with what to do next.
     """
     try:
         return _run(Path(out), seed, settings or DemoSettings(), device, progress)

@@ -12,10 +12,11 @@ from typing import Any
 import fsspec
 
 from recgan.artifacts import MANIFEST, check_out
+from recgan.atomic import one_at_a_time
 from recgan.errors import ArtifactError, MismatchError
 from recgan.remote import is_remote
 
-__all__ = ["check_places", "check_same", "differences", "interrupts", "run_folder"]
+__all__ = ["check_same", "differences", "interrupts", "is_taken", "run_folder", "run_place"]
 
 
 def run_folder(out: str | Path) -> Path:
@@ -26,34 +27,56 @@ def run_folder(out: str | Path) -> Path:
     return Path(url.removeprefix("file://") + ".run")
 
 
-def check_places(out: str | Path, folder: Path, *, resume: bool, overwrite: bool) -> None:
-    """Refuse before the work what would fail after it; ``folder`` is the run's.
+@contextmanager
+def run_place(out: str | Path, *, resume: bool, overwrite: bool, grows: bool) -> Iterator[Path]:
+    """Refuse before the work what would fail after it; hold ``out`` for this training alone, and yield its run folder.
+
+    Args:
+        out: where the result will lie, a path or a URL.
+        resume: whether a run is gone on with.
+        overwrite: whether ``out`` may exist.
+        grows: whether the run of a finished training stays, so that it can be gone on with; else what is at ``out``
+            is another training's result when one is resumed.
 
     Raises:
-        ArtifactError: ``out`` or its run exists and neither ``resume`` nor ``overwrite`` is given; nothing to resume.
+        ArtifactError: ``out`` or its run exists and is not to be replaced or gone on with; nothing to resume; another
+            process trains for ``out``.
         StorageError: ``out`` cannot be written.
     """
+    folder = run_folder(out)
     check_out(out, overwrite=True)
-    if resume:
-        if not folder.is_dir():
+    with one_at_a_time(folder):
+        if resume and not folder.is_dir():
             raise ArtifactError(f"there is no run to resume at '{folder}'; train without --resume")
-    elif not overwrite:
-        _refuse_taken(out, folder)
+        if not overwrite:
+            _refuse_taken(out, folder, resume=resume, grows=grows)
+        yield folder
 
 
-def _refuse_taken(out: str | Path, folder: Path) -> None:
-    url = str(out).removeprefix("file://")
-    if is_remote(url):
-        store, root = fsspec.core.url_to_fs(url)
-        taken = url if store.exists(f"{root}/{MANIFEST}") else None
-    else:
-        taken = url if Path(url).exists() else None
-    if taken is None and folder.exists():
-        taken = str(folder)
-    if taken is not None:
+def _refuse_taken(out: str | Path, folder: Path, *, resume: bool, grows: bool) -> None:
+    if is_taken(out):
+        if resume and grows:
+            return
+        if resume:
+            raise ArtifactError(
+                f"'{out}' exists already, and is not of the run in '{folder}'; "
+                "replace it at the end with --resume --overwrite, or move it away"
+            )
+        go_on = "go on with --resume, " if grows and folder.is_dir() else ""
+        raise ArtifactError(f"'{out}' exists already; {go_on}replace it with --overwrite, or choose another --out")
+    if folder.exists() and not resume:
         raise ArtifactError(
-            f"'{taken}' exists already; go on with --resume, begin anew with --overwrite, or choose another --out"
+            f"'{folder}' exists already; go on with --resume, begin anew with --overwrite, or choose another --out"
         )
+
+
+def is_taken(out: str | Path) -> bool:
+    """Return whether there is anything at ``out``: at a URL, an artifact."""
+    url = str(out).removeprefix("file://")
+    if not is_remote(url):
+        return Path(url).exists()
+    store, root = fsspec.core.url_to_fs(url)
+    return bool(store.exists(f"{root}/{MANIFEST}"))
 
 
 def check_same(place: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -83,7 +106,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str =
 
 @contextmanager
 def interrupts() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into a flag, so that a step is never cut in two; a second one interrupts at once."""
+    """Turn the first Ctrl-C or SIGTERM into a flag, so that a step is never cut in two; a second interrupts at once."""
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event
@@ -94,8 +117,9 @@ def interrupts() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         event.set()
 
-    before = signal.signal(signal.SIGINT, request)
+    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield event
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

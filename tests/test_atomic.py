@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from recgan import atomic
-from recgan.atomic import atomic_file, atomic_folder, check_place
+from recgan.atomic import atomic_file, atomic_folder, check_place, one_at_a_time
 from recgan.errors import ArtifactError, StorageError
 
 BUILD = """
@@ -208,3 +208,30 @@ def test_nothing_but_a_bundle_replaces_a_bundle(tmp_path):
     with atomic_folder(bundle, overwrite=True) as building:
         (building / "dataset.json").write_text('{"new": 1}')
     assert (bundle / "dataset.json").read_text() == '{"new": 1}'
+
+
+HOLD = """
+import sys, time
+from recgan.atomic import one_at_a_time
+with one_at_a_time(sys.argv[1]):
+    print("building", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_place_is_held_by_one_process_and_free_when_that_is_killed(tmp_path):
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path / "a"], stdout=subprocess.PIPE)
+    try:
+        assert holder.stdout.readline() == b"building\n"
+        with (
+            pytest.raises(ArtifactError, match=r"another process is at work on '.*/a'; wait"),
+            one_at_a_time(tmp_path / "a"),
+        ):
+            pass
+        with one_at_a_time(tmp_path / "b"):
+            assert names(tmp_path) == [".a.lock", ".b.lock"]
+    finally:
+        end(holder)
+    with one_at_a_time(tmp_path / "a"), pytest.raises(ArtifactError, match="at work"), one_at_a_time(tmp_path / "a"):
+        pass
+    assert names(tmp_path) == []

@@ -33,7 +33,7 @@ def test_an_array_is_whole_or_not_there(tmp_path):
     with new_cached_array(path, (3, 2), np.float32) as array:
         assert array.sum() == 0
         array[1] = 5
-    again = cached_array(path)
+    again = cached_array(path, (3, 2), np.float32)
     assert again.tolist() == [[0, 0], [5, 5], [0, 0]]
     assert not again.flags.writeable
 
@@ -59,10 +59,45 @@ def test_features_that_find_no_room_are_told(make_bundle, request):
     assert [path.name.split("-")[0] for path in bundle.cache_folder.iterdir()] == ["pixels"]
 
 
-def test_a_cache_cut_short_is_refused_with_the_mend(tmp_path):
-    path = tmp_path / "a.npy"
-    with new_cached_array(path, (100,), np.float32):
-        pass
+def cut_short(path, array):
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(ArtifactError, match="delete it, and it is made again"):
-        cached_array(path)
+
+
+def with_a_nan(path, array):
+    array[-1, 0] = np.nan
+    np.save(path, array)
+
+
+def without_a_row(path, array):
+    np.save(path, array[1:])
+
+
+def flat(path, array):
+    np.save(path, array.ravel())
+
+
+def of_another_type(path, array):
+    np.save(path, array.astype(np.float64))
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (cut_short, "it is no whole array"),
+        (with_a_nan, "it holds numbers that are not finite"),
+        (without_a_row, r"it holds float32 \[23, 1280\] where float32 \[24, 1280\] belongs"),
+        (flat, r"it holds float32 \[30720\] where"),
+        (of_another_type, r"it holds float64 \[24, 1280\] where"),
+    ],
+)
+def test_a_damaged_cache_is_refused_with_the_file_and_made_again_when_that_is_gone(make_bundle, damage, told):
+    bundle = make_bundle()
+    whole = np.array(embed_items(bundle, device="cpu").values)
+    path = next(bundle.cache_folder.glob("features-*.npy"))
+    damage(path, whole.copy())
+    with pytest.raises(
+        ArtifactError, match=rf"the cached file '{path}' is damaged \({told}.*delete it, and it is made"
+    ):
+        embed_items(bundle, device="cpu")
+    path.unlink()
+    np.testing.assert_array_equal(embed_items(bundle, device="cpu").values, whole)

@@ -1,6 +1,8 @@
 import errno
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -409,11 +411,12 @@ def test_an_id_that_looks_like_markup_is_printed_as_it_is(capsys):
     assert captured.err == "wrote [bold]here\nerror: no item '[/x]'\n"
 
 
-def test_ctrl_c_says_so_and_exits_with_130(run, monkeypatch, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_says_so_and_exits_with_130(run, monkeypatch, tmp_path, number):
     import recgan.dataset.importers
 
     def interrupted(*_, **__):
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), number)
 
     monkeypatch.setattr(recgan.dataset.importers, "import_bundle", interrupted)
     code, _, err = run("import", "folder", tmp_path, "--out", tmp_path / "b")
@@ -437,6 +440,23 @@ def test_ctrl_c_says_so_outside_of_the_work_too_and_once(run, monkeypatch, told,
 
     monkeypatch.setattr(recgan.cli.run, "run", interrupted)
     assert run("doctor") == (130, "", shown)
+
+
+def test_what_is_advised_next_can_be_done(run, tmp_path):
+    (tmp_path / "photos" / "hat").mkdir(parents=True)
+    for name in "abc":
+        Image.effect_noise((32, 32), 60).convert("RGB").save(tmp_path / "photos" / "hat" / f"{name}.png")
+    (tmp_path / "orders.csv").write_text("user_id,item_id\nu,unknown\n")
+    shop = tmp_path / "shop"
+    code, _, err = run(
+        "import", "folder", tmp_path / "photos", "--interactions", tmp_path / "orders.csv", "--out", shop
+    )
+    assert code == 0, err
+    advice = f"recgan simulate {shop} --out {shop}-users (it has no interactions of its own)"
+    assert err.endswith(f"next: recgan show {shop}    or: {advice}\n")
+    code, _, err = run("embed", shop, "--encoder", "thumbnail")
+    assert code == 0, err
+    assert err.endswith(f"next: {advice}\n")
 
 
 def test_an_answer_that_is_no_text_is_json_all_the_same(capsys):

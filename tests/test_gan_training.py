@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -132,22 +133,23 @@ def test_a_run_stopped_by_its_caller_keeps_what_is_done(
     assert_same_weights(tmp_path / "gan", trained)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_ends_the_step_saves_and_says_how_to_go_on(
-    tiny_bundle: Bundle, tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_bundle: Bundle, tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     real_step, calls = run_module.train_step, iter(range(1, 100))
 
     def step(*args: object) -> torch.Tensor:
         if next(calls) == 5:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
         return real_step(*args)  # type: ignore[arg-type]
 
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.getsignal(number)
     with monkeypatch.context() as patch:
         patch.setattr(run_module, "train_step", step)
         with pytest.raises(KeyboardInterrupt, match=r"stopped after 20 of 40 images; go on with --resume"):
             train(tiny_bundle, tmp_path / "gan")
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(number) is before
     train(tiny_bundle, tmp_path / "gan", resume=True)
     assert_same_weights(tmp_path / "gan", trained)
 
@@ -157,6 +159,21 @@ def test_a_finished_run_can_be_trained_further(tiny_bundle: Bundle, tmp_path: Pa
     train(tiny_bundle, tmp_path / "gan", resume=True)
     assert_same_weights(tmp_path / "gan", trained)
     assert load_gan(tmp_path / "gan").manifest.metrics["images_seen"] == IMAGES
+
+
+def test_another_runs_generator_is_replaced_only_where_that_is_said(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    out = tmp_path / "gan"
+    train(tiny_bundle, tmp_path / "other", images_seen=4, seed=1)
+    train(tiny_bundle, out, images_seen=4)
+    shutil.rmtree(out)
+    shutil.copytree(tmp_path / "other", out)
+    with pytest.raises(
+        MismatchError, match=r"gan' is not of the run in '.*\.run' \(seed was 1, is now 0\); .*--overwrite"
+    ):
+        train(tiny_bundle, out, images_seen=8, resume=True)
+    assert load_gan(out).digest == load_gan(tmp_path / "other").digest
+    gan = train(tiny_bundle, out, images_seen=8, resume=True, overwrite=True)
+    assert gan.manifest.facts["seed"] == 0
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ class TestWhitening:
         with pytest.raises(DataError, match="at least two"):
             Whitening.fit(features[:1], 4)
         features[123, 4] = np.inf
-        with pytest.raises(DataError, match=r"item 123 .*not finite"):
+        with pytest.raises(DataError, match=r"row 123 .*not finite"):
             Whitening.fit(features, 4)
 
 

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from recgan.artifacts import open_artifact
 from recgan.config import BPRMFSettings, EmbedSettings, Settings, VBPRSettings, VBPRSSMSettings
 from recgan.dataset.bundle import Bundle
 from recgan.errors import ArtifactError, MismatchError, SettingsError
 from recgan.recommenders import Recommender, train_recommender
+from recgan.recommenders.base import FORMAT_VERSION
 from recgan.resume import run_folder
 
 EPOCHS = 6
@@ -30,23 +32,23 @@ def train(bundle: Bundle, model: str, settings: Settings | None = None, **option
 
 
 class Stop:
-    """Sends Ctrl-C, as a terminal does, when an epoch is reported."""
+    """Sends a signal, Ctrl-C's as a terminal does, when an epoch is reported."""
 
-    def __init__(self, epoch: int) -> None:
-        self.epoch = epoch
+    def __init__(self, epoch: int, number: int = signal.SIGINT) -> None:
+        self.epoch, self.number = epoch, number
 
     def __call__(self, step: str, done: int, total: int | None = None, note: str = "") -> None:
         if step.startswith("training") and done == self.epoch:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), self.number)
 
 
-def stopped(bundle: Bundle, model: str, out: Path, *, epoch: int, **options: Any) -> None:
+def stopped(bundle: Bundle, model: str, out: Path, *, epoch: int, number: int = signal.SIGINT, **options: Any) -> None:
     told = (
         rf"stopped after epoch {epoch} of at most {EPOCHS}; go on with --resume \(the training is kept in '.*\.run'\)"
     )
     with pytest.raises(KeyboardInterrupt, match=told):
-        train(bundle, model, out=out, progress=Stop(epoch), **options)
-    assert not out.exists()
+        train(bundle, model, out=out, progress=Stop(epoch, number), **options)
+    assert options.get("overwrite") or not out.exists()
 
 
 @pytest.mark.parametrize("model", SETTINGS)
@@ -54,7 +56,7 @@ def test_a_stopped_training_goes_on_to_the_same_bits(tiny_bundle, tmp_path, mode
     whole = train(tiny_bundle, model)
     out = tmp_path / "model"
     stopped(tiny_bundle, model, out, epoch=2)
-    stopped(tiny_bundle, model, out, epoch=5, resume=True)
+    stopped(tiny_bundle, model, out, epoch=5, number=signal.SIGTERM, resume=True)
     assert [path.name for path in run_folder(out).iterdir()] == ["000005"]
     resumed = train(tiny_bundle, model, out=out, resume=True)
     for name, array in whole.tensors().items():
@@ -104,6 +106,30 @@ def test_what_is_there_is_neither_taken_up_nor_lost_unasked(tiny_bundle, tmp_pat
     train(tiny_bundle, "bpr_mf", out=out, overwrite=True)
     assert out.is_dir()
     assert not run_folder(out).exists()
+
+
+def test_a_finished_model_is_replaced_only_where_that_is_said(tiny_bundle, tmp_path):
+    out = tmp_path / "model"
+    train(tiny_bundle, "bpr_mf", out=out, seed=1)
+    before = open_artifact(out, "recommender", format_version=FORMAT_VERSION).digest
+    with pytest.raises(ArtifactError, match=r"model' exists already; replace it with --overwrite, or choose another"):
+        train(tiny_bundle, "bpr_mf", out=out)
+    stopped(tiny_bundle, "bpr_mf", out, epoch=2, overwrite=True)
+    with pytest.raises(ArtifactError, match=r"is not of the run in '.*model\.run'; .* --resume --overwrite"):
+        train(tiny_bundle, "bpr_mf", out=out, resume=True)
+    assert open_artifact(out, "recommender", format_version=FORMAT_VERSION).digest == before
+    resumed = train(tiny_bundle, "bpr_mf", out=out, resume=True, overwrite=True)
+    np.testing.assert_array_equal(resumed.item_factors, train(tiny_bundle, "bpr_mf").item_factors)
+
+
+def test_two_trainings_do_not_share_a_place(tiny_bundle, tmp_path):
+    def another(step: str, done: int, total: int | None = None, note: str = "") -> None:
+        if step.startswith("training") and done == 2:
+            with pytest.raises(ArtifactError, match=r"another process is at work on '.*model\.run'"):
+                train(tiny_bundle, "bpr_mf", out=tmp_path / "model", overwrite=True)
+
+    train(tiny_bundle, "bpr_mf", out=tmp_path / "model", progress=another)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 def test_a_damaged_checkpoint_is_told(tiny_bundle, tmp_path):

@@ -64,6 +64,17 @@ def test_an_item_to_come_gets_the_bias_of_cold_items(data):
     )
 
 
+def test_more_width_than_there_is_to_see_is_told(data):
+    assert fitted(data).notes() == []
+    model = fitted(data, width=100)  # 60 items vary in 59 directions at most
+    assert model.whitening is not None
+    assert model.whitening.width < 60
+    assert model.notes() == [
+        "width=100 is more than there is to see: the features of 'efficientnet_lite0' vary in "
+        f"{model.whitening.width} directions here, and so many are used"
+    ]
+
+
 def test_a_latent_dimension_of_nought_leaves_the_picture_alone(data):
     model = fitted(data, latent_dim=0)
     assert model.item_factors.shape == (60, 1 + SETTINGS.visual_dim)

@@ -46,7 +46,16 @@ def import_(
     with shown_progress() as progress:
         summary = import_bundle(source, path, out, options=options, overwrite=overwrite, progress=progress)
     answer(summary.as_json(), summary, as_json=as_json)
-    remark(f"wrote {out}\nnext: recgan show {out}    or: recgan embed {out}")
+    remark(f"wrote {out}\nnext: recgan show {out}    or: {_ahead(out, summary.images, summary.interactions)}")
+
+
+def _ahead(bundle: Path, images: int, interactions: int) -> str:
+    """Return the verb that makes most of what a bundle has."""
+    if not images:
+        return f"recgan evaluate ranking {bundle} --models popularity,bpr_mf"
+    if not interactions:
+        return f"recgan simulate {bundle} --out {bundle}-users (it has no interactions of its own)"
+    return f"recgan embed {bundle}"
 
 
 @app.command()
@@ -113,15 +122,18 @@ def embed(
     from recgan.encoders import embed_items
 
     chosen = embed_settings(encoder, size, settings or [])
+    opened = Bundle.open(bundle)
     with shown_progress() as progress:
-        features = embed_items(Bundle.open(bundle), chosen, device=device, progress=progress)
+        features = embed_items(opened, chosen, device=device, progress=progress)
     items, width = features.values.shape
     answer(
         {"items": items, "dim": width, "encoder": features.encoder, "size": features.size},
         f"{items:,} items, {width} features each, by {features.encoder} at {features.size} px",
         as_json=as_json,
     )
-    remark(f"next: recgan train recommender {bundle} --model vbpr --out DIR")
+    taken = opened.header.counts["interactions"]
+    train = f"recgan train recommender {bundle} --model vbpr --out DIR"
+    remark(f"next: {train if taken else _ahead(bundle, items, taken)}")
 
 
 @app.command()

@@ -78,11 +78,8 @@ def train_recommender_(
     numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
     shown = ", ".join(f"{name} {value:{',.0f' if value >= 1000 else '.4g'}}" for name, value in numbers.items())
     answer({"model": model, "out": str(out), "metrics": metrics}, f"{model}: {shown or 'trained'}", as_json=as_json)
-    if untuned := trained.untuned():
-        remark(
-            f"note: no validation part, so not tuned: {', '.join(untuned)}; "
-            "train with one, and give what it chooses with --set"
-        )
+    for note in trained.notes():
+        remark(f"note: {note}")
     remark(
         f"wrote {out}\nnext: recgan recommend {out} --user ID    or: recgan evaluate ranking {bundle} --models {out}"
     )

@@ -36,13 +36,26 @@ def new_cached_array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]
         array.flush()
 
 
-def cached_array(path: Path) -> np.ndarray:
+def cached_array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:
     """Return a cached array as a read-only memory map.
 
     Raises:
-        ArtifactError: the file is damaged.
+        ArtifactError: the file is damaged: cut short, of another shape or type, or with numbers that are not finite.
     """
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise ArtifactError(f"the cached file '{path}' is damaged; delete it, and it is made again") from error
+        raise _damaged(path, "it is no whole array") from error
+    if array.shape != shape or array.dtype != dtype:
+        expected = f"{np.dtype(dtype)} {list(shape)}"
+        raise _damaged(path, f"it holds {array.dtype} {list(array.shape)} where {expected} belongs")
+    if np.issubdtype(dtype, np.inexact):
+        rows = max(1, len(_BLOCK) // max(1, array[:1].nbytes))
+        for start in range(0, len(array), rows):
+            if not np.isfinite(array[start : start + rows]).all():
+                raise _damaged(path, "it holds numbers that are not finite")
+    return array
+
+
+def _damaged(path: Path, how: str) -> ArtifactError:
+    return ArtifactError(f"the cached file '{path}' is damaged ({how}); delete it, and it is made again")

@@ -145,19 +145,19 @@ def load_pixels(bundle: Bundle, size: int, *, progress: Progress = quiet) -> np.
 
     Raises:
         DataError: the bundle has no images.
-        ArtifactError: the images have changed since the import.
+        ArtifactError: the images have changed since the import, or the cached file is damaged.
         ImageRefused: an image that was good at import cannot be decoded any more (by another Pillow).
         StorageError: the cache cannot be written.
     """
     count = bundle.header.counts["images"]
     if not count:
         raise DataError(f"bundle '{bundle.path}' has no images; visual models and generators need some")
-    path = bundle.cache_folder / f"pixels-{size}-{TRANSFORM}.npy"
+    path, shape = bundle.cache_folder / f"pixels-{size}-{TRANSFORM}.npy", (count, size, size, 3)
     if not path.is_file():
         for part in bundle.image_parts:
             bundle.check_part(part)
         with (
-            new_cached_array(path, (count, size, size, 3), np.uint8) as out,
+            new_cached_array(path, shape, np.uint8) as out,
             ThreadPoolExecutor(available_cores()) as pool,
         ):
             stream, done = bundle.iter_images(), 0
@@ -166,7 +166,7 @@ def load_pixels(bundle: Bundle, size: int, *, progress: Progress = quiet) -> np.
                     out[done] = pixels
                     done += 1
                 progress(f"decoding images at {size} px", done, count)
-    return cached_array(path)
+    return cached_array(path, shape, np.uint8)
 
 
 def to_float(pixels: np.ndarray | torch.Tensor, device: torch.device | str = "cpu") -> torch.Tensor:

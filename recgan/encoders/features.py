@@ -87,16 +87,18 @@ def embed_items(
     Raises:
         SettingsError: there is no such encoder.
         DataError: the bundle has no images, or a feature is not finite.
+        ArtifactError: a cached file is damaged.
         StorageError: the cache cannot be written.
     """
     settings = settings or EmbedSettings()
     encoder = encoder or load_encoder(settings.encoder, device)
     item = bundle.image_index["item"].to_numpy()
     counts = np.bincount(item, minlength=len(bundle.items))
+    shape = (len(counts), encoder.dim)
     path = bundle.cache_folder / f"features-{_safe(encoder.name)}-{settings.size}-{_key(bundle, encoder)}.npy"
     if not path.is_file():
         pixels = load_pixels(bundle, settings.size, progress=progress)
-        with new_cached_array(path, (len(counts), encoder.dim), np.float32) as out:
+        with new_cached_array(path, shape, np.float32) as out:
             step = max(settings.batch_size, 512)
             for start in range(0, len(pixels), step):
                 rows = slice(start, min(start + step, len(pixels)))
@@ -108,7 +110,7 @@ def embed_items(
                 np.add.at(out, item[rows], features / counts[item[rows], None].astype(np.float32))
                 progress(f"encoding images ({encoder.name})", rows.stop, len(pixels))
     return Features(
-        values=cached_array(path),
+        values=cached_array(path, shape, np.float32),
         has_image=counts > 0,
         encoder=encoder.name,
         encoder_digest=encoder.digest,

@@ -131,6 +131,15 @@ class Recommender(FactorScorer):
             return []
         return [name for name in self.chosen_by_validation if getattr(self.settings, name, 0) is None]
 
+    def notes(self) -> list[str]:
+        """Return what whoever trained this should know: where it is not what the settings say, a line each."""
+        if not (untuned := self.untuned()):
+            return []
+        return [
+            f"no validation part, so not tuned: {', '.join(untuned)}; "
+            "train with one, and give what it chooses with --set"
+        ]
+
     def partial_fit(self, user_ids: Sequence[str], item_ids: Sequence[str]) -> None:
         """Take in new interactions, one a place of the two lists, without training again.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 from recgan.artifacts import check_out
@@ -15,7 +16,7 @@ from recgan.recommenders.base import Recommender
 from recgan.recommenders.data import TrainingData, item_images, training_data
 from recgan.recommenders.registry import create_recommender, recommender_type
 from recgan.recommenders.training.checkpoint import Checkpoints
-from recgan.resume import check_places, run_folder
+from recgan.resume import run_place
 
 __all__ = ["data_for", "train_recommender"]
 
@@ -44,7 +45,7 @@ def train_recommender(
         split: which interactions are trained on; ``SplitSettings(protocol="all")`` is for production.
         embed: the encoder and the size, for visual models.
         out: folder or URL of the artifact.
-        overwrite: whether ``out`` may exist.
+        overwrite: whether ``out`` may exist; it is replaced at the end.
         resume: go on with a training for ``out`` that was stopped. On the CPU the result is, to the bit, that of a
             training that was not. Only for models that learn by the trainer of `vbpr`.
         seed: of everything random in the training (the split has its own).
@@ -57,26 +58,28 @@ def train_recommender(
         DataError: no interactions, or no images for a visual model.
         TrainingError: the training diverged.
         MismatchError: a resumed training has other settings or data than before.
-        ArtifactError: ``out`` or its run exists and neither ``resume`` nor ``overwrite`` is given; nothing to resume.
+        ArtifactError: ``out`` exists and ``overwrite`` is not given, or its run and neither that nor ``resume``;
+            nothing to resume; another process trains for ``out``.
         StorageError: ``out`` cannot be written (told before the training).
-        KeyboardInterrupt: stopped by Ctrl-C; the message says how to go on, where that is possible.
+        KeyboardInterrupt: stopped by Ctrl-C or SIGTERM; the message says how to go on, where that is possible.
     """
     recommender = create_recommender(model, settings)
-    checkpoints = None
-    if out is not None and recommender.resumable:
-        check_places(out, run_folder(out), resume=resume, overwrite=overwrite)  # now, not after the training
-        checkpoints = Checkpoints(run_folder(out), resume=resume, seconds=checkpoint_seconds)
-    elif resume:
+    if resume and not (out is not None and recommender.resumable):
         raise SettingsError(f"a training of '{model}' is not kept while it runs: train it without --resume")
-    elif out is not None:
-        check_out(out, overwrite=overwrite)
-    parts = make_split(bundle, split)
-    data = data_for(model, bundle, parts, embed, device=device, progress=progress)
-    recommender.fit(data, seed=seed, device=device, progress=progress, checkpoints=checkpoints)
-    if out is not None:
-        recommender.save(out, overwrite=overwrite or resume)
-    if checkpoints is not None:
-        checkpoints.remove()
+    with ExitStack() as stack:
+        checkpoints = None
+        if out is not None and recommender.resumable:  # told now, not after the training
+            folder = stack.enter_context(run_place(out, resume=resume, overwrite=overwrite, grows=False))
+            checkpoints = Checkpoints(folder, resume=resume, seconds=checkpoint_seconds)
+        elif out is not None:
+            check_out(out, overwrite=overwrite)
+        parts = make_split(bundle, split)
+        data = data_for(model, bundle, parts, embed, device=device, progress=progress)
+        recommender.fit(data, seed=seed, device=device, progress=progress, checkpoints=checkpoints)
+        if out is not None:
+            recommender.save(out, overwrite=overwrite)
+        if checkpoints is not None:
+            checkpoints.remove()
     return recommender
 
 

@@ -20,16 +20,17 @@ from __future__ import annotations
 import copy
 import math
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from recgan.artifacts import write_artifact
+from recgan.artifacts import open_artifact, write_artifact
 from recgan.config import MonitorSettings, Recipe
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.pixels import TRANSFORM
-from recgan.errors import DataError, SettingsError
+from recgan.errors import DataError, MismatchError, SettingsError
 from recgan.gan.artifact import FORMAT_VERSION, KIND, TrainedGAN, load_gan, write_parts
 from recgan.gan.card import CARD, model_card
 from recgan.gan.data import CatalogueImages
@@ -43,7 +44,7 @@ from recgan.gan.training.parallel import join
 from recgan.gan.training.run import TrainingRun
 from recgan.gan.training.steps import new_state
 from recgan.progress import Progress, quiet
-from recgan.resume import check_places, run_folder
+from recgan.resume import differences, is_taken, run_folder, run_place
 
 __all__ = ["default_length", "run_folder", "run_identity", "train_gan", "training_parts"]
 
@@ -94,12 +95,13 @@ def train_gan(
 
     Raises:
         SettingsError: an unknown recipe, or a size or number of classes that its network cannot make.
-        ArtifactError: ``out`` or its run exists and neither ``resume`` nor ``overwrite`` is given; nothing to resume.
+        ArtifactError: ``out`` or its run exists and neither ``resume`` nor ``overwrite`` is given; nothing to resume;
+            another process trains for ``out``.
         StorageError: ``out`` cannot be written (told before the training).
         DataError: there is no image to train on.
         TrainingError: a loss is not finite; an alarm came back after it was mended.
-        MismatchError: a resumed run has other settings than before.
-        KeyboardInterrupt: stopped by Ctrl-C, after saving a checkpoint; the message says how to go on.
+        MismatchError: a resumed run has other settings than before, or ``out`` is of another one.
+        KeyboardInterrupt: stopped by Ctrl-C or SIGTERM, after saving a checkpoint; the message says how to go on.
     """
     recipe = find_recipe(recipe)
     if images_seen is not None and images_seen < 1:
@@ -112,50 +114,72 @@ def train_gan(
         )
     rng = torch.Generator().manual_seed(seed)
     networks = build_networks(recipe, len(bundle.category_names), size, rng)
-    folder = run_folder(out)
-    if world.first:
-        check_places(out, folder, resume=resume, overwrite=overwrite)
-
-    parts = training_parts(all_images)
-    images = CatalogueImages.of(bundle, size, parts, where, progress)
-    if not len(images):
-        raise DataError(f"bundle '{bundle.path}' has no image in its train part; import more or pass --all")
-    target = images_seen if images_seen is not None else default_length(recipe, len(images))
-    acts = monitor is not None and monitor.on_alarm == "act"
-    state = new_state(recipe, networks, rng, where)
-    state.world = world
-    run = TrainingRun(
-        recipe=recipe,
-        images=images,
-        category_names=bundle.category_names,
-        state=state,
-        folder=folder,
-        identity=run_identity(
-            recipe, bundle, size=size, seed=seed, parts=parts, length=target, acting=monitor if acts else None
-        ),
+    place = (
+        run_place(out, resume=resume, overwrite=overwrite, grows=True) if world.first else nullcontext(run_folder(out))
     )
-    if acts:
-        run.mend_by(Mender(recipe, state, folder, run.identity))
-    held_out = None if all_images else CatalogueImages.of(bundle, size, ("validation",), where, progress)
-    if monitor is not None and world.first and held_out is not None and len(held_out) >= FEWEST:
-        run.look_by(Quality(monitor, images, held_out, bundle.category_names, seed), monitor.looks)
-    world.wait()
-    if resume:
-        run.restore()
-    elif world.first:
-        shutil.rmtree(folder, ignore_errors=True)
-        run.begin()
-    run.train(
-        target,
-        sheet_every=sheet_every,
-        checkpoint_seconds=checkpoint_seconds,
-        progress=progress if world.first else quiet,
-    )
-    if world.first:
-        judged = held_out if held_out is not None and len(held_out) else images
-        _write(run, out, bundle, judged, monitor, overwrite=overwrite or resume)
-    world.wait()
+    with place as folder:
+        parts = training_parts(all_images)
+        images = CatalogueImages.of(bundle, size, parts, where, progress)
+        if not len(images):
+            raise DataError(f"bundle '{bundle.path}' has no image in its train part; import more or pass --all")
+        target = images_seen if images_seen is not None else default_length(recipe, len(images))
+        acts = monitor is not None and monitor.on_alarm == "act"
+        state = new_state(recipe, networks, rng, where)
+        state.world = world
+        run = TrainingRun(
+            recipe=recipe,
+            images=images,
+            category_names=bundle.category_names,
+            state=state,
+            folder=folder,
+            identity=run_identity(
+                recipe, bundle, size=size, seed=seed, parts=parts, length=target, acting=monitor if acts else None
+            ),
+        )
+        if acts:
+            run.mend_by(Mender(recipe, state, folder, run.identity))
+        held_out = None if all_images else CatalogueImages.of(bundle, size, ("validation",), where, progress)
+        if monitor is not None and world.first and held_out is not None and len(held_out) >= FEWEST:
+            run.look_by(Quality(monitor, images, held_out, bundle.category_names, seed), monitor.looks)
+        world.wait()
+        if resume:
+            run.restore()
+            if world.first and not overwrite:
+                _refuse_another(out, run)
+        elif world.first:
+            shutil.rmtree(folder, ignore_errors=True)
+            run.begin()
+        run.train(
+            target,
+            sheet_every=sheet_every,
+            checkpoint_seconds=checkpoint_seconds,
+            progress=progress if world.first else quiet,
+        )
+        if world.first:
+            judged = held_out if held_out is not None and len(held_out) else images
+            _write(run, out, bundle, judged, monitor, overwrite=overwrite or resume)
+        world.wait()
     return load_gan(out, str(where))
+
+
+def _refuse_another(out: str | Path, run: TrainingRun) -> None:
+    """Refuse to replace, by a run that is gone on with, what is at ``out`` if it is not of that run."""
+    if not is_taken(out):
+        return
+    manifest = open_artifact(out, KIND, format_version=FORMAT_VERSION, verify=False).manifest
+    made = {
+        "recipe": manifest.config["recipe"],
+        "size": manifest.config["size"],
+        "seed": manifest.facts["seed"],
+        "catalogue": manifest.parents["catalogue"],
+    }
+    own = {name: run.identity[name] for name in made}
+    made["recipe"] = {name: value for name, value in made["recipe"].items() if name in own["recipe"]}
+    if changed := differences(made, own):
+        raise MismatchError(
+            f"'{out}' is not of the run in '{run.folder}' ({'; '.join(changed)}); "
+            "replace it at the end with --resume --overwrite, or move it away"
+        )
 
 
 def training_parts(all_images: bool) -> tuple[str, ...]:

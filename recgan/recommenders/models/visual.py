@@ -256,6 +256,16 @@ class VisualRecommender(Recommender):
         self.item_features = values.astype(np.float16, copy=False)
         return self.item_features
 
+    def notes(self) -> list[str]:
+        """Return what whoever trained this should know."""
+        settings, notes = self.settings, super().notes()
+        if isinstance(settings, LookSettings) and self.whitening and self.whitening.width < settings.width:
+            notes.append(
+                f"width={settings.width} is more than there is to see: the features of '{self.facts['encoder']}' vary "
+                f"in {self.whitening.width} directions here, and so many are used"
+            )
+        return notes
+
     def tensors(self) -> dict[str, np.ndarray]:
         """Return the arrays that the artifact holds."""
         whitening = {}

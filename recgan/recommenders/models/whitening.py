@@ -65,7 +65,7 @@ class Whitening:
             part = features[chosen[start : start + _CHUNK]].astype(np.float64)
             if not np.isfinite(part).all():
                 row = chosen[start + int(np.flatnonzero(~np.isfinite(part).all(axis=1))[0])]
-                raise DataError(f"the features of item {row} (counted from 0) are not finite; embed the bundle again")
+                raise DataError(f"the features in row {row} (counted from 0) are not finite; give features that are")
             total += part.sum(axis=0)
         mean = total / len(chosen)
         covariance = np.zeros((dim, dim))

@@ -114,11 +114,11 @@ class Trainer:
         """Train until validation has stopped rising; return the best epoch's parameters and figures of the training.
 
         With ``checkpoints``, which are under way, it goes on from what they hold, and keeps itself there: from time to
-        time, and on Ctrl-C at the end of the epoch.
+        time, and on Ctrl-C or SIGTERM at the end of the epoch.
 
         Raises:
             TrainingError: the loss is not finite.
-            KeyboardInterrupt: stopped by Ctrl-C; the message says how to go on.
+            KeyboardInterrupt: stopped by Ctrl-C or SIGTERM; the message says how to go on.
         """
         most, reached = self.settings.epochs, _Reached(self.parameters.learned())
         if checkpoints is not None and (state := checkpoints.begin(self._identity(validation))) is not None:
