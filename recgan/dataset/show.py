@@ -143,10 +143,15 @@ def _activity(each: np.ndarray, none: int, what: str, path: Path) -> Path:
         edges = np.concatenate([np.arange(1, 10), steps, [top + 1]])
         edges = np.unique(edges[edges <= top + 1])
         axes.hist(each, bins=(edges - 0.5).tolist(), color=_BAR, edgecolor="white", linewidth=0.4)
-        axes.set_xscale("log")
         axes.set_yscale("log")
+        axes.set_ylim(bottom=0.8)  # so that there is a power of ten on the axis, however few bars there are
+        if top > 20:
+            axes.set_xscale("log")
+        else:
+            axes.locator_params(axis="x", integer=True)
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+            axis.set_minor_formatter(lambda value, _: "")
         axes.set_xlabel(f"interactions of one {what}")
         axes.set_ylabel(f"{what}s")
 
