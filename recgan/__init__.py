@@ -30,6 +30,7 @@ _HOMES = {
     "load_recommender": "recgan.recommenders",
     "train_gan": "recgan.gan",
     "load_gan": "recgan.gan",
+    "shipped_gan": "recgan.gan",
     "export_gan": "recgan.gan",
     "load_designer": "recgan.design",
     "evaluate_ranking": "recgan.evaluation.ranking",

@@ -459,6 +459,16 @@ def test_what_is_advised_next_can_be_done(run, tmp_path):
     assert err.endswith(f"next: {advice}\n")
 
 
+def test_a_generator_begins_with_the_one_that_comes_with_recgan(run, tmp_path, tiny_bundle):
+    argv = ("train", "gan", tiny_bundle.path, "--pretrained", "shipped", "--images-seen", 16, "--no-monitor")
+    code, _, err = run(*argv, "--size", 32, "--out", tmp_path / "gan")
+    assert code == 2
+    assert "its images have 64 px" in err
+    answer = answered(run(*argv, "--out", tmp_path / "gan", "--json"))
+    assert answer["recipe"] == "dcgan-lsgan"
+    assert "began with the weights of another generator" in (tmp_path / "gan" / "MODEL_CARD.md").read_text()
+
+
 def test_an_answer_that_is_no_text_is_json_all_the_same(capsys):
     answer({"out": "caf\udce9", "name": "café"}, "", as_json=True)
     assert json.loads(capsys.readouterr().out) == {"out": "caf\udce9", "name": "café"}

@@ -101,6 +101,14 @@ def train_gan_(
     recipe: Annotated[
         str | None, typer.Option("--recipe", help="Its name; see --list.", show_default="modern; on a CPU dcgan-lsgan")
     ] = None,
+    pretrained: Annotated[
+        str | None,
+        typer.Option(
+            "--pretrained",
+            metavar="GAN",
+            help="Begin with the weights of this GAN, or 'shipped': of the one that comes with recgan.",
+        ),
+    ] = None,
     size: Annotated[int, typer.Option("--size", help="Side of the generated images in pixels.")] = 64,
     images_seen: Annotated[
         int | None, typer.Option("--images-seen", min=1, help="Real images shown to D (default: the recipe's).")
@@ -133,9 +141,13 @@ def train_gan_(
     from recgan.config import MonitorSettings, overridden
     from recgan.dataset.bundle import Bundle
     from recgan.device import resolve_device
-    from recgan.gan import default_recipe, find_recipe, plan_gan, train_gan
+    from recgan.gan import default_recipe, find_recipe, load_gan, plan_gan, shipped_gan, train_gan
 
-    chosen = overridden(find_recipe(recipe or default_recipe(resolve_device(device))), settings or [])
+    start = None
+    if pretrained is not None:
+        start = shipped_gan(device) if pretrained == "shipped" else load_gan(pretrained, device)
+    usual = start.recipe if start else default_recipe(resolve_device(device))
+    chosen = overridden(find_recipe(recipe or usual), settings or [])
     looking = overridden(MonitorSettings(), [f"on_alarm={on_alarm}"], "--on-alarm") if monitor else None
     if looking is None and on_alarm != "advise":
         raise SettingsError("--on-alarm act needs somebody who looks; leave out --no-monitor")
@@ -148,6 +160,8 @@ def train_gan_(
     if sweep:
         if everything or looking is None:
             raise SettingsError("--sweep judges by held-out images; leave out --all and --no-monitor")
+        if start is not None:
+            raise SettingsError("--sweep compares trainings from the start; leave out --pretrained")
         _sweep(bundle, chosen, out, size, images_seen, seed, device, looking, resume, overwrite, as_json)
         return
     with shown_progress() as progress:
@@ -162,6 +176,7 @@ def train_gan_(
             resume=resume,
             all_images=everything,
             monitor=looking,
+            pretrained=start,
             overwrite=overwrite,
             progress=progress,
         )

@@ -5,6 +5,7 @@ from recgan.gan.export import export_gan
 from recgan.gan.networks import build_networks
 from recgan.gan.recipes import RECIPES, default_recipe, find_recipe
 from recgan.gan.sampling import design_seeds, latents, sample_sheet
+from recgan.gan.shipped import shipped_gan
 from recgan.gan.training import plan_gan, run_folder, sweep_gan, train_gan
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "plan_gan",
     "run_folder",
     "sample_sheet",
+    "shipped_gan",
     "sweep_gan",
     "train_gan",
 ]

@@ -68,7 +68,7 @@ def model_card(
         f"A class-conditional generator of pictures of {len(categories)} categories, trained by recgan.\n\n"
         f"Recipe: `{recipe.name}`" + (f" ({_plain(recipe.summary)})." if recipe.summary else "."),
         "## Data\n\n" + _data(categories, train_images, facts, catalogue),
-        "## Training\n\n" + _training(recipe, metrics, facts),
+        "## Training\n\n" + _training(recipe, categories, metrics, facts),
         "## Figures\n\n" + _figures(metrics, facts),
         "## Use and limits\n\n" + _limits(categories, train_images, facts),
     ]
@@ -95,14 +95,24 @@ def _data(categories: Sequence[str], train_images: np.ndarray, facts: Mapping[st
     )
 
 
-def _training(recipe: Recipe, metrics: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
+def _training(recipe: Recipe, categories: Sequence[str], metrics: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
     shown = {name: getattr(recipe, name) for name in _ALWAYS}
     shown |= recipe.model_dump(mode="json", exclude_defaults=True, exclude={"name", "summary"})
     settings = json.dumps(shown, indent=2, ensure_ascii=False)
+    begun = f"{_begun(facts['pretrained'], categories)} " if facts.get("pretrained") else ""
     return (
-        f"{metrics['images_seen']:,} real images shown, seed {facts['seed']}, {metrics['seconds']:,.0f} s. Settings "
-        "(the others are the defaults of `recgan.config.Recipe`; `manifest.json` has all):"
+        f"{begun}{metrics['images_seen']:,} real images shown, seed {facts['seed']}, {metrics['seconds']:,.0f} s. "
+        "Settings (the others are the defaults of `recgan.config.Recipe`; `manifest.json` has all):"
         f"\n\n```json\n{settings}\n```"
+    )
+
+
+def _begun(pretrained: Mapping[str, Any], categories: Sequence[str]) -> str:
+    pairs = ", ".join(f"{_plain(own)} ({_plain(theirs)})" for own, theirs in zip(categories, pretrained["classes"]))
+    return (
+        f"It began with the weights of another generator (digest `{pretrained['gan'][:16]}`), trained on "
+        f"{_plain(pretrained['dataset'])} (licence of those photos: {_plain(pretrained['licence'] or 'not known')}); "
+        f"each category with what that one knew of one of its own: {pairs}."
     )
 
 

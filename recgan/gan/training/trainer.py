@@ -43,6 +43,7 @@ from recgan.gan.training.mending import Mender
 from recgan.gan.training.parallel import join
 from recgan.gan.training.run import TrainingRun
 from recgan.gan.training.steps import new_state
+from recgan.gan.training.transfer import nearest_classes, take_over
 from recgan.progress import Progress, quiet
 from recgan.resume import differences, is_taken, run_folder, run_place
 
@@ -65,6 +66,7 @@ def train_gan(
     overwrite: bool = False,
     all_images: bool = False,
     monitor: MonitorSettings | None = None,
+    pretrained: TrainedGAN | None = None,
     sheet_every: int | None = None,
     checkpoint_seconds: float = 120.0,
     progress: Progress = quiet,
@@ -89,12 +91,15 @@ def train_gan(
             the one that is written; None: nobody looks, and the last state is written. Nor does anybody where fewer
             than `recgan.gan.monitor.quality.FEWEST` images are held out. With ``on_alarm="act"`` alarms are acted upon
             (`recgan.gan.training.mending`).
+        pretrained: begin with the weights of this GAN, whose networks and size must be the same
+            (`recgan.gan.training.transfer`); a resumed run is given the same one.
         sheet_every: images between two sample sheets; None: ten in the whole run.
         checkpoint_seconds: time between two checkpoints.
         progress: called every few batches. An error that it raises stops the run, after saving a checkpoint.
 
     Raises:
-        SettingsError: an unknown recipe, or a size or number of classes that its network cannot make.
+        SettingsError: an unknown recipe, a size or number of classes that its network cannot make, or other networks
+            than those of ``pretrained``.
         ArtifactError: ``out`` or its run exists and neither ``resume`` nor ``overwrite`` is given; nothing to resume;
             another process trains for ``out``.
         StorageError: ``out`` cannot be written (told before the training).
@@ -122,6 +127,16 @@ def train_gan(
         images = CatalogueImages.of(bundle, size, parts, where, progress)
         if not len(images):
             raise DataError(f"bundle '{bundle.path}' has no image in its train part; import more or pass --all")
+        began_with = None
+        if pretrained is not None:
+            classes = nearest_classes(pretrained, images, bundle.category_names, seed=seed)
+            take_over(pretrained, networks, recipe, classes)
+            began_with = {
+                "gan": pretrained.digest,
+                "dataset": pretrained.manifest.facts["dataset"],
+                "licence": pretrained.manifest.facts.get("licence"),
+                "classes": [pretrained.category_names[index] for index in classes],
+            }
         target = images_seen if images_seen is not None else default_length(recipe, len(images))
         acts = monitor is not None and monitor.on_alarm == "act"
         state = new_state(recipe, networks, rng, where)
@@ -133,7 +148,14 @@ def train_gan(
             state=state,
             folder=folder,
             identity=run_identity(
-                recipe, bundle, size=size, seed=seed, parts=parts, length=target, acting=monitor if acts else None
+                recipe,
+                bundle,
+                size=size,
+                seed=seed,
+                parts=parts,
+                length=target,
+                acting=monitor if acts else None,
+                pretrained=began_with,
             ),
         )
         if acts:
@@ -196,8 +218,10 @@ def run_identity(
     parts: tuple[str, ...],
     length: int,
     acting: MonitorSettings | None = None,
+    pretrained: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return what a run is, JSON-able: a resumed run has the same. ``acting`` is a monitor that acts on alarms."""
+    """Return what a run is, JSON-able: a resumed run has the same. ``acting`` is a monitor that acts on alarms,
+    ``pretrained`` what the weights were at first."""
     identity = {
         # Its own length may change, and what it says of itself: a run can be trained further.
         "recipe": recipe.model_dump(mode="json", exclude={"epochs", "images_seen", "summary"}),
@@ -207,6 +231,8 @@ def run_identity(
         "transform": TRANSFORM,
         "parts": list(parts),
     }
+    if pretrained is not None:
+        identity["pretrained"] = pretrained
     if acting is not None:  # where it looks, and when, decides where the run goes
         identity["monitor"] = acting.model_dump(mode="json")
     # What follows the share of the run that is done has one length only.
@@ -273,6 +299,7 @@ def _write(
             "untrained_categories": int((run.train_images == 0).sum()),
             "realism_part": run.identity["parts"] if judged is run.images or not len(judged) else ["validation"],
             "realism_images": len(chosen),
+            "pretrained": run.identity.get("pretrained"),
             "monitor": monitor.model_dump() if monitor is not None and best is not None else None,
             "licence": bundle.header.licence,
         }
