@@ -105,16 +105,22 @@ def test_reproduce_reads_the_published_layout(run, tmp_path):  # noqa: F811
         for part, some in zip(parts, (taken[:5], taken[5:6], taken[6:])):
             part[user] = some
     path = write_npy(tmp_path / "fashion.npy", [*parts, items, 10, 12])
-    fast = ("--size", 32, "--set", "vbpr.epochs=1", "--rungs", "PopRank,VisRank,VBPR")
+    fast = ["--size", 32, "--set", "vbpr.epochs=1", "--rungs", "PopRank,VisRank,VBPR,DVBPR"]
+    for small in ("epochs=1", "hidden=16", "input_size=64"):
+        fast += ["--set", f"dvbpr.{small}"]
     code, out, err = run(
         *("reproduce", "kang2017", path, "--compare-with", "fashion", *fast, "--out", tmp_path / "r", "--json")
     )
     assert code == 0, err
     answer = json.loads(out)
-    assert [rung["name"] for rung in answer["rungs"]] == ["PopRank", "VisRank", "VBPR"]
+    assert [rung["name"] for rung in answer["rungs"]] == ["PopRank", "VisRank", "VBPR", "DVBPR"]
+    papers = answer["ranking"]["models"]["dvbpr"]["about"]["settings"]
+    own = {"backbone": "cnn_f", "item_bias": False, "frozen_epochs": 0, "dim": 100, "user_regularisation": 1.0}
+    assert papers.items() >= {**own, "epochs": 1, "hidden": 16}.items()
     assert answer["ranking"]["split"]["protocol"] == "given"
-    assert answer["rungs"][-1]["published"] == {"all": 0.748, "cold": 0.732}
-    assert answer["left_out"] == ["WARP", "BPR-MF", "DVBPR"]
+    assert answer["rungs"][-1]["published"] == {"all": 0.796, "cold": 0.772}
+    assert answer["left_out"] == ["WARP", "BPR-MF"]
+    assert any("no setting is tuned here" in note for note in answer["notes"])
     code, out, _ = run("reproduce", "kang2017", tmp_path / "r-bundle", *fast)
     assert code == 0
     assert "PopRank" in out

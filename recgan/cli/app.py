@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -146,8 +147,11 @@ def embed_settings(encoder: str, size: int, assignments: Sequence[str] = ()) -> 
     return overridden(EmbedSettings(), [f"encoder={encoder}", f"size={size}", *assignments])
 
 
-def settings_by_model(assignments: list[str]) -> dict[str, Settings]:
-    """Return the settings of each model from ``MODEL.NAME=VALUE`` assignments."""
+def settings_by_model(
+    assignments: list[str], usual: Mapping[str, Settings] = MappingProxyType({})
+) -> dict[str, Settings]:
+    """Return the settings of each model from ``MODEL.NAME=VALUE`` assignments: those of ``usual`` or else its defaults,
+    overridden."""
     from recgan.config import overridden
     from recgan.recommenders import recommender_type
 
@@ -159,7 +163,8 @@ def settings_by_model(assignments: list[str]) -> dict[str, Settings]:
         by_model.setdefault(model, []).append(rest)
     found = {}
     for model, given in by_model.items():
-        settings = recommender_type(model.partition(":")[0]).settings_type()
+        name = model.partition(":")[0]
+        settings = usual.get(name) or recommender_type(name).settings_type()
         try:
             found[model] = overridden(settings, given)
         except SettingsError as error:

@@ -191,10 +191,10 @@ def reproduce_kang2017_(
     With --out, a run that was stopped goes on where it stopped.
     """
     from recgan.cli.tables import ladder_table
-    from recgan.evaluation.reproduce import reproduce_kang2017
+    from recgan.evaluation.reproduce import PAPERS_SETTINGS, reproduce_kang2017
 
     embed = embed_settings(encoder, size)
-    by_model = settings_by_model(settings or [])
+    by_model = settings_by_model(settings or [], PAPERS_SETTINGS)
     with shown_progress() as progress:
         report = reproduce_kang2017(
             _bundle_of(dataset, "dvbpr-npy", [], out, progress),

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from recgan.config import EmbedSettings, Settings, SplitSettings
+from recgan.config import DVBPRSettings, EmbedSettings, Settings, SplitSettings
 from recgan.dataset.bundle import Bundle
 from recgan.errors import SettingsError, nearest_name
 from recgan.evaluation.estimates import Estimate, without_nan
@@ -15,7 +15,7 @@ from recgan.evaluation.ranking import evaluate_ranking
 from recgan.evaluation.ranking.report import RankingReport
 from recgan.progress import Progress, quiet
 
-__all__ = ["DATASETS", "LADDER", "Kang2017Report", "Rung", "reproduce_kang2017"]
+__all__ = ["DATASETS", "LADDER", "PAPERS_SETTINGS", "Kang2017Report", "Rung", "reproduce_kang2017"]
 
 LADDER: Mapping[str, str] = {
     "PopRank": "popularity",
@@ -26,6 +26,19 @@ LADDER: Mapping[str, str] = {
     "DVBPR": "dvbpr",
 }
 """The paper's models from the bottom up, and which of ours is measured for each."""
+
+PAPERS_SETTINGS: Mapping[str, Settings] = {
+    "dvbpr": DVBPRSettings(
+        backbone="cnn_f",
+        item_bias=False,
+        frozen_epochs=0,
+        dim=100,
+        network_regularisation=0.001,
+        user_regularisation=1,
+        factor_learning_rate=0.0001,
+    )
+}
+"""Where our defaults are of another model than the paper's: theirs, by the name of ours."""
 
 _PUBLISHED: Mapping[str, Mapping[str, tuple[float, float]]] = {
     "fashion": {
@@ -66,6 +79,10 @@ DATASETS = tuple(_PUBLISHED)
 _LEAVE_ONE_OUT = (
     "one validation and one test item a user with 5 actions or more "
     "(the paper drops the other users; here they stay in train)"
+)
+_UNTUNED = (
+    "no setting is tuned here, where the paper chooses them on the validation part: choose with 'recgan tune', and "
+    "give what it chooses with --set"
 )
 _QUOTED = "published figures are as commonly quoted, unverified"
 _RELEASED = (
@@ -133,7 +150,7 @@ def reproduce_kang2017(
         compare_with: the paper's data set that it is, one of `DATASETS`; None: nothing published is set beside it.
         rungs: which models of `LADDER` are run.
         embed: the encoder and the size that visual models look through.
-        settings: settings by model name.
+        settings: settings by model name, in place of our defaults (of `PAPERS_SETTINGS` for ``dvbpr``).
         seed: of training and of the bootstrap.
         device: where features are computed and visual models are trained.
         out: folder for the ranking report, as in `evaluate_ranking`.
@@ -156,12 +173,13 @@ def reproduce_kang2017(
         raise SettingsError(f"give at least one rung of: {', '.join(LADDER)}")
     given = "split" in bundle.interactions
     split = SplitSettings(protocol="given") if given else SplitSettings(cold_share=0, min_interactions=5)
+    settings = dict(settings or {})
     ranking = evaluate_ranking(
         bundle,
         list(ours.values()),
         split=split,
         embed=embed,
-        settings=settings,
+        settings={name: PAPERS_SETTINGS[name] for name in ours.values() if name in PAPERS_SETTINGS} | settings,
         seed=seed,
         device=device,
         out=out,
@@ -182,7 +200,7 @@ def reproduce_kang2017(
         protocol=_protocol(given),
         rungs=found,
         left_out=[name for name in LADDER if name not in ours],
-        notes=_notes(compare_with, ranking),
+        notes=_notes(compare_with, ranking, tuned=set(ours.values()) <= {"popularity", *settings}),
         ranking=ranking,
     )
 
@@ -192,13 +210,13 @@ def _protocol(given: bool) -> str:
     return f"{split}; exact AUC over all unseen items; cold: fewer than 5 training actions"
 
 
-def _notes(compare_with: str | None, ranking: RankingReport) -> list[str]:
-    notes = []
+def _notes(compare_with: str | None, ranking: RankingReport, *, tuned: bool) -> list[str]:
+    notes = [] if tuned else [_UNTUNED]
     if compare_with:
         notes.append(_QUOTED)
     if compare_with == "fashion":
         notes.append(_RELEASED)
-    if ranking.embed:
+    if ranking.embed and not {"visual_knn", "vbpr"}.isdisjoint(ranking.models):
         notes.append(
             f"the paper's VisRank and VBPR see 4096 features of a Caffe network; here {ranking.embed['encoder']} at "
             f"{ranking.embed['size']} px"
