@@ -17,7 +17,7 @@ from recgan.errors import MismatchError, SettingsError
 from recgan.gan import RECIPES, TrainedGAN, build_networks, find_recipe, load_gan, train_gan
 from recgan.gan.data import CatalogueImages
 from recgan.gan.training.schedules import advance
-from recgan.gan.training.transfer import nearest_classes, take_over
+from recgan.gan.training.transfer import Kinship, nearest_classes, take_over
 
 NARROW = {"generator_width": 16, "discriminator_width": 16, "latent_dim": 12, "class_dim": 4, "batch_size": 4}
 RECIPE = Recipe(name="small", **NARROW)  # type: ignore[arg-type]
@@ -48,7 +48,7 @@ def test_each_class_draws_and_judges_as_the_class_that_it_began_with(trained: Tr
     size = 64 if recipe.network == "kang2017" else 32
     old = as_trained(trained, recipe, size)
     new = build_networks(recipe, 3, size, seeded(2))
-    take_over(old, new, recipe, np.array([2, 0, 1]))
+    take_over(old, new, recipe, Kinship(np.array([2, 0, 1]), np.zeros(3, dtype=bool)))
     z, images = (
         torch.randn(3, recipe.latent_dim, generator=seeded(3)),
         torch.rand(3, 3, size, size, generator=seeded(4)) * 2 - 1,
@@ -61,15 +61,19 @@ def test_each_class_draws_and_judges_as_the_class_that_it_began_with(trained: Tr
             torch.testing.assert_close(network(inputs, own), trained_one(inputs, theirs))
 
 
-def test_more_classes_than_it_had_share_what_it_knew(trained: TrainedGAN) -> None:
-    new = build_networks(RECIPE, 5, 16, seeded(2))
-    take_over(trained, new, RECIPE, np.array([1, 1, 0, 2, 1]))
+def test_more_classes_than_it_had_share_what_it_knew_and_part(trained: TrainedGAN) -> None:
+    kinship = Kinship.of(np.array([1, 1, 0, 2, 1]), np.array([3.0, 2.0, 9.0, 9.0, 2.0]))
+    assert kinship.alike.tolist() == [True, False, False, False, True]
+    new, fresh = (build_networks(RECIPE, 5, 16, seeded(2)) for _ in range(2))
+    take_over(trained, new, RECIPE, kinship)
     z = torch.randn(1, 12, generator=seeded(3)).expand(5, -1)
     with torch.no_grad():
         drawn = new[0].eval()(z, torch.arange(5))
         theirs = trained.generator(z, torch.tensor([1, 1, 0, 2, 1]))
-    torch.testing.assert_close(drawn, theirs)
-    assert not torch.equal(drawn[0], drawn[2])
+    torch.testing.assert_close(drawn[1:4], theirs[1:4])
+    assert not torch.equal(drawn[0], drawn[1])
+    table, old, first = (one[0].state_dict()["classes.weight"] for one in (new, (trained.generator,), fresh))
+    torch.testing.assert_close(table[4], (old[1] + first[4]) / 2**0.5)
 
 
 class Painted(nn.Module):
@@ -87,9 +91,12 @@ def test_a_class_begins_with_that_of_its_name_or_the_one_that_looks_most_like_it
     class_index = np.arange(4)
     images = CatalogueImages(pixels, class_index, class_index, torch.device("cpu"))
     chosen = nearest_classes(gan, images, ["hats", "scarves", "gloves", "Shoes"])
-    assert [gan.category_names[index] for index in chosen] == ["shoes", "dresses", "bags", "shoes"]
+    assert [gan.category_names[index] for index in chosen.classes] == ["shoes", "dresses", "bags", "shoes"]
+    assert chosen.alike.tolist() == [True, False, False, False]  # the name is liker than any looks
     nothing_of_blue = dataclasses.replace(gan, train_images=np.array([5, 5, 0]))
-    assert nearest_classes(nothing_of_blue, images, ["hats", "scarves", "gloves", "Shoes"])[3] == 0  # red, and no name
+    assert (
+        nearest_classes(nothing_of_blue, images, ["hats", "scarves", "gloves", "Shoes"]).classes[3] == 0
+    )  # red, and no name
 
 
 def test_other_networks_are_refused_with_the_difference(

@@ -129,13 +129,13 @@ def train_gan(
             raise DataError(f"bundle '{bundle.path}' has no image in its train part; import more or pass --all")
         began_with = None
         if pretrained is not None:
-            classes = nearest_classes(pretrained, images, bundle.category_names, seed=seed)
-            take_over(pretrained, networks, recipe, classes)
+            kinship = nearest_classes(pretrained, images, bundle.category_names, seed=seed)
+            take_over(pretrained, networks, recipe, kinship)
             began_with = {
                 "gan": pretrained.digest,
                 "dataset": pretrained.manifest.facts["dataset"],
                 "licence": pretrained.manifest.facts.get("licence"),
-                "classes": [pretrained.category_names[index] for index in classes],
+                "classes": [pretrained.category_names[index] for index in kinship.classes],
             }
         target = images_seen if images_seen is not None else default_length(recipe, len(images))
         acts = monitor is not None and monitor.on_alarm == "act"

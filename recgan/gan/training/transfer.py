@@ -2,12 +2,15 @@
 
 All weights are taken over as they are but those that belong to a class (rows of class embeddings and of classifiers,
 columns that one-hot labels meet). Each class of the new catalogue gets those of one class of the other: of the same
-name or, where there is none, the one whose samples look most like its photos.
+name or, where there is none, the one whose samples look most like its photos. Where several begin with the same one,
+all but the likest go half the way to first weights of their own: they would have to part by small steps else, and stay
+alike for long.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,7 +25,7 @@ from recgan.gan.networks import empty_networks, load_network, network_arrays
 from recgan.gan.sampling import design_seeds, in_blocks, latents
 from recgan.resume import differences
 
-__all__ = ["nearest_classes", "take_over"]
+__all__ = ["Kinship", "nearest_classes", "take_over"]
 
 LOOKED_AT = 32
 """Photos of a new class, and samples of a known one, that are compared at most."""
@@ -30,10 +33,28 @@ EXTRACTOR, EXTRACTOR_SIZE = "efficientnet_lite0", 128
 _UNSHAPED = {"name", "summary", "epochs", "images_seen"}
 
 
+@dataclass(frozen=True)
+class Kinship:
+    """Which class of a trained GAN each category begins with."""
+
+    classes: np.ndarray
+    """int64 [n_categories]"""
+    alike: np.ndarray
+    """Whether another category is liker to that class, and this one is to part from it: bool [n_categories]."""
+
+    @classmethod
+    def of(cls, classes: np.ndarray, distances: np.ndarray) -> Kinship:
+        """Return it for classes and the categories' distances from them, float [n_categories]."""
+        order = np.lexsort((np.arange(len(classes)), distances))
+        alike = np.ones(len(classes), dtype=bool)
+        alike[order[np.unique(classes[order], return_index=True)[1]]] = False
+        return cls(classes, alike)
+
+
 def nearest_classes(
     gan: TrainedGAN, images: CatalogueImages, category_names: Sequence[str], *, seed: int = 0
-) -> np.ndarray:
-    """Return for each category the class of ``gan`` to begin with, int64 [n_categories].
+) -> Kinship:
+    """Return which class of ``gan`` each category begins with.
 
     It is the one of the same name or, where there is none, that whose samples' mean features are nearest to those of
     the category's images; classes that had no training image are nobody's.
@@ -54,57 +75,70 @@ def nearest_classes(
 
     z = latents(design_seeds(seed, LOOKED_AT), gan.recipe).to(gan.device)
     rng = np.random.default_rng([seed, 17])
+    classes = np.full(len(category_names), known[0])  # of a category without images, which is never asked for
+    distances = np.full(len(category_names), np.inf)
     with torch.inference_mode():
         of_known = torch.stack(
             [mean_features(gan.sample(z, torch.full((len(z),), int(index), device=gan.device))) for index in known]
         )
-        chosen = np.empty(len(category_names), dtype=np.int64)
         for category, name in enumerate(category_names):
             own = np.flatnonzero(images.class_index.numpy() == category)
             if name.casefold() in by_name:
-                chosen[category] = by_name[name.casefold()]
-            elif not len(own):
-                chosen[category] = known[0]  # it is never asked for: no image, no training
-            else:
+                classes[category], distances[category] = by_name[name.casefold()], 0
+            elif len(own):
                 rows = torch.from_numpy(np.sort(rng.permutation(own)[:LOOKED_AT]))
                 looks = mean_features(images.images(rows).to(gan.device))
-                chosen[category] = known[int(torch.cdist(looks[None], of_known)[0].argmin())]
-    return chosen
+                nearest = torch.cdist(looks[None], of_known)[0].min(dim=0)
+                classes[category], distances[category] = known[int(nearest.indices)], float(nearest.values)
+    return Kinship.of(classes, distances)
 
 
-def take_over(gan: TrainedGAN, networks: tuple[nn.Module, nn.Module], recipe: Recipe, classes: np.ndarray) -> None:
+def take_over(gan: TrainedGAN, networks: tuple[nn.Module, nn.Module], recipe: Recipe, kinship: Kinship) -> None:
     """Fill new networks with the weights of a trained GAN.
 
     Args:
         gan: the trained GAN.
         networks: the new generator and discriminator, as `recgan.gan.networks.build_networks` gives them.
         recipe: theirs.
-        classes: the class of ``gan`` that each of theirs begins with, int64 [n_classes].
+        kinship: which class of ``gan`` each of theirs begins with.
 
     Raises:
         SettingsError: their networks are not of the GAN's shape.
     """
     fewer, more = (empty_networks(gan.recipe, count, gan.size) for count in (2, 3))
     for network, trained, small, large in zip(networks, (gan.generator, gan.discriminator), fewer, more):
-        theirs, two, three = network_arrays(trained), small.state_dict(), large.state_dict()
-        placed = {
-            name: _of_classes(array, two[name].shape, three[name].shape, classes) for name, array in theirs.items()
-        }
-        own = network.state_dict()
-        if own.keys() != placed.keys() or any(own[name].shape != array.shape for name, array in placed.items()):
+        theirs, own = network_arrays(trained), network_arrays(network)
+        two, three = small.state_dict(), large.state_dict()
+        if own.keys() != theirs.keys():
             raise SettingsError(_other_shape(gan, recipe))
+        placed = {}
+        for name, array in theirs.items():
+            axis, each = _class_axis(two[name].shape, three[name].shape)
+            placed[name] = array if axis is None else _of_classes(array, own[name], axis, each, kinship)
+            if placed[name].shape != own[name].shape:
+                raise SettingsError(_other_shape(gan, recipe))
         load_network(network, placed)
 
 
-def _of_classes(array: np.ndarray, two: torch.Size, three: torch.Size, classes: np.ndarray) -> np.ndarray:
-    """Return the array with the entries of ``classes`` in place of those of all classes. It has the shapes ``two`` and
-    ``three`` with so many classes; along an axis on which they differ, what belongs to the classes comes last."""
-    for axis, (size, larger) in enumerate(zip(two, three)):
-        if each := larger - size:
-            first = size - 2 * each
-            entries = first + classes[:, None] * each + np.arange(each)
-            array = array.take(np.concatenate([np.arange(first), entries.ravel()]), axis)
-    return array
+def _class_axis(two: torch.Size, three: torch.Size) -> tuple[int | None, int]:
+    """Return along which axis a weight that has these shapes with two and with three classes grows, None if it does
+    not, and by how much a class."""
+    grown = [(axis, larger - size) for axis, (size, larger) in enumerate(zip(two, three)) if larger != size]
+    return grown[0] if grown else (None, 0)
+
+
+def _of_classes(array: np.ndarray, own: np.ndarray, axis: int, each: int, kinship: Kinship) -> np.ndarray:
+    """Return a trained weight with the entries of the categories' classes in place of those of its own classes, which
+    come last along ``axis``, ``each`` a class; ``own`` are first weights, as the new network was drawn."""
+    trained, fresh = np.moveaxis(array, axis, 0), np.moveaxis(own, axis, 0)
+    first = len(fresh) - each * len(kinship.classes)
+    if first < 0 or trained[:first].shape != fresh[:first].shape:
+        return array  # of another shape altogether
+    entries = trained[first:].reshape(-1, each, *trained.shape[1:])[kinship.classes]
+    begun = fresh[first:].reshape(entries.shape)
+    entries[kinship.alike] = (entries[kinship.alike] + begun[kinship.alike]) / np.sqrt(np.float32(2))  # as varied
+    joined = np.concatenate([trained[:first], entries.reshape(-1, *trained.shape[1:])])
+    return np.ascontiguousarray(np.moveaxis(joined, 0, axis))
 
 
 def _other_shape(gan: TrainedGAN, recipe: Recipe) -> str:
