@@ -173,6 +173,19 @@ def test_renttherunway(tmp_path):
     assert again.header.parts == bundle.header.parts
 
 
+def test_the_core_of_renttherunway(tmp_path):
+    header = RENTALS.splitlines()[0]
+    pairs = ["u1 a", "u1 b", "u2 a", "u2 b", "u3 a", "u3 c", "u4 c", "u4 d"]  # without d's, u4 goes, then c and u3
+    lines = [f'{user},{item},8,gown,party,fit,12,"April 20, 2016"' for user, item in map(str.split, pairs)]
+    write_files(tmp_path / "in", {"interactions.csv": "\n".join([header, *lines])})
+    bundle, _ = take_in(tmp_path / "in", tmp_path / "out", "core=2", source="renttherunway")
+    assert sorted(bundle.items["item_id"]) == ["a", "b"]
+    assert sorted(bundle.interactions["user_id"] + " " + bundle.interactions["item_id"]) == pairs[:4]
+    assert bundle.header.facts["interactions_outside_core"] == 4
+    with pytest.raises(DataError, match="has no 3-core; give a smaller --set core"):
+        take_in(tmp_path / "in", tmp_path / "none", "core=3", source="renttherunway")
+
+
 def test_renttherunway_as_published(tmp_path):
     rental = {
         "fit": "fit",

@@ -65,6 +65,9 @@ class ImportOptions(Settings):
     """Of CSV files; None: UTF-8, or what a byte-order mark says."""
     since: datetime.date | None = None
     """Leave out interactions before this day."""
+    core: int = Field(1, ge=1)
+    """Leave out users and items with fewer interactions, again and again until each has so many with the others (the
+    k-core; ``renttherunway``)."""
     limit: int | None = Field(None, ge=1)
     """Take the first so many items only: for a trial."""
 

@@ -31,7 +31,7 @@ class Folder(Source):
 
     label = "folder"
     licence = "the owner's"
-    takes = frozenset(ImportOptions.model_fields) - {"category_names"}
+    takes = frozenset(ImportOptions.model_fields) - {"category_names", "core"}
 
     def __init__(self, path: Path, options: ImportOptions) -> None:
         super().__init__(path, options)

@@ -39,7 +39,7 @@ class RentTheRunway(Source):
     label = "renttherunway"
     title = "RentTheRunway"
     licence = "published for research (cseweb.ucsd.edu/~jmcauley/datasets.html); no licence stated"
-    takes = frozenset({"since"})
+    takes = frozenset({"since", "core"})
 
     def __init__(self, path: Path, options: ImportOptions) -> None:
         super().__init__(path, options)
@@ -55,6 +55,12 @@ class RentTheRunway(Source):
             table = table_of(self._file, self.options)
             columns = [table.column(column) for column in _COLUMNS]
             self._rentals = table.read(writer.refuse, "interaction", columns)
+        outside = ~_in_core(self._rentals, self.options.core)
+        if outside.any():
+            self.facts["interactions_outside_core"] = int(outside.sum())
+            self._rentals = self._rentals[~outside]
+        if self._rentals.empty:
+            raise DataError(f"'{self._file}' has no {self.options.core}-core; give a smaller --set core")
         named = self._rentals[["item_id", "category"]].apply(text)
         named = named[named["item_id"] != ""]
         counts = named[named["category"] != ""].groupby(["item_id", "category"], sort=False).size()
@@ -101,3 +107,15 @@ class RentTheRunway(Source):
         except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
             raise DataError(f"'{self._file}' cannot be read: {error}") from error
         return pd.DataFrame(rows, index=places, columns=_COLUMNS, dtype=object)
+
+
+def _in_core(rentals: pd.DataFrame, core: int) -> pd.Series:
+    """Return which rentals are of users and items that have at least ``core`` rentals with each other: bool, as
+    indexed."""
+    kept = rentals
+    while True:
+        enough = kept["user_id"].map(kept["user_id"].value_counts()).ge(core)
+        enough &= kept["item_id"].map(kept["item_id"].value_counts()).ge(core)
+        if core == 1 or enough.all():
+            return rentals.index.to_series().isin(kept.index)
+        kept = kept[enough]
