@@ -131,6 +131,6 @@ def test_wrong_settings_are_refused(options, words):
         ({"ideal_point": {"width": 3}}, "options of ideal_point: set width for the whole blend"),
     ],
 )
-def test_wrong_options_of_a_part_are_refused(data, options, words):
+def test_wrong_options_of_a_part_are_refused_before_anything_is_trained(options, words):
     with pytest.raises(SettingsError, match=words):
-        fitted(data, options=options)
+        create_recommender("blend", BlendSettings(options=options))

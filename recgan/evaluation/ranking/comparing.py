@@ -30,7 +30,7 @@ from recgan.metrics.stats import bootstrap_means, holm, interval, paired_p_value
 from recgan.progress import Progress, quiet
 from recgan.recommenders.base import Recommender
 from recgan.recommenders.models.visual import CONTROLS
-from recgan.recommenders.registry import create_recommender, load_recommender, recommender_type
+from recgan.recommenders.registry import create_recommender, load_recommender
 from recgan.recommenders.train import data_for
 
 __all__ = ["evaluate_ranking"]
@@ -87,6 +87,7 @@ def evaluate_ranking(
     held_out = HeldOut(parts, part, bundle.category_index)
     # Before anything is trained: a folder that cannot be judged should not cost an hour first.
     loaded = {run.name: _load(Path(run.model), bundle, parts) for run in runs if run.saved}
+    untrained = {run.name: create_recommender(run.model, run.settings(settings or {})) for run in runs if not run.saved}
     features = None
     if any(run.sees_features for run in runs):
         features = embed_items(bundle, embed, device=device, progress=progress)
@@ -98,12 +99,12 @@ def evaluate_ranking(
         "embed": (embed or EmbedSettings()).model_dump(),
     }
 
-    def train_and_judge(run: Contender, chosen: Settings | None) -> Part:
+    def train_and_judge(run: Contender) -> Part:
         start = time.perf_counter()
         model = loaded.get(run.name)
         if model is None:
             data = data_for(run.model, bundle, parts, embed, device=device, progress=progress)
-            model = create_recommender(run.model, chosen).fit(data, seed=seed, device=device, progress=progress)
+            model = untrained.pop(run.name).fit(data, seed=seed, device=device, progress=progress)
         about = _about(model, run.saved, time.perf_counter() - start)
         return held_out.judge(inner_products(model, device), _step(progress, f"judging {run.name}"), seen).as_part(
             about
@@ -113,14 +114,12 @@ def evaluate_ranking(
     about: dict[str, dict[str, Any]] = {}
     with KeptParts(out, {**common, "seed": seed}) as kept:
         for run in runs:
-            chosen: Settings | None = None
             depends: dict[str, Any] = {}
             if run.saved:
                 depends["model"] = loaded[run.name].digest
             else:
-                chosen = run.settings(settings or {}) or recommender_type(run.model).settings_type()
-                depends["settings"] = chosen.model_dump(mode="json")
-            part_of_run = kept.of(run.name, depends, partial(train_and_judge, run, chosen))
+                depends["settings"] = untrained[run.name].settings.model_dump(mode="json")
+            part_of_run = kept.of(run.name, depends, partial(train_and_judge, run))
             judged[run.name], about[run.name] = Judged.of_part(part_of_run)
         oracle = _oracle_scorer(bundle, parts)
         truth = held_out.judge(oracle, _step(progress, "judging the oracle"), seen) if oracle else None

@@ -55,6 +55,12 @@ class Blend(VisualRecommender):
     chosen_by_validation: ClassVar[Mapping[str, str]] = {"weights": "weights", "cold_bias": "cold_bias"}
     settings: BlendSettings
 
+    def __init__(self, settings: Settings | None = None) -> None:
+        """Raises: SettingsError for options that a part has not, told before anything is trained."""
+        super().__init__(settings)
+        for name in self.settings.parts:
+            self._part(name)
+
     def _train(self, data: TrainingData, seed: int, device: str, progress: Progress) -> None:
         names = self.settings.parts
         self._look(data, self.settings, seed)
