@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import faiss
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from scipy.optimize import minimize
 from recgan.dataset.split import Pairs
 from recgan.errors import DataError, SettingsError
 from recgan.recommenders.data import UserRows
-from recgan.recommenders.fold_in import fold_in_bpr, fold_in_softmax
+from recgan.recommenders.fold_in import _Pairs, _Softmax, fold_in_bpr, fold_in_softmax
 from recgan.recommenders.models.ideal_points import IdealPoints
 from recgan.recommenders.models.popularity import log_popularity
 from recgan.recommenders.models.smoothing import SmoothedWhitening
@@ -371,7 +373,7 @@ class TestFoldIn:
         penalty = np.array([np.inf, 0.1, 0.1, 0.2, 0.2])
         start = np.array([1, 0, 0, 0, 0], dtype=np.float32)
         seen = np.array([3, 8, 20, 41])
-        found = fold_in_bpr(items, items[[3, 8]], items[[20, 41]], seen, regularisation=penalty, start=start)
+        found = fold_in_bpr(items, items[[3, 8]], items[[20, 41]], seen, regularisation=penalty, start=start).vector()
         assert found[0] == 1
 
         others = items[np.setdiff1d(np.arange(60), seen)]  # fewer than the draw: all of them
@@ -402,9 +404,8 @@ class TestFoldIn:
             return np.mean(parts) + (penalty[1:] * v * v).sum() / 2
 
         for push in (False, True):
-            found = fold_in_softmax(
-                items, liked, disliked if push else items[:0], seen, regularisation=penalty, start=start
-            )
+            given = disliked if push else items[:0]
+            found = fold_in_softmax(items, liked, given, seen, regularisation=penalty, start=start).vector()
             assert found[0] == 1
             np.testing.assert_allclose(found[1:], minimize(objective, np.zeros(4), (push,), tol=1e-10).x, atol=1e-4)
 
@@ -412,7 +413,8 @@ class TestFoldIn:
         rng = np.random.default_rng(0)
         items = rng.normal(size=(30_000, 3)).astype(np.float32)
         penalty = np.full(3, 0.05)
-        drawn = fold_in_softmax(items, items[:2], items[:0], np.arange(2), regularisation=penalty, start=np.zeros(3))
+        problem = fold_in_softmax(items, items[:2], items[:0], np.arange(2), regularisation=penalty, start=np.zeros(3))
+        drawn = problem.vector()
         others = items[2:].astype(np.float64)
 
         def objective(v):
@@ -426,7 +428,7 @@ class TestFoldIn:
         items = np.random.default_rng(1).normal(size=(300, 6)).astype(np.float32)
         penalty = np.full(6, 0.05)
         answers = [
-            fold_in(items, items[:4], items[:0], np.arange(4), regularisation=penalty, start=start)
+            fold_in(items, items[:4], items[:0], np.arange(4), regularisation=penalty, start=start).vector()
             for start in (np.zeros(6, np.float32), np.full(6, 7, np.float32))
         ]
         np.testing.assert_allclose(answers[0], answers[1], atol=1e-4)
@@ -435,4 +437,60 @@ class TestFoldIn:
         items = np.random.default_rng(1).normal(size=(300, 6)).astype(np.float32)
         start = np.zeros(6, np.float32)
         found = fold_in_bpr(items, items[:1], items[:0], np.arange(1), regularisation=np.zeros(6), start=start)
-        assert np.isfinite(found).all()
+        assert np.isfinite(found.vector()).all()
+
+    def test_pairs_have_the_terms_of_their_differences(self):
+        rng = np.random.default_rng(2)
+        better, worse = (rng.normal(50, 1, size=(count, 4)).astype(np.float32) for count in (7, 11))
+        v, pairs = rng.normal(size=4), _Pairs.of(better, worse)
+        differences = (better.astype(np.float64)[:, None] - worse).reshape(-1, 4)
+        wrong = 1 / (1 + np.exp(differences @ v))
+        value, gradient, curvature = pairs(v)
+        assert value == pytest.approx(-np.log(1 - wrong).mean(), rel=1e-12)
+        np.testing.assert_allclose(gradient, -wrong @ differences / 77, rtol=1e-10, atol=1e-12)
+        bend = (differences * (wrong * (1 - wrong))[:, None]).T @ differences / 77
+        np.testing.assert_allclose(curvature, bend, rtol=1e-10, atol=1e-12)
+
+    @pytest.mark.parametrize("part", ["pairs", "softmax"])
+    def test_rows_make_up_their_mean(self, part):
+        items, v = np.random.default_rng(3).normal(size=(40, 5)), np.random.default_rng(4).normal(size=5)
+        of = _Pairs.of(items[:6], items[6:]) if part == "pairs" else _Softmax(items[:6], items[6:], 0.7)
+        _, gradient, curvature = of(v)
+        gradients, bend = of.rows(v)
+        np.testing.assert_allclose(gradients.mean(axis=0), gradient, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(np.mean([bend(row) for row in range(6)], axis=0), curvature, rtol=1e-9, atol=1e-12)
+        (_, left, _), rest = of.without(2)(v), np.delete(gradients, 2, axis=0)
+        np.testing.assert_allclose(left, rest.mean(axis=0), rtol=1e-9, atol=1e-12)
+
+    def test_a_long_history_needs_no_memory_for_differences(self):
+        liked, wide = 1500, 64
+        items = np.random.default_rng(5).normal(size=(3000, wide)).astype(np.float32)
+        problem = fold_in_bpr(
+            items, items[:liked], items[:0], np.arange(liked), regularisation=np.full(wide, 0.1), start=np.zeros(wide)
+        )
+        tracemalloc.start()
+        try:
+            problem.vector()
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        pairs = liked * 512
+        assert peak < 8 * 8 * pairs  # some doubles a pair, not `wide` of them
+
+    @pytest.mark.parametrize("fold_in", [fold_in_bpr, fold_in_softmax])
+    @pytest.mark.parametrize(("count", "near"), [(2, 1e-4), (9, 1e-4), (80, 0.05)])
+    def test_contributions_are_what_leaving_out_changes(self, fold_in, count, near):
+        items = np.random.default_rng(6).normal(size=(700, 6)).astype(np.float32)
+        order = np.argsort(-items[:, 1] - 0.5 * items[:, 2])
+        seen, disliked = order[: count + 3], items[order[count : count + 3]]
+        penalty = np.array([np.inf, 0.03, 0.03, 0.03, 0.03, 0.03])
+        start = np.eye(6, dtype=np.float32)[0]
+
+        def problem(rows):
+            return fold_in(items, items[rows], disliked, seen, regularisation=penalty, start=start)
+
+        whole = problem(order[:count])
+        true = whole.vector() - [problem(np.delete(order[:count], row)).vector() for row in range(count)]
+        found = whole.contributions()
+        assert np.abs(true).max() > 1e-3
+        np.testing.assert_allclose(found, true, atol=near * np.abs(true).max())
