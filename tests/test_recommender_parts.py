@@ -239,6 +239,20 @@ class TestLogPopularity:
         np.testing.assert_allclose(log_popularity(counts, offered)[:4], log_popularity(counts[:4], offered[:4]))
 
 
+def test_sums_over_users_items_are_taken_part_by_part(monkeypatch):
+    monkeypatch.setattr("recgan.recommenders.data.USER_CHUNK", 2)
+    rng = np.random.default_rng(0)
+    users, items = rng.choice([0, 1, 2, 4, 6], 40), rng.integers(0, 9, 40)  # users 3 and 5 took nothing
+    values = rng.normal(size=(9, 3)).astype(np.float32)
+    expected = np.zeros((7, 3))
+    np.add.at(expected, users, values[items])
+    rows = UserRows.of(Pairs(users, items), 7)
+    assert rows.sums(values).dtype == np.float32
+    np.testing.assert_allclose(rows.sums(values), expected, atol=1e-5)
+    np.testing.assert_allclose(rows.sums(values, 1, 6), expected[1:6], atol=1e-5)
+    np.testing.assert_allclose(rows.sums(values, 5, 99), expected[5:], atol=1e-5)
+
+
 def test_user_rows_by_hand():
     rows = UserRows.of(Pairs(np.array([2, 0, 2, 0]), np.array([5, 9, 1, 3])), 4)
     assert [rows[user].tolist() for user in range(4)] == [[3, 9], [], [1, 5], []]
@@ -346,7 +360,7 @@ class TestIdealPoints:
         users = np.repeat(np.arange(3000), rng.integers(1, 9, 3000))
         points = rng.normal(size=(3000, 5)) * np.sqrt([3.0, 1.0, 0.3, 0, 0])
         features = ((points[users] + rng.normal(size=(len(users), 5))) @ mix + 4).astype(np.float32)
-        found = IdealPoints.fit(features, users, np.arange(len(users)), 3)
+        found = IdealPoints.fit(features, UserRows.of(Pairs(users, np.arange(len(users))), 3000), 3)
         np.testing.assert_allclose(found.variances, [3, 1, 0.3], rtol=0.12)
         z = (features - found.mean) @ found.directions
         truth = (features - features.mean(axis=0)) @ np.linalg.inv(mix)
@@ -356,14 +370,14 @@ class TestIdealPoints:
         features = np.random.default_rng(0).normal(size=(30, 3))
         alike = np.concatenate([features[:15], -features[:15]])
         for looks in (alike, np.zeros((30, 3))):
-            found = IdealPoints.fit(looks, np.tile(np.arange(15), 2), np.arange(30), 2)
+            found = IdealPoints.fit(looks, UserRows.of(Pairs(np.tile(np.arange(15), 2), np.arange(30)), 15), 2)
             assert found.dim == 0
             assert found.users(np.zeros((4, 0)), np.ones(4)).shape == (4, 0)
 
     def test_users_with_one_item_each_are_refused(self):
         features = np.random.default_rng(0).normal(size=(30, 3))
         with pytest.raises(DataError, match="at least two items"):
-            IdealPoints.fit(features, np.arange(30), np.arange(30), 2)
+            IdealPoints.fit(features, UserRows.of(Pairs(np.arange(30), np.arange(30)), 30), 2)
 
 
 class TestFoldIn:
