@@ -72,6 +72,7 @@ class TestWhitening:
     def test_chunks_do_not_matter(self, features, monkeypatch):
         whole = Whitening.fit(features, 5)
         monkeypatch.setattr("recgan.recommenders.models.whitening._CHUNK", 7)
+        monkeypatch.setattr(Whitening, "_rows_at_once", 7)
         np.testing.assert_allclose(Whitening.fit(features, 5).matrix, whole.matrix, atol=1e-5)
 
     def test_a_large_catalogue_is_fitted_on_a_sample(self, features, monkeypatch):
@@ -102,6 +103,18 @@ class TestWhitening:
         with pytest.raises(DataError, match=r"row 123 .*not finite"):
             Whitening.fit(features, 4)
 
+    @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 1e30])
+    @pytest.mark.parametrize("smoothed", [False, True])
+    def test_a_row_that_was_not_fitted_on_is_refused_by_its_number(self, features, wrong, smoothed):
+        whitening = Whitening.fit(features, 4)
+        if smoothed:
+            anchors = whitening.apply(features).astype(np.float16)
+            whitening = SmoothedWhitening(whitening.mean, whitening.matrix, anchors=anchors)
+        many = np.tile(features, (20, 1))
+        many[9876, 5] = wrong
+        with pytest.raises(DataError, match=r"row 9876 .*not finite or far too large"):
+            whitening.apply(many, out=np.empty((len(many), 4), dtype=np.float16))
+
 
 class TestSmoothing:
     def smoothed(self, anchors, **options):
@@ -123,7 +136,7 @@ class TestSmoothing:
         features = rng.normal(size=(20, 4)).astype(np.float32)
         whole = smooth.apply(features)
         np.testing.assert_allclose(smooth(torch.from_numpy(features)).numpy(), whole, rtol=1e-6)
-        monkeypatch.setattr("recgan.recommenders.models.smoothing._CHUNK", 3)
+        monkeypatch.setattr(SmoothedWhitening, "_rows_at_once", 3)
         np.testing.assert_allclose(smooth.apply(features, out=np.empty((20, 4), np.float16)), whole, atol=4e-3)
 
     def test_gradients_are_those_of_the_picture_s_own_share(self):
