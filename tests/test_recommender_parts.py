@@ -74,6 +74,7 @@ class TestWhitening:
         monkeypatch.setattr("recgan.recommenders.models.whitening._CHUNK", 7)
         monkeypatch.setattr(Whitening, "_rows_at_once", 7)
         np.testing.assert_allclose(Whitening.fit(features, 5).matrix, whole.matrix, atol=1e-5)
+        np.testing.assert_allclose(whole.apply(features), (features - whole.mean) @ whole.matrix, atol=1e-5)
 
     def test_a_large_catalogue_is_fitted_on_a_sample(self, features, monkeypatch):
         monkeypatch.setattr("recgan.recommenders.models.whitening._FITTED_ROWS", 400)

@@ -525,6 +525,24 @@ class TestUsers:
         with pytest.raises(MismatchError, match="does not fit"):
             model.recommend([other.user_vector("user-00")])
 
+    @pytest.mark.parametrize("name", ["vbpr", "als", "bpr_mf"])
+    def test_a_vector_of_another_training_is_refused_and_that_of_a_copy_is_not(self, name, trained, data, tmp_path):
+        model = trained(name)
+        settings = settings_of(name)
+        other = create_recommender(name, settings).fit(data, seed=3, device="cpu")
+        assert other.item_factors.shape == model.item_factors.shape
+        model.save(tmp_path / "model")
+        copy, vectors = load_recommender(tmp_path / "model"), [model.fold_in(["001"]), model.user_vector("user-00")]
+        assert copy.recommend(vectors, 3) == model.recommend(vectors, 3)
+        for vector in vectors:
+            for ask in (lambda v=vector: other.recommend([v]), lambda v=vector: other.score([v])):
+                with pytest.raises(MismatchError, match=r"does not fit this .*; fold the user in with this model"):
+                    ask()
+        if model.visual:
+            with pytest.raises(MismatchError, match="fold the user in with this model"):
+                other.preference(vectors[0], torch.zeros(2, 108))
+        assert model.recommend([UserVector(vectors[0].values, vectors[0].seen)], 3) == model.recommend(vectors[:1], 3)
+
     def test_ids_that_are_no_strings_and_vectors_that_are_no_numbers_are_refused(self, data):
         model = create_recommender("vbpr", settings_of("vbpr")).fit(data, seed=0, device="cpu")
         before = model.user_ids.tolist(), model.item_ids.tolist()

@@ -24,6 +24,7 @@ from recgan.errors import DataError, MismatchError, SettingsError, TrainingError
 from recgan.progress import Progress, quiet
 from recgan.recommenders.data import TrainingData, UserRows, concatenated
 from recgan.recommenders.scoring import FactorScorer, UserVector
+from recgan.recommenders.topk.ann import digest_of_factors
 from recgan.recommenders.topk.filters import new_ids, rows_of
 from recgan.recommenders.training.checkpoint import Checkpoints
 
@@ -62,6 +63,7 @@ class Recommender(FactorScorer):
         self.catalogue_digest = ""
         """Identity of the items, categories and images that the model was trained on."""
         self.split_digest = ""
+        self.space = None
         self.digest: str | None = None
         """Identity of the artifact that the model was loaded from; None for one that was just trained."""
 
@@ -97,6 +99,7 @@ class Recommender(FactorScorer):
         self._checkpoints = checkpoints
         self._train(data, seed, device, progress)
         self._check_factors()
+        self.space = digest_of_factors(self.item_factors)
         self.fitted = True
         return self
 
@@ -205,7 +208,7 @@ class Recommender(FactorScorer):
             overwrite=overwrite,
         ) as writer:
             writer.metrics = dict(self.metrics)
-            writer.facts = {**self.facts, "category_names": list(self.category_names)}
+            writer.facts = {**self.facts, "category_names": list(self.category_names), "space": self.space}
             writer.table("items", self.items)
             writer.table("users", pd.DataFrame({"user_id": self.user_ids}))
             writer.tensors("model", self.tensors())
@@ -268,7 +271,8 @@ class Recommender(FactorScorer):
         extra = self._factors_of_images(images) if images is not None else self.item_factors[:0]
         seen = np.union1d(liked_rows, disliked_rows)
         alone = images is None and not len(disliked_rows)
-        return UserVector(self.folded(liked_rows, disliked_rows, extra), seen, self._own_of(liked_rows, seen), alone)
+        values, own = self.folded(liked_rows, disliked_rows, extra), self._own_of(liked_rows, seen)
+        return UserVector(values, seen, own, alone, self.space)
 
     def _own_of(self, liked: np.ndarray, seen: np.ndarray) -> np.ndarray | None:
         """Return what is added to the scores of the items ``seen`` of a new user who likes some of them (rows)."""
