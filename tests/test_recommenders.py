@@ -505,6 +505,17 @@ class TestUsers:
         assert standing(warned) <= standing(liked) + 1e-6
         assert standing(only_warned) < standing(nobody)
 
+    @pytest.mark.parametrize("within", ["even", "popularity"])
+    def test_category_gives_a_new_user_what_one_in_training_has(self, data, within):
+        # Some users took little, and of one category: everybody's share is not the users' mean one.
+        train = data.train.where((data.train.users > 20) | (data.category_index[data.train.items] == 0))
+        settings = CategorySettings(smoothing=7, within=within)
+        model = create_recommender("category", settings).fit(replace(data, train=train))
+        for user in (0, 40):
+            history = model.item_ids[train.items[train.users == user]]
+            folded = model.fold_in(history.tolist()).values
+            np.testing.assert_allclose(folded, model.user_factors[user], rtol=1e-6)
+
     def test_nothing_given_is_the_average_user(self, model):
         vector = model.fold_in()
         np.testing.assert_allclose(vector.values, model.user_factors.mean(axis=0), rtol=1e-5)
@@ -561,7 +572,7 @@ class TestUsers:
         with pytest.raises(DataError, match="not finite; fold the user in again"):
             model.recommend([nowhere])
 
-    @pytest.mark.parametrize("k", [0, -3, 1.5, "3", None])
+    @pytest.mark.parametrize("k", [0, -3, 1.5, "3", None, True])
     def test_a_number_of_items_that_is_none_is_refused(self, trained, k):
         model = trained("popularity")
         for ask in (lambda: model.recommend([str(model.user_ids[0])], k), lambda: trained("vbpr").similar("001", k)):

@@ -1,4 +1,11 @@
-"""New users: the objective that the users in training had, of one user against items that stay as they are."""
+"""New users: one user's objective against items that stay as they are.
+
+It is that of the users in training for `bpr_mf`, `vbpr` and `dvbpr` with the BPR loss. For others it is near: training
+with a softmax (`vbpr_ssm`, `dvbpr`) compares with what other users took in the same step, corrected for how often that
+is, and a new user is compared with all items; what learns by ranks (`warp`, `dvbpr` with its loss) is folded in by BPR;
+with ``negative_power`` above 0, and in implicit's `bpr`, training draws popular items more often to compare with, and
+here all are drawn alike.
+"""
 
 from __future__ import annotations
 
