@@ -7,6 +7,7 @@ tells its taste, so every model but `popularity` can learn it, and visual models
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -889,3 +890,14 @@ class TestTraining:
         # Training for exactly that long gives the same model: what is kept is that epoch's, not the last.
         short = create_recommender("vbpr", settings.model_copy(update={"epochs": best})).fit(data, device="cpu")
         np.testing.assert_array_equal(short.item_factors, model.item_factors)
+
+
+def test_the_help_names_every_model():
+    from typer.main import get_command
+
+    from recgan.cli.run import app
+
+    train = get_command(app).commands["train"].commands["recommender"]
+    (option,) = (one for one in train.params if one.name == "model")
+    assert [name for name in MODELS if not re.search(rf"\b{name}\b", option.help)] == []
+    assert "popularity by category" in option.help
