@@ -19,6 +19,8 @@
 ``shop_scale``
     Two epochs of ``vbpr`` on drawn interactions of a large shop, its features a half-precision memory map: seconds an
     epoch and the peak memory of the process, and the same for a tenth of it.
+``shop_scale_ideal_point``
+    The same for ``ideal_point``, which is learned in closed form.
 
 Timings mean something on a machine that does nothing else; the load average is in the result. Seconds of the processor
 (``cpu_…``) suffer less from other work on the machine than those of the wall.
@@ -32,6 +34,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +50,7 @@ BENCHMARKS: dict[str, Callable[[str], dict[str, Any]]] = {
     "bpr_vs_implicit": bpr_vs_implicit,
     "topk_vs_implicit": topk_vs_implicit,
     "shop_scale": shop_scale,
+    "shop_scale_ideal_point": partial(shop_scale, model="ideal_point"),
 }
 
 

@@ -19,9 +19,9 @@ from recgan.progress import Progress
 
 __all__ = ["answer", "fail", "remark", "shown_progress"]
 
-# No markup: an item's id may well be "[/red]".
-_stderr = Console(stderr=True, highlight=False, markup=False)
-_stdout = Console(highlight=False, markup=False)
+# No markup and no emoji: an item's id may well be "[/red]" or "shop:women:7".
+_stderr = Console(stderr=True, highlight=False, markup=False, emoji=False)
+_stdout = Console(highlight=False, markup=False, emoji=False)
 _LINE_SECONDS = 10.0
 
 

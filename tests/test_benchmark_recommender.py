@@ -115,3 +115,6 @@ def test_a_shop_is_drawn_without_doubles_and_trained(benchmark):
     assert found["epoch_seconds"] > 0
     assert found["peak_memory_mb"] > 0
     assert found["validation_auc"] > 0.55
+    closed = _train_shop(300, 80, 4_000, 16, "ideal_point")
+    assert closed["validation_auc"] > 0.55
+    assert "epochs" not in closed

@@ -12,7 +12,7 @@ import pytest
 import typer
 from PIL import Image
 
-from recgan import cli
+from recgan import cli, console
 from recgan.cli.app import table
 from recgan.cli.run import app as all_verbs
 from recgan.cli.use import _explain as explained_rows
@@ -351,11 +351,31 @@ def test_options_of_recommend_that_do_not_go_together_are_refused_with_the_mend(
 
 def test_an_explanation_names_the_liked_items_that_raise_the_score():
     liked = [("x", -0.9), ("z", 0.51), ("y", 0.2), ("w", 0.0)]
-    rows = [{"item_id": "a", "score": 1.5}]
-    flat, added = explained_rows(rows, [Explanation("a", 1.5, {"latent": 1.5}, liked)])
-    assert added == ["latent", "because of"]
-    assert flat == [{"item_id": "a", "score": 1.5, "latent": 1.5, "because of": "z +0.51\ny +0.20"}]
+    rows = [{"item_id": "a", "score": 1.5, "category": "Hats"}]
+    flat = explained_rows(rows, [Explanation("a", 1.5, {"latent": 2.0, "visual": -0.5}, liked)])
+    made_of = {"made of": "+2.000 latent\n-0.500 visual", "because of": "+0.510 z\n+0.200 y"}
+    assert flat == [{"item": "a\nHats", "score": 1.5, **made_of}]
     assert [(one["item_id"], one["influence"]) for one in rows[0]["because"]] == liked  # the JSON answer has all
+
+
+def test_an_explanation_shows_whole_ids_on_a_narrow_terminal(monkeypatch, capsys):
+    monkeypatch.setattr(console._stdout, "width", 80)
+    ids, long = (
+        [f"boutique-{number:05d}" for number in range(4)],
+        "shop:womens:[/red]012345678901234567890123456789012345",
+    )
+    parts = dict.fromkeys(("popularity", "category", "latent", "visual bias", "visual"), -0.125)
+    rows = [{"item_id": ids[0], "score": 1.5, "category": "trousers"}]
+    flat = explained_rows(rows, [Explanation(ids[0], 1.5, parts, [(one, 0.5) for one in ids[1:]])])
+    answer({}, table(flat, list(flat[0])), as_json=False)
+    shown = capsys.readouterr().out
+    assert all(one in shown for one in [*ids, *parts])
+    wide = [{"item_id": long, "score": 1.5, "category": "x" * 70}]
+    answer({}, table(wide, ["item_id", "score", "category"]), as_json=False)
+    shown = capsys.readouterr().out
+    cells = [line.split("│")[1].strip() for line in shown.splitlines() if "│" in line]
+    assert "".join(cells) == long  # in several lines, none of it cut off
+    assert "1.500" in shown
 
 
 def test_import_of_a_shops_own_export_has_its_promised_shape(run, tmp_path):

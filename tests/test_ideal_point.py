@@ -1,5 +1,6 @@
 """What is `ideal_point`'s own; what every recommender promises is in ``test_recommenders.py``."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -152,3 +153,30 @@ def test_the_parts_of_a_score_are_popularity_look_and_category(data):
     np.testing.assert_allclose(sum(parts.values()), model.item_factors[:4])
     assert np.flatnonzero(parts["popularity"].any(axis=0)).tolist() == [0]
     assert np.count_nonzero(parts["category"]) == 4
+
+
+@pytest.mark.parametrize("name", ["ideal_point", "visual_knn"])
+def test_many_interactions_need_no_row_of_features_each(name):
+    n_users, n_items, width = 3_000, 200, 64
+    rng = np.random.default_rng(0)
+    pairs = np.unique(rng.integers(0, n_users * n_items, 200_000))
+    looks = rng.normal(size=(n_items, width)).astype(np.float32)
+    ids = np.array([str(row) for row in range(n_items)], dtype=object)
+    crowd = replace(
+        taste_data(),
+        user_ids=np.arange(n_users).astype(str).astype(object),
+        items=pd.DataFrame({"item_id": ids, "category": "bag", "available": True}),
+        category_index=np.zeros(n_items, dtype=np.int64),
+        candidates=np.ones(n_items, dtype=bool),
+        train=Pairs(*np.divmod(pairs, n_items)),
+        validation=Pairs(pairs[:0], pairs[:0]),
+        features=Features(looks, np.ones(n_items, dtype=bool), "none", "", 32, "", ""),
+    )
+    model = create_recommender(name)
+    tracemalloc.start()
+    try:
+        model.fit(crowd)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * len(pairs) * width * 0.75  # of the float32 features of all interactions

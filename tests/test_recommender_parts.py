@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import faiss
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from scipy.optimize import minimize
 from recgan.dataset.split import Pairs
 from recgan.errors import DataError, SettingsError
 from recgan.recommenders.data import UserRows
-from recgan.recommenders.fold_in import fold_in_bpr, fold_in_softmax
+from recgan.recommenders.fold_in import _Pairs, _Softmax, fold_in_bpr, fold_in_softmax
 from recgan.recommenders.models.ideal_points import IdealPoints
 from recgan.recommenders.models.popularity import log_popularity
 from recgan.recommenders.models.smoothing import SmoothedWhitening
@@ -70,7 +72,9 @@ class TestWhitening:
     def test_chunks_do_not_matter(self, features, monkeypatch):
         whole = Whitening.fit(features, 5)
         monkeypatch.setattr("recgan.recommenders.models.whitening._CHUNK", 7)
+        monkeypatch.setattr(Whitening, "_rows_at_once", 7)
         np.testing.assert_allclose(Whitening.fit(features, 5).matrix, whole.matrix, atol=1e-5)
+        np.testing.assert_allclose(whole.apply(features), (features - whole.mean) @ whole.matrix, atol=1e-5)
 
     def test_a_large_catalogue_is_fitted_on_a_sample(self, features, monkeypatch):
         monkeypatch.setattr("recgan.recommenders.models.whitening._FITTED_ROWS", 400)
@@ -100,6 +104,18 @@ class TestWhitening:
         with pytest.raises(DataError, match=r"row 123 .*not finite"):
             Whitening.fit(features, 4)
 
+    @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 1e30])
+    @pytest.mark.parametrize("smoothed", [False, True])
+    def test_a_row_that_was_not_fitted_on_is_refused_by_its_number(self, features, wrong, smoothed):
+        whitening = Whitening.fit(features, 4)
+        if smoothed:
+            anchors = whitening.apply(features).astype(np.float16)
+            whitening = SmoothedWhitening(whitening.mean, whitening.matrix, anchors=anchors)
+        many = np.tile(features, (20, 1))
+        many[9876, 5] = wrong
+        with pytest.raises(DataError, match=r"row 9876 .*not finite or far too large"):
+            whitening.apply(many, out=np.empty((len(many), 4), dtype=np.float16))
+
 
 class TestSmoothing:
     def smoothed(self, anchors, **options):
@@ -121,7 +137,7 @@ class TestSmoothing:
         features = rng.normal(size=(20, 4)).astype(np.float32)
         whole = smooth.apply(features)
         np.testing.assert_allclose(smooth(torch.from_numpy(features)).numpy(), whole, rtol=1e-6)
-        monkeypatch.setattr("recgan.recommenders.models.smoothing._CHUNK", 3)
+        monkeypatch.setattr(SmoothedWhitening, "_rows_at_once", 3)
         np.testing.assert_allclose(smooth.apply(features, out=np.empty((20, 4), np.float16)), whole, atol=4e-3)
 
     def test_gradients_are_those_of_the_picture_s_own_share(self):
@@ -237,6 +253,20 @@ class TestLogPopularity:
         np.testing.assert_allclose(log_popularity(counts, offered)[:4], log_popularity(counts[:4], offered[:4]))
 
 
+def test_sums_over_users_items_are_taken_part_by_part(monkeypatch):
+    monkeypatch.setattr("recgan.recommenders.data.USER_CHUNK", 2)
+    rng = np.random.default_rng(0)
+    users, items = rng.choice([0, 1, 2, 4, 6], 40), rng.integers(0, 9, 40)  # users 3 and 5 took nothing
+    values = rng.normal(size=(9, 3)).astype(np.float32)
+    expected = np.zeros((7, 3))
+    np.add.at(expected, users, values[items])
+    rows = UserRows.of(Pairs(users, items), 7)
+    assert rows.sums(values).dtype == np.float32
+    np.testing.assert_allclose(rows.sums(values), expected, atol=1e-5)
+    np.testing.assert_allclose(rows.sums(values, 1, 6), expected[1:6], atol=1e-5)
+    np.testing.assert_allclose(rows.sums(values, 5, 99), expected[5:], atol=1e-5)
+
+
 def test_user_rows_by_hand():
     rows = UserRows.of(Pairs(np.array([2, 0, 2, 0]), np.array([5, 9, 1, 3])), 4)
     assert [rows[user].tolist() for user in range(4)] == [[3, 9], [], [1, 5], []]
@@ -344,7 +374,7 @@ class TestIdealPoints:
         users = np.repeat(np.arange(3000), rng.integers(1, 9, 3000))
         points = rng.normal(size=(3000, 5)) * np.sqrt([3.0, 1.0, 0.3, 0, 0])
         features = ((points[users] + rng.normal(size=(len(users), 5))) @ mix + 4).astype(np.float32)
-        found = IdealPoints.fit(features, users, np.arange(len(users)), 3)
+        found = IdealPoints.fit(features, UserRows.of(Pairs(users, np.arange(len(users))), 3000), 3)
         np.testing.assert_allclose(found.variances, [3, 1, 0.3], rtol=0.12)
         z = (features - found.mean) @ found.directions
         truth = (features - features.mean(axis=0)) @ np.linalg.inv(mix)
@@ -354,14 +384,14 @@ class TestIdealPoints:
         features = np.random.default_rng(0).normal(size=(30, 3))
         alike = np.concatenate([features[:15], -features[:15]])
         for looks in (alike, np.zeros((30, 3))):
-            found = IdealPoints.fit(looks, np.tile(np.arange(15), 2), np.arange(30), 2)
+            found = IdealPoints.fit(looks, UserRows.of(Pairs(np.tile(np.arange(15), 2), np.arange(30)), 15), 2)
             assert found.dim == 0
             assert found.users(np.zeros((4, 0)), np.ones(4)).shape == (4, 0)
 
     def test_users_with_one_item_each_are_refused(self):
         features = np.random.default_rng(0).normal(size=(30, 3))
         with pytest.raises(DataError, match="at least two items"):
-            IdealPoints.fit(features, np.arange(30), np.arange(30), 2)
+            IdealPoints.fit(features, UserRows.of(Pairs(np.arange(30), np.arange(30)), 30), 2)
 
 
 class TestFoldIn:
@@ -371,7 +401,7 @@ class TestFoldIn:
         penalty = np.array([np.inf, 0.1, 0.1, 0.2, 0.2])
         start = np.array([1, 0, 0, 0, 0], dtype=np.float32)
         seen = np.array([3, 8, 20, 41])
-        found = fold_in_bpr(items, items[[3, 8]], items[[20, 41]], seen, regularisation=penalty, start=start)
+        found = fold_in_bpr(items, items[[3, 8]], items[[20, 41]], seen, regularisation=penalty, start=start).vector()
         assert found[0] == 1
 
         others = items[np.setdiff1d(np.arange(60), seen)]  # fewer than the draw: all of them
@@ -402,9 +432,8 @@ class TestFoldIn:
             return np.mean(parts) + (penalty[1:] * v * v).sum() / 2
 
         for push in (False, True):
-            found = fold_in_softmax(
-                items, liked, disliked if push else items[:0], seen, regularisation=penalty, start=start
-            )
+            given = disliked if push else items[:0]
+            found = fold_in_softmax(items, liked, given, seen, regularisation=penalty, start=start).vector()
             assert found[0] == 1
             np.testing.assert_allclose(found[1:], minimize(objective, np.zeros(4), (push,), tol=1e-10).x, atol=1e-4)
 
@@ -412,7 +441,8 @@ class TestFoldIn:
         rng = np.random.default_rng(0)
         items = rng.normal(size=(30_000, 3)).astype(np.float32)
         penalty = np.full(3, 0.05)
-        drawn = fold_in_softmax(items, items[:2], items[:0], np.arange(2), regularisation=penalty, start=np.zeros(3))
+        problem = fold_in_softmax(items, items[:2], items[:0], np.arange(2), regularisation=penalty, start=np.zeros(3))
+        drawn = problem.vector()
         others = items[2:].astype(np.float64)
 
         def objective(v):
@@ -426,7 +456,7 @@ class TestFoldIn:
         items = np.random.default_rng(1).normal(size=(300, 6)).astype(np.float32)
         penalty = np.full(6, 0.05)
         answers = [
-            fold_in(items, items[:4], items[:0], np.arange(4), regularisation=penalty, start=start)
+            fold_in(items, items[:4], items[:0], np.arange(4), regularisation=penalty, start=start).vector()
             for start in (np.zeros(6, np.float32), np.full(6, 7, np.float32))
         ]
         np.testing.assert_allclose(answers[0], answers[1], atol=1e-4)
@@ -435,4 +465,60 @@ class TestFoldIn:
         items = np.random.default_rng(1).normal(size=(300, 6)).astype(np.float32)
         start = np.zeros(6, np.float32)
         found = fold_in_bpr(items, items[:1], items[:0], np.arange(1), regularisation=np.zeros(6), start=start)
-        assert np.isfinite(found).all()
+        assert np.isfinite(found.vector()).all()
+
+    def test_pairs_have_the_terms_of_their_differences(self):
+        rng = np.random.default_rng(2)
+        better, worse = (rng.normal(50, 1, size=(count, 4)).astype(np.float32) for count in (7, 11))
+        v, pairs = rng.normal(size=4), _Pairs.of(better, worse)
+        differences = (better.astype(np.float64)[:, None] - worse).reshape(-1, 4)
+        wrong = 1 / (1 + np.exp(differences @ v))
+        value, gradient, curvature = pairs(v)
+        assert value == pytest.approx(-np.log(1 - wrong).mean(), rel=1e-12)
+        np.testing.assert_allclose(gradient, -wrong @ differences / 77, rtol=1e-10, atol=1e-12)
+        bend = (differences * (wrong * (1 - wrong))[:, None]).T @ differences / 77
+        np.testing.assert_allclose(curvature, bend, rtol=1e-10, atol=1e-12)
+
+    @pytest.mark.parametrize("part", ["pairs", "softmax"])
+    def test_rows_make_up_their_mean(self, part):
+        items, v = np.random.default_rng(3).normal(size=(40, 5)), np.random.default_rng(4).normal(size=5)
+        of = _Pairs.of(items[:6], items[6:]) if part == "pairs" else _Softmax(items[:6], items[6:], 0.7)
+        _, gradient, curvature = of(v)
+        gradients, bend = of.rows(v)
+        np.testing.assert_allclose(gradients.mean(axis=0), gradient, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(np.mean([bend(row) for row in range(6)], axis=0), curvature, rtol=1e-9, atol=1e-12)
+        (_, left, _), rest = of.without(2)(v), np.delete(gradients, 2, axis=0)
+        np.testing.assert_allclose(left, rest.mean(axis=0), rtol=1e-9, atol=1e-12)
+
+    def test_a_long_history_needs_no_memory_for_differences(self):
+        liked, wide = 1500, 64
+        items = np.random.default_rng(5).normal(size=(3000, wide)).astype(np.float32)
+        problem = fold_in_bpr(
+            items, items[:liked], items[:0], np.arange(liked), regularisation=np.full(wide, 0.1), start=np.zeros(wide)
+        )
+        tracemalloc.start()
+        try:
+            problem.vector()
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        pairs = liked * 512
+        assert peak < 8 * 8 * pairs  # some doubles a pair, not `wide` of them
+
+    @pytest.mark.parametrize("fold_in", [fold_in_bpr, fold_in_softmax])
+    @pytest.mark.parametrize(("count", "near"), [(2, 1e-4), (9, 1e-4), (80, 0.05)])
+    def test_contributions_are_what_leaving_out_changes(self, fold_in, count, near):
+        items = np.random.default_rng(6).normal(size=(700, 6)).astype(np.float32)
+        order = np.argsort(-items[:, 1] - 0.5 * items[:, 2])
+        seen, disliked = order[: count + 3], items[order[count : count + 3]]
+        penalty = np.array([np.inf, 0.03, 0.03, 0.03, 0.03, 0.03])
+        start = np.eye(6, dtype=np.float32)[0]
+
+        def problem(rows):
+            return fold_in(items, items[rows], disliked, seen, regularisation=penalty, start=start)
+
+        whole = problem(order[:count])
+        true = whole.vector() - [problem(np.delete(order[:count], row)).vector() for row in range(count)]
+        found = whole.contributions()
+        assert np.abs(true).max() > 1e-3
+        np.testing.assert_allclose(found, true, atol=near * np.abs(true).max())

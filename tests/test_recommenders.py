@@ -7,6 +7,7 @@ tells its taste, so every model but `popularity` can learn it, and visual models
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -505,6 +506,17 @@ class TestUsers:
         assert standing(warned) <= standing(liked) + 1e-6
         assert standing(only_warned) < standing(nobody)
 
+    @pytest.mark.parametrize("within", ["even", "popularity"])
+    def test_category_gives_a_new_user_what_one_in_training_has(self, data, within):
+        # Some users took little, and of one category: everybody's share is not the users' mean one.
+        train = data.train.where((data.train.users > 20) | (data.category_index[data.train.items] == 0))
+        settings = CategorySettings(smoothing=7, within=within)
+        model = create_recommender("category", settings).fit(replace(data, train=train))
+        for user in (0, 40):
+            history = model.item_ids[train.items[train.users == user]]
+            folded = model.fold_in(history.tolist()).values
+            np.testing.assert_allclose(folded, model.user_factors[user], rtol=1e-6)
+
     def test_nothing_given_is_the_average_user(self, model):
         vector = model.fold_in()
         np.testing.assert_allclose(vector.values, model.user_factors.mean(axis=0), rtol=1e-5)
@@ -525,6 +537,24 @@ class TestUsers:
         with pytest.raises(MismatchError, match="does not fit"):
             model.recommend([other.user_vector("user-00")])
 
+    @pytest.mark.parametrize("name", ["vbpr", "als", "bpr_mf"])
+    def test_a_vector_of_another_training_is_refused_and_that_of_a_copy_is_not(self, name, trained, data, tmp_path):
+        model = trained(name)
+        settings = settings_of(name)
+        other = create_recommender(name, settings).fit(data, seed=3, device="cpu")
+        assert other.item_factors.shape == model.item_factors.shape
+        model.save(tmp_path / "model")
+        copy, vectors = load_recommender(tmp_path / "model"), [model.fold_in(["001"]), model.user_vector("user-00")]
+        assert copy.recommend(vectors, 3) == model.recommend(vectors, 3)
+        for vector in vectors:
+            for ask in (lambda v=vector: other.recommend([v]), lambda v=vector: other.score([v])):
+                with pytest.raises(MismatchError, match=r"does not fit this .*; fold the user in with this model"):
+                    ask()
+        if model.visual:
+            with pytest.raises(MismatchError, match="fold the user in with this model"):
+                other.preference(vectors[0], torch.zeros(2, 108))
+        assert model.recommend([UserVector(vectors[0].values, vectors[0].seen)], 3) == model.recommend(vectors[:1], 3)
+
     def test_ids_that_are_no_strings_and_vectors_that_are_no_numbers_are_refused(self, data):
         model = create_recommender("vbpr", settings_of("vbpr")).fit(data, seed=0, device="cpu")
         before = model.user_ids.tolist(), model.item_ids.tolist()
@@ -543,7 +573,7 @@ class TestUsers:
         with pytest.raises(DataError, match="not finite; fold the user in again"):
             model.recommend([nowhere])
 
-    @pytest.mark.parametrize("k", [0, -3, 1.5, "3", None])
+    @pytest.mark.parametrize("k", [0, -3, 1.5, "3", None, True])
     def test_a_number_of_items_that_is_none_is_refused(self, trained, k):
         model = trained("popularity")
         for ask in (lambda: model.recommend([str(model.user_ids[0])], k), lambda: trained("vbpr").similar("001", k)):
@@ -860,3 +890,14 @@ class TestTraining:
         # Training for exactly that long gives the same model: what is kept is that epoch's, not the last.
         short = create_recommender("vbpr", settings.model_copy(update={"epochs": best})).fit(data, device="cpu")
         np.testing.assert_array_equal(short.item_factors, model.item_factors)
+
+
+def test_the_help_names_every_model():
+    from typer.main import get_command
+
+    from recgan.cli.run import app
+
+    train = get_command(app).commands["train"].commands["recommender"]
+    (option,) = (one for one in train.params if one.name == "model")
+    assert [name for name in MODELS if not re.search(rf"\b{name}\b", option.help)] == []
+    assert "popularity by category" in option.help

@@ -85,6 +85,13 @@ def test_a_longer_search_begins_with_the_shorter_one_and_a_stopped_one_goes_on(t
     assert [one.settings for one in other.trials[1:]] != [one.settings for one in whole.trials[1:5]]
 
 
+def test_the_first_ten_trials_do_not_learn_from_each_other(tiny_bundle):
+    one = tune(tiny_bundle, "als", trials=10, **FAST)
+    other = tune(tiny_bundle, "als", trials=10, **{**FAST, "metric": "mrr@20"})
+    assert [trial.value for trial in one.trials] != [trial.value for trial in other.trials]
+    assert [trial.settings for trial in one.trials] == [trial.settings for trial in other.trials]
+
+
 def test_the_set_line_gives_the_same_model(tiny_bundle):
     from recgan.config import overridden
 

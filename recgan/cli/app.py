@@ -118,10 +118,17 @@ def _root(
 
 
 def table(rows: list[dict[str, Any]], columns: list[str]) -> Any:
-    """Return ``columns`` of ``rows`` as a table for a person."""
+    """Return ``columns`` of ``rows`` as a table for a person.
+
+    On a narrow terminal names go on in the next line: an id of which the end is cut off is none.
+    """
     from rich.table import Table
 
-    table = Table(*columns)
+    table = Table(show_lines=any("\n" in str(row[c]) for row in rows for c in columns))
+    for column in columns:
+        table.add_column(
+            column, overflow="fold", no_wrap=bool(rows) and all(isinstance(r[column], float) for r in rows)
+        )
     for row in rows:
         table.add_row(*(f"{row[c]:.3f}" if isinstance(row[c], float) else str(row[c]) for c in columns))
     return table

@@ -38,7 +38,12 @@ def train_recommender_(
     bundle: BundlePath,
     out: Out,
     model: Annotated[
-        str, typer.Option("--model", help="Its name, such as vbpr, vbpr_ssm, ideal_point, bpr_mf, als.")
+        str,
+        typer.Option(
+            "--model",
+            help="Its name: popularity, repurchase, category (popularity by category with --set within=popularity), "
+            "visual_knn, ideal_point, bpr, als, bpr_mf, warp, vbpr, vbpr_ssm, blend, dvbpr.",
+        ),
     ] = "vbpr",
     encoder: EncoderName = "efficientnet_lite0",
     size: ImageSize = 64,

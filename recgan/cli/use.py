@@ -103,8 +103,8 @@ def recommend(
         from recgan.recommenders.explain import save_maps
 
         ids = [one.item_id for one in found]
-        flat, added = _explain(rows, explained(model, ids, user=user, liked=liked or []))
-        columns += added
+        flat = _explain(rows, explained(model, ids, user=user, liked=liked or []))
+        columns = list(flat[0])
         if data is not None and out is not None:
             vector = model.user_vector(someone) if isinstance(someone, str) else someone
             for row, name in zip(rows, save_maps(model, vector, ids, Bundle.open(data), out, overwrite=overwrite)):
@@ -143,16 +143,22 @@ def _recommend_all(
     remark(f"wrote {out}")
 
 
-def _explain(rows: list[dict[str, Any]], shown: list[Explanation]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Add to ``rows`` why they are there; return the table of it, and its columns."""
+def _explain(rows: list[dict[str, Any]], shown: list[Explanation]) -> list[dict[str, Any]]:
+    """Add to ``rows`` why they are there; return the rows of a table of it, narrow enough for 80 columns."""
     flat = []
     for row, one in zip(rows, shown):
         raising = sorted((pair for pair in one.liked if pair[1] > 0), key=lambda pair: -pair[1])
-        told = "\n".join(f"{item_id} {influence:+.2f}" for item_id, influence in raising[:_CARRIERS])
-        flat.append({**row, **one.parts, "because of": told})
+        flat.append(
+            {
+                "item": f"{row['item_id']}\n{row['category']}",
+                "score": float(row["score"]),
+                "made of": "\n".join(f"{value:+.3f} {name}" for name, value in one.parts.items()),
+                "because of": "\n".join(f"{influence:+.3f} {item_id}" for item_id, influence in raising[:_CARRIERS]),
+            }
+        )
         row["parts"] = one.parts
         row["because"] = [{"item_id": item_id, "influence": influence} for item_id, influence in one.liked]
-    return flat, [*shown[0].parts, "because of"]
+    return flat
 
 
 @app.command()

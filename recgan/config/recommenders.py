@@ -36,7 +36,10 @@ items, Gaussian noise, the one-hot category alone."""
 
 
 class PopularitySettings(Settings):
-    """`popularity`: score = number of users in train who took the item."""
+    """`popularity`: score = number of users in train who took the item, alike for all users.
+
+    By category, that is in proportion to how much of each category a user takes: ``category`` with within=popularity.
+    """
 
     half_life_days: float | None = Field(None, gt=0)
     """Recent popularity: what was taken so many days before the newest interaction of train counts half, and so on;
@@ -56,7 +59,10 @@ class RepurchaseSettings(Settings):
 
 
 class CategorySettings(Settings):
-    """`category`: score = share of the item's category in what the user took, shared out among its items."""
+    """`category`: score = share of the item's category in what the user took, shared out among its items.
+
+    With within=popularity it is popularity by category.
+    """
 
     smoothing: float = Field(2.0, gt=0)
     """Everybody's shares count as much as so many items of the user's own."""

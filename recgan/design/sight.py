@@ -8,7 +8,7 @@ from torch import Tensor
 
 from recgan.design.fitting import check_fit
 from recgan.encoders import Features
-from recgan.errors import MismatchError, SettingsError
+from recgan.errors import SettingsError
 from recgan.gan import TrainedGAN
 from recgan.recommenders import Recommender, UserVector, VisualRecommender
 
@@ -67,12 +67,7 @@ class Sight:
             SettingsError: the user has no history.
         """
         if isinstance(user, UserVector):
-            width = self.recommender.item_factors.shape[1]
-            if user.values.shape != (width,):
-                raise MismatchError(
-                    f"a user vector of {len(user.values)} values does not fit this {self.recommender.name} of {width}; "
-                    "fold the user in with this model"
-                )
+            self.recommender.check_vector(user)
             return user
         vector = self.recommender.user_vector(user)
         if not len(vector.seen):

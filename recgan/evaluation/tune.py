@@ -1,7 +1,8 @@
 """Choosing a model's settings by its validation part, with Optuna (the extra ``tune``).
 
-The first trial is the model as it is, so what is chosen is never worse there; the others are drawn by a tree-structured
-Parzen estimator. The test part is not looked at: the settings are judged by it once, with `evaluate_ranking`.
+The first trial is the model as it is, so what is chosen is never worse there; up to the tenth the others are drawn at
+random, and from then on by a tree-structured Parzen estimator, which has to have seen some. The test part is not looked
+at: the settings are judged by it once, with `evaluate_ranking`.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ class Choice:
     values: tuple[Any, ...]
 
 
+_RANDOM_TRIALS = 10
+"""Of the first trials, that did not diverge: drawn at random, the defaults among them."""
 _RATE = Range(0.003, 0.3, log=True)
 _PENALTY = Range(1e-4, 30, log=True)
 _CRITERION = Choice(("auc", "ndcg"))
@@ -72,6 +75,8 @@ _VISUAL: Mapping[str, Range | Choice] = {
 
 SPACES: Mapping[str, Mapping[str, Range | Choice]] = {
     "popularity": {"half_life_days": Range(1, 365, log=True)},
+    # What users take again is not in the validation part, so that the rest cannot be chosen by it.
+    "repurchase": {"popularity_half_life_days": Range(1, 365, log=True)},
     "visual_knn": _WIDTH,
     "ideal_point": {
         **_WIDTH,
@@ -243,7 +248,8 @@ def tune(
             note = f"best {metric} {report.best.value:.4f}" if report.trials else ""
             progress(f"tuning {model}", number, trials, note)
             # A sampler of its own, so that a trial does not depend on how many this process has drawn.
-            study.sampler = optuna.samplers.TPESampler(seed=_trial_seed(seed, number))
+            sampler = optuna.samplers.TPESampler(n_startup_trials=_RANDOM_TRIALS, seed=_trial_seed(seed, number))
+            study.sampler = sampler
             trial = study.ask(distributions) if number else None
             found = (
                 {name: _short(value) for name, value in trial.params.items()}

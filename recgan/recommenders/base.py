@@ -24,6 +24,7 @@ from recgan.errors import DataError, MismatchError, SettingsError, TrainingError
 from recgan.progress import Progress, quiet
 from recgan.recommenders.data import TrainingData, UserRows, concatenated
 from recgan.recommenders.scoring import FactorScorer, UserVector
+from recgan.recommenders.topk.ann import digest_of_factors
 from recgan.recommenders.topk.filters import new_ids, rows_of
 from recgan.recommenders.training.checkpoint import Checkpoints
 
@@ -62,6 +63,7 @@ class Recommender(FactorScorer):
         self.catalogue_digest = ""
         """Identity of the items, categories and images that the model was trained on."""
         self.split_digest = ""
+        self.space = None
         self.digest: str | None = None
         """Identity of the artifact that the model was loaded from; None for one that was just trained."""
 
@@ -97,6 +99,7 @@ class Recommender(FactorScorer):
         self._checkpoints = checkpoints
         self._train(data, seed, device, progress)
         self._check_factors()
+        self.space = digest_of_factors(self.item_factors)
         self.fitted = True
         return self
 
@@ -205,7 +208,7 @@ class Recommender(FactorScorer):
             overwrite=overwrite,
         ) as writer:
             writer.metrics = dict(self.metrics)
-            writer.facts = {**self.facts, "category_names": list(self.category_names)}
+            writer.facts = {**self.facts, "category_names": list(self.category_names), "space": self.space}
             writer.table("items", self.items)
             writer.table("users", pd.DataFrame({"user_id": self.user_ids}))
             writer.tensors("model", self.tensors())
@@ -268,7 +271,8 @@ class Recommender(FactorScorer):
         extra = self._factors_of_images(images) if images is not None else self.item_factors[:0]
         seen = np.union1d(liked_rows, disliked_rows)
         alone = images is None and not len(disliked_rows)
-        return UserVector(self.folded(liked_rows, disliked_rows, extra), seen, self._own_of(liked_rows, seen), alone)
+        values, own = self.folded(liked_rows, disliked_rows, extra), self._own_of(liked_rows, seen)
+        return UserVector(values, seen, own, alone, self.space)
 
     def _own_of(self, liked: np.ndarray, seen: np.ndarray) -> np.ndarray | None:
         """Return what is added to the scores of the items ``seen`` of a new user who likes some of them (rows)."""
@@ -279,8 +283,6 @@ class Recommender(FactorScorer):
         liked: np.ndarray,
         disliked: np.ndarray,
         extra: np.ndarray | None = None,
-        *,
-        others: np.ndarray | None = None,
     ) -> np.ndarray:
         """Return what `fold_in` makes of rows of items, float32 [D].
 
@@ -288,15 +290,31 @@ class Recommender(FactorScorer):
             liked: int64 [n], rows of liked items.
             disliked: int64 [m]
             extra: float32 [e, D], factors of more that is liked.
-            others: rows of items that are not to stand against the liked ones either.
         """
         extra = self.item_factors[:0] if extra is None else extra
         if not (len(liked) or len(disliked) or len(extra)):
             return self.user_factors.mean(axis=0).astype(np.float32)
         seen = np.union1d(liked, disliked)
-        apart = seen if others is None else np.union1d(seen, others)
-        values = self._fold_in(np.concatenate([self.item_factors[liked], extra]), self.item_factors[disliked], apart)
+        values = self._fold_in(np.concatenate([self.item_factors[liked], extra]), self.item_factors[disliked], seen)
         return np.asarray(values, dtype=np.float32)
+
+    def contributions(self, liked: np.ndarray, disliked: np.ndarray) -> np.ndarray:
+        """Return by how much each liked item moves the vector of `folded`: it, less the one without the item.
+
+        All stand against the same draw of other items. Models that fold in by Newton's method tell it of long histories
+        nearly (`recgan.recommenders.fold_in.FoldIn.contributions`), the others exactly.
+
+        Args:
+            liked: int64 [n], rows of liked items, each once.
+            disliked: int64 [m]
+
+        Returns:
+            float64 [n, D]
+        """
+        if len(liked) == 1 and not len(disliked):  # without it nothing is given
+            return (self.folded(liked, disliked) - self.user_factors.mean(axis=0))[None].astype(np.float64)
+        seen = np.union1d(liked, disliked)
+        return self._contributions(self.item_factors[liked], self.item_factors[disliked], seen)
 
     def factor_parts(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Return the item factors of some rows as a sum of named parts, float64 [n, D] each: what a score is made of.
@@ -309,6 +327,12 @@ class Recommender(FactorScorer):
     @abstractmethod
     def _fold_in(self, liked: np.ndarray, disliked: np.ndarray, seen: np.ndarray) -> np.ndarray:
         """Return a user vector [D] from the factors [n, D] of liked and of disliked items; ``seen``: their rows."""
+
+    def _contributions(self, liked: np.ndarray, disliked: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        """Return by how much each liked item moves what `_fold_in` gives, float64 [n, D]: by folding in without it."""
+        whole = np.asarray(self._fold_in(liked, disliked, seen), dtype=np.float64)
+        left = [self._fold_in(np.delete(liked, row, axis=0), disliked, seen) for row in range(len(liked))]
+        return whole - np.reshape(left, (len(liked), len(whole)))
 
     def _factors_of_images(self, images: Any) -> np.ndarray:
         raise SettingsError(f"'{self.name}' does not look at pictures; use a visual model, such as vbpr")

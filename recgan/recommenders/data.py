@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import csr_matrix
 
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.pixels import TRANSFORM, load_pixels
@@ -16,7 +17,19 @@ from recgan.encoders.features import Features
 from recgan.errors import DataError, MismatchError
 from recgan.progress import Progress, quiet
 
-__all__ = ["ItemImages", "TrainingData", "UserRows", "UserValues", "concatenated", "item_images", "training_data"]
+__all__ = [
+    "USER_CHUNK",
+    "ItemImages",
+    "TrainingData",
+    "UserRows",
+    "UserValues",
+    "concatenated",
+    "item_images",
+    "training_data",
+]
+
+USER_CHUNK = 1 << 16
+"""Users of whom something is computed at a time, where there may be millions."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +187,20 @@ class UserRows:
         places = np.repeat(np.arange(len(users)), counts)
         offsets = np.arange(len(places)) - np.repeat(np.cumsum(counts) - counts, counts)
         return places, self.items[self.indptr[users][places] + offsets]
+
+    def sums(self, values: np.ndarray, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Return the sum of the values, float [n_items, d], of each one's items, for the users in a range: [n, d], of
+        the values' type. There is no array of a row an interaction."""
+        stop = len(self.indptr) - 1 if stop is None else min(stop, len(self.indptr) - 1)
+        out = np.empty((stop - start, values.shape[1]), dtype=values.dtype)
+        for first in range(start, stop, USER_CHUNK):
+            last = min(first + USER_CHUNK, stop)
+            indptr = self.indptr[first : last + 1]
+            items = self.items[indptr[0] : indptr[-1]]
+            ones = np.ones(len(items), dtype=values.dtype)
+            taken = csr_matrix((ones, items, indptr - indptr[0]), shape=(last - first, len(values)))
+            out[first - start : last - start] = taken @ values
+        return out
 
 
 @dataclass(frozen=True)

@@ -56,9 +56,11 @@ def explain(
 ) -> list[Explanation]:
     """Explain the scores of items for a user that the model knows, or for one who likes some items.
 
-    The influence of a liked item is what leaving it out really changes: the user is folded in from all that they like,
-    and once more from all but this item, against the same draw of other items; the influence is the difference of the
-    two scores. (Of a known user it is the history in the model, withheld items included, that is folded in.)
+    The influence of a liked item is what leaving it out changes: the user is folded in from all that they like, and
+    once more from all but this item, against the same draw of other items; the influence is the difference of the two
+    scores. Up to 50 liked items that is really done; of longer histories models that fold in by Newton's method take
+    one step of it for each item (`Recommender.contributions`). (Of a known user it is the history in the model,
+    withheld items included, that is folded in.)
 
     Args:
         model: a trained one.
@@ -101,10 +103,7 @@ def explain(
 
 def _influence(model: Recommender, rows: np.ndarray, liked: np.ndarray, disliked: np.ndarray) -> np.ndarray:
     """Return by how much each liked item raises each score, float64 [len(liked), len(rows)]."""
-    targets = model.item_factors[rows].astype(np.float64)
-    whole = model.folded(liked, disliked)
-    left_out = [whole - model.folded(np.delete(liked, place), disliked, others=liked) for place in range(len(liked))]
-    return np.reshape(left_out, (len(liked), -1)).astype(np.float64) @ targets.T
+    return model.contributions(liked, disliked) @ model.item_factors[rows].astype(np.float64).T
 
 
 @dataclass(frozen=True, eq=False)

@@ -80,7 +80,8 @@ def load_recommender(folder: str | Path) -> Recommender:
     model.digest = artifact.digest
     users = artifact.table("users")["user_id"].to_numpy(dtype=object)
     try:
-        model.facts = {name: value for name, value in manifest.facts.items() if name != "category_names"}
+        model.facts = {k: value for k, value in manifest.facts.items() if k not in ("category_names", "space")}
+        model.space = manifest.facts.get("space")
         model.category_names = tuple(manifest.facts["category_names"])
         model.catalogue_digest = manifest.parents["catalogue"]
         model.split_digest = manifest.parents["split"]

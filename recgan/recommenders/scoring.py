@@ -43,6 +43,8 @@ class UserVector:
     liked_alone: bool = False
     """Whether the items seen are all liked and all that is known of a new user, so that another model of the same
     catalogue can fold them in anew."""
+    space: str | None = None
+    """`FactorScorer.space` of the model that it comes from, which no other model takes; None: not known."""
 
 
 class FactorScorer(ABC):
@@ -64,6 +66,8 @@ class FactorScorer(ABC):
     """float32 [n_items, D]"""
     own_scores: np.ndarray | None = None
     """float32 [n], beside ``seen.items``: what is added to the user's score of that item; None: nothing."""
+    space: str | None
+    """Identity of what users' vectors are multiplied with: the item factors as they were trained. None: not known."""
     fitted: bool
     """Whether the factors are there."""
 
@@ -277,7 +281,29 @@ class FactorScorer(ABC):
         """
         self._require_fitted()
         row = int(rows_of(self._user_index, [user_id], "user")[0])
-        return UserVector(self.user_factors[row], self.seen[row], None if self.own is None else self.own[row])
+        own = None if self.own is None else self.own[row]
+        return UserVector(self.user_factors[row], self.seen[row], own, space=self.space)
+
+    def check_vector(self, vector: UserVector) -> None:
+        """Check that a user's vector is one of this model's.
+
+        Raises:
+            MismatchError: it comes from another model.
+            DataError: it has values that are not finite.
+        """
+        width = self.item_factors.shape[1]
+        if vector.values.shape != (width,) or (vector.own is not None and self.own_scores is None):
+            raise MismatchError(
+                f"a user vector of another model ({len(vector.values)} values) does not fit this {self.name} "
+                f"({width}); fold the user in with this model"
+            )
+        if None not in (vector.space, self.space) and vector.space != self.space:
+            raise MismatchError(
+                f"a user vector of another model, or of another training, does not fit this {self.name}; "
+                "fold the user in with this model"
+            )
+        if not np.isfinite(vector.values).all():
+            raise DataError("a user vector has values that are not finite; fold the user in again")
 
     def _users(self, users: Sequence[str | UserVector]) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray] | None]:
         """Return the users' vectors, what they have seen and, where the model has such a thing, their ``own``."""
@@ -290,13 +316,7 @@ class FactorScorer(ABC):
         own: list[np.ndarray] | None = None if self.own_scores is None else []
         for place, user in enumerate(users):
             if isinstance(user, UserVector):
-                if user.values.shape != vectors.shape[1:] or (user.own is not None and own is None):
-                    raise MismatchError(
-                        f"a user vector of another model ({len(user.values)} values) does not fit this {self.name} "
-                        f"({vectors.shape[1]}); fold the user in with this model"
-                    )
-                if not np.isfinite(user.values).all():
-                    raise DataError("a user vector has values that are not finite; fold the user in again")
+                self.check_vector(user)
                 vectors[place] = user.values
                 seen.append(user.seen)
                 if own is not None:

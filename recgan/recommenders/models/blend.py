@@ -203,6 +203,13 @@ class Blend(VisualRecommender):
         ]
         return np.concatenate([np.ones(1, np.float32), *own])
 
+    def _contributions(self, liked: np.ndarray, disliked: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        own = [
+            weight * part._contributions(liked[:, columns], disliked[:, columns], seen)
+            for part, columns, weight in self._pieces()
+        ]
+        return np.concatenate([np.zeros((len(liked), 1)), *own], axis=1)
+
     def factor_parts(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Return the parts' parts, those of one name together; the constant of new items is popularity."""
         found: dict[str, np.ndarray] = {"popularity": np.zeros((len(rows), self.item_factors.shape[1]))}

@@ -13,7 +13,7 @@ from recgan.config import FactorSettings
 from recgan.progress import Progress
 from recgan.recommenders.base import Recommender
 from recgan.recommenders.data import TrainingData
-from recgan.recommenders.fold_in import fold_in_bpr, fold_in_softmax
+from recgan.recommenders.fold_in import FoldIn, fold_in_bpr, fold_in_softmax
 from recgan.recommenders.models.popularity import log_popularity
 from recgan.recommenders.training.parameters import Learned, VisualPart
 from recgan.recommenders.training.trainer import Loss, Trainer
@@ -51,6 +51,12 @@ class BiasedModel(Recommender):
                 self.metrics["cold_bias"] = self._cold_bias
 
     def _fold_in(self, liked: np.ndarray, disliked: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        return self._problem(liked, disliked, seen).vector()
+
+    def _contributions(self, liked: np.ndarray, disliked: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        return self._problem(liked, disliked, seen).contributions()
+
+    def _problem(self, liked: np.ndarray, disliked: np.ndarray, seen: np.ndarray) -> FoldIn:
         # As in training, only items that somebody took can stand against what the user took.
         warm = np.zeros(len(self.item_factors), dtype=bool)
         warm[: len(self._warm)] = self._warm

@@ -11,7 +11,7 @@ import torch
 
 from recgan.config import IdealPointSettings
 from recgan.progress import Progress
-from recgan.recommenders.data import TrainingData
+from recgan.recommenders.data import USER_CHUNK, TrainingData, UserRows
 from recgan.recommenders.models.ideal_points import IdealPoints
 from recgan.recommenders.models.popularity import log_popularity
 from recgan.recommenders.models.visual import VisualRecommender
@@ -53,7 +53,8 @@ class IdealPoint(VisualRecommender):
         plain = ~data.features.has_image
         features[plain] = self._centres[data.category_index[plain]]
         own = features - self._centres[data.category_index]
-        self._points = IdealPoints.fit(own, data.train.users, data.train.items, s.dim)
+        taken = UserRows.of(data.train, data.n_users)
+        self._points = IdealPoints.fit(own, taken, s.dim)
         self._set_categories(data)
         counts = np.append(data.item_counts, 0)
         prior = log_popularity(counts, np.append(data.candidates, False))
@@ -61,11 +62,11 @@ class IdealPoint(VisualRecommender):
         prior[counts == 0] = self._cold_bias
         self.item_factors = self._factors(features, data.category_index)
         self.item_factors[:, 0] = prior[:-1]
-        taken = np.bincount(data.train.users, minlength=data.n_users)
-        sums = np.zeros((data.n_users, self.item_factors.shape[1]))
-        np.add.at(sums, data.train.users, self.item_factors[data.train.items])
-        tastes = self._tastes(sums, taken)
-        tastes[taken == 0] = tastes[taken > 0].mean(axis=0)
+        tastes, counts = np.empty((data.n_users, self.item_factors.shape[1]), np.float32), np.diff(taken.indptr)
+        for start in range(0, data.n_users, USER_CHUNK):
+            stop = start + USER_CHUNK
+            tastes[start:stop] = self._tastes(taken.sums(self.item_factors, start, stop), counts[start:stop])
+        tastes[counts == 0] = tastes.mean(axis=0, dtype=np.float64, where=counts[:, None] > 0)
         self._choose(tastes, data.item_counts == 0, Validation(data, s.criterion))
 
     def _set_categories(self, data: TrainingData) -> None:
@@ -91,25 +92,33 @@ class IdealPoint(VisualRecommender):
         return slice(1, end), slice(end, end + len(self._shares))
 
     def _weighted(self, tastes: np.ndarray) -> np.ndarray:
+        return tastes * self._column_weights()
+
+    def _column_weights(self) -> np.ndarray:
         visual, category = self._columns()
-        weights = np.ones(tastes.shape[-1], dtype=np.float32)
+        weights = np.ones(category.stop, dtype=np.float32)
         weights[visual], weights[category] = self._weights
-        return tastes * weights
+        return weights
 
     def _choose(self, tastes: np.ndarray, cold: np.ndarray, validation: Validation) -> None:
-        """Set the users' factors, with the weights and the bias of cold items that are best in validation."""
+        """Set the users' factors, with the weights and the bias of cold items that are best in validation; ``tastes``
+        become them."""
         given = (self.settings.visual_weight, self.settings.category_weight)
         self._weights = [1.0 if weight is None else weight for weight in given]
         free = [place for place, weight in enumerate(given) if weight is None]
+        judged = tastes[validation.users]
         if len(validation.users):
             for place in free * (_ROUNDS if len(free) > 1 else 1):
 
                 def figure(weight: float, place: int = place) -> float:
                     self._weights[place] = weight
-                    return validation(self._weighted(tastes), self.item_factors)
+                    tastes[validation.users] = self._weighted(judged)  # no others are asked
+                    return validation(tastes, self.item_factors)
 
                 self._weights[place], _ = best_value(figure, self._weights[place], _WEIGHTS, _TOLERANCE)
-        self.user_factors = self._weighted(tastes)
+        tastes[validation.users] = judged
+        tastes *= self._column_weights()
+        self.user_factors = tastes
         if len(validation.users) or not free:
             self.metrics["visual_weight"], self.metrics["category_weight"] = self._weights
         if len(validation.users):

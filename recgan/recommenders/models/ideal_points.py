@@ -13,10 +13,12 @@ import numpy as np
 from scipy.linalg import eigh
 
 from recgan.errors import DataError
+from recgan.recommenders.data import USER_CHUNK, UserRows
 
 __all__ = ["IdealPoints"]
 
 _CHUNK = 1 << 16
+"""Of items."""
 _RIDGE = 1e-6
 
 
@@ -38,8 +40,8 @@ class IdealPoints:
     """float32 [dim]: v, descending, all above 0."""
 
     @classmethod
-    def fit(cls, features: np.ndarray, users: np.ndarray, items: np.ndarray, dim: int) -> IdealPoints:
-        """Estimate from pairs (users[k], items[k]), int64 [n] each, and the items' features [n_items, width].
+    def fit(cls, features: np.ndarray, taken: UserRows, dim: int) -> IdealPoints:
+        """Estimate from what each user took and the items' features, float [n_items, width].
 
         The ``dim`` directions are those in which users differ most against how much their own items do; fewer, where
         users do not differ in so many, and none where they do not differ at all.
@@ -48,24 +50,24 @@ class IdealPoints:
             DataError: no user has two items.
         """
         width = features.shape[1]
-        counts = np.bincount(users)
-        n_users, n = int((counts > 0).sum()), len(users)
+        counts = np.diff(taken.indptr)
+        n_users, n = int((counts > 0).sum()), len(taken.items)
         if n == n_users or n_users < 2:
             raise DataError("ideal points need users with at least two items; use more interactions, or another model")
-        sums, squares = np.zeros((len(counts), width)), np.zeros((width, width))
-        total = np.zeros(width)
-        for start in range(0, n, _CHUNK):
-            part = slice(start, start + _CHUNK)
-            seen = np.asarray(features[items[part]], dtype=np.float64)
-            np.add.at(sums, users[part], seen)
-            squares += seen.T @ seen
-            total += seen.sum(axis=0)
+        squares, between, total = np.zeros((width, width)), np.zeros((width, width)), np.zeros(width)
+        times = np.bincount(taken.items, minlength=len(features)).astype(np.float64)
+        for start in range(0, len(features), _CHUNK):
+            seen = np.asarray(features[start : start + _CHUNK], dtype=np.float64)
+            often = times[start : start + _CHUNK]
+            squares += (seen * often[:, None]).T @ seen
+            total += often @ seen
         mean = total / n
         squares -= n * np.outer(mean, mean)
-        centred = sums - counts[:, None] * mean
-        between = (centred / np.sqrt(np.maximum(counts, 1))[:, None]).T @ (
-            centred / np.sqrt(np.maximum(counts, 1))[:, None]
-        )
+        for start in range(0, len(counts), USER_CHUNK):
+            own = counts[start : start + USER_CHUNK, None]
+            centred = taken.sums(features, start, start + USER_CHUNK) - own * mean
+            centred /= np.sqrt(np.maximum(own, 1))
+            between += centred.T @ centred
         within = (squares - between) / (n - n_users)
         # The usual moment estimate of a one-way analysis of variance with unequal groups.
         group = (n - (counts.astype(np.float64) ** 2).sum() / n) / (n_users - 1)

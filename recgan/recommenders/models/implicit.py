@@ -13,7 +13,7 @@ from recgan.errors import TrainingError
 from recgan.progress import Progress
 from recgan.recommenders.base import Recommender
 from recgan.recommenders.data import TrainingData
-from recgan.recommenders.fold_in import fold_in_bpr
+from recgan.recommenders.fold_in import FoldIn, fold_in_bpr
 
 __all__ = ["ImplicitALS", "ImplicitBPR"]
 
@@ -83,6 +83,12 @@ class ImplicitBPR(_Implicit):
         return self.item_factors[:, :-1]
 
     def _fold_in(self, liked: np.ndarray, disliked: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        return self._problem(liked, disliked, seen).vector()
+
+    def _contributions(self, liked: np.ndarray, disliked: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        return self._problem(liked, disliked, seen).contributions()
+
+    def _problem(self, liked: np.ndarray, disliked: np.ndarray, seen: np.ndarray) -> FoldIn:
         return fold_in_bpr(
             self.item_factors,
             liked,
@@ -107,10 +113,22 @@ class ImplicitALS(_Implicit):
         self._learn(AlternatingLeastSquares, data, seed, progress, **options)
 
     def _fold_in(self, liked: np.ndarray, disliked: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        return np.linalg.solve(*self._equations(liked, disliked))
+
+    def _contributions(self, liked: np.ndarray, disliked: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        gram, wanted = self._equations(liked, disliked)
+        whole, confidence = np.linalg.solve(gram, wanted), self.settings.confidence
+        left = [
+            np.linalg.solve(gram - (confidence - 1) * np.outer(item, item), wanted - confidence * item)
+            for item in liked.astype(np.float64)
+        ]
+        return whole - np.reshape(left, (len(liked), len(whole)))
+
+    def _equations(self, liked: np.ndarray, disliked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         # The least-squares step of one user: a liked item is 1, a disliked one -1, both with the full confidence.
         y = self.item_factors.astype(np.float64)
         given = np.concatenate([liked, disliked]).astype(np.float64)
         gram = y.T @ y + self.settings.regularisation * np.eye(y.shape[1])
         gram += (self.settings.confidence - 1) * given.T @ given
         wanted = liked.sum(axis=0, dtype=np.float64) - disliked.sum(axis=0, dtype=np.float64)
-        return np.linalg.solve(gram, self.settings.confidence * wanted)
+        return gram, self.settings.confidence * wanted

@@ -33,7 +33,13 @@ def log_popularity(counts: np.ndarray, offered: np.ndarray) -> np.ndarray:
 
 
 class Popularity(Recommender):
-    """score(u, i) = number of users in train who took item i; with a half-life, each counted by how long ago it was."""
+    """score(u, i) = number of users in train who took item i; with a half-life, each counted by how long ago it was.
+
+    Popularity by category, P(category | u) times how popular the item is in it, is `category` with within=popularity.
+
+    `partial_fit` counts each new interaction 1, as if it had come with the newest one of training, and what was counted
+    before keeps its weight: with a half-life, train again when days have passed.
+    """
 
     name = "popularity"
     settings_type = PopularitySettings

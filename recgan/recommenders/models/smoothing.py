@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -11,8 +12,6 @@ import torch.nn.functional as F
 from recgan.recommenders.models.whitening import Whitening
 
 __all__ = ["SmoothedWhitening"]
-
-_CHUNK = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,20 +29,16 @@ class SmoothedWhitening(Whitening):
     """k; all items, where there are fewer."""
     weight: float = 0.5
     """w"""
-
-    def apply(self, features: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Return what `__call__` does for arrays: float32, or in ``out``; both may be maps."""
-        if out is None:
-            out = np.empty((len(features), self.width), dtype=np.float32)
-        with torch.inference_mode():
-            for start in range(0, len(features), _CHUNK):
-                part = super().apply(features[start : start + _CHUNK])
-                out[start : start + _CHUNK] = self._smoothed(torch.from_numpy(part)).numpy()
-        return out
+    _rows_at_once: ClassVar[int] = 1024
 
     def __call__(self, features: torch.Tensor) -> torch.Tensor:
         """Return whitened and smoothed features, with gradients; which items are the nearest has none."""
         return self._smoothed(super().__call__(features))
+
+    def _applied(self, features: np.ndarray) -> np.ndarray:
+        whitened = super()._applied(features).astype(np.float32, copy=False)
+        with torch.inference_mode():
+            return self._smoothed(torch.from_numpy(whitened)).numpy()
 
     def _smoothed(self, whitened: torch.Tensor) -> torch.Tensor:
         anchors = torch.from_numpy(self.anchors).to(whitened.device, torch.float32)

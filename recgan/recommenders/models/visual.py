@@ -158,7 +158,10 @@ class VisualRecommender(Recommender):
         Raises:
             SettingsError: the model is a control.
             NotFoundError: an unknown category.
+            MismatchError: the vector comes from another model.
+            DataError: it has values that are not finite.
         """
+        self.check_vector(vector)
         whitened = self._real_whitening()(features)
         rows = None if category is None else torch.as_tensor(self._class_indices([category] * len(features)))
         factors = self.factors_from(whitened, rows)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from recgan.config import VisualKNNSettings
 from recgan.progress import Progress
-from recgan.recommenders.data import TrainingData
+from recgan.recommenders.data import TrainingData, UserRows
 from recgan.recommenders.models.visual import VisualRecommender
 
 __all__ = ["VisualKNN"]
@@ -28,9 +28,8 @@ class VisualKNN(VisualRecommender):
     def _train(self, data: TrainingData, seed: int, device: str, progress: Progress) -> None:
         features = self._look(data, self.settings, seed).astype(np.float32)
         self.item_factors = self._factors(features)
-        sums = np.zeros((data.n_users, features.shape[1]), dtype=np.float32)
-        np.add.at(sums, data.train.users, self.item_factors[data.train.items])
-        counts = np.bincount(data.train.users, minlength=data.n_users)
+        taken = UserRows.of(data.train, data.n_users)
+        sums, counts = taken.sums(self.item_factors), np.diff(taken.indptr)
         has_history = counts > 0
         sums[has_history] /= counts[has_history, None]
         sums[~has_history] = sums[has_history].mean(axis=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -32,6 +33,7 @@ class Whitening:
     """float32 [d]"""
     matrix: np.ndarray
     """float32 [d, width]"""
+    _rows_at_once: ClassVar[int] = _CHUNK
     _on_device: dict[torch.device, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict, repr=False)
 
     @property
@@ -90,12 +92,28 @@ class Whitening:
         return cls(mean.astype(np.float32), matrix.astype(np.float32))
 
     def apply(self, features: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Return whitened features [N, width] of ``features`` [N, d]: float32, or in ``out``; both may be maps."""
+        """Return what `__call__` does for ``features`` [N, d]: float32 [N, width], or in ``out``; both may be maps.
+
+        Raises:
+            DataError: a feature is not finite, or gives something too large for ``out``.
+        """
         if out is None:
             out = np.empty((len(features), self.width), dtype=np.float32)
-        for start in range(0, len(features), _CHUNK):
-            out[start : start + _CHUNK] = (features[start : start + _CHUNK] - self.mean) @ self.matrix
+        for start in range(0, len(features), self._rows_at_once):
+            part = slice(start, start + self._rows_at_once)
+            with np.errstate(invalid="ignore", over="ignore"):  # told below, by the row
+                out[part] = self._applied(features[part])
+            fine = np.isfinite(out[part]).all(axis=1)
+            if not fine.all():
+                row = start + int(fine.argmin())
+                raise DataError(
+                    f"the features in row {row} (counted from 0) are not finite or far too large; "
+                    "give features that are neither"
+                )
         return out
+
+    def _applied(self, features: np.ndarray) -> np.ndarray:
+        return (features - self.mean) @ self.matrix
 
     def __call__(self, features: torch.Tensor) -> torch.Tensor:
         """Return the same for a tensor [N, d], on its device, with gradients."""

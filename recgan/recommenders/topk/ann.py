@@ -24,7 +24,7 @@ from recgan.recommenders.topk.exact import Best, Own, Seen, best_items, with_own
 from recgan.recommenders.topk.index import check_k
 from recgan.recommenders.topk.screen import column_balance
 
-__all__ = ["RECALL_AT", "ApproximateIndex"]
+__all__ = ["RECALL_AT", "ApproximateIndex", "digest_of_factors"]
 
 KIND = "item-index"
 FORMAT_VERSION = 1
@@ -90,7 +90,7 @@ class ApproximateIndex:
 
     def __init__(self, index: Any, settings: IndexSettings, item_factors: np.ndarray, balance: np.ndarray) -> None:
         self._index, self.settings, self._item_factors, self._balance = index, settings, item_factors, balance
-        self.factors_digest = _digest(item_factors)
+        self.factors_digest = digest_of_factors(item_factors)
 
     def __len__(self) -> int:
         return self._index.ntotal
@@ -109,7 +109,7 @@ class ApproximateIndex:
 
     def fits(self, item_factors: np.ndarray) -> bool:
         """Return whether the index was built for these item factors."""
-        return item_factors is self._item_factors or _digest(item_factors) == self.factors_digest
+        return item_factors is self._item_factors or digest_of_factors(item_factors) == self.factors_digest
 
     def best_items(
         self, vectors: np.ndarray, k: int, *, allowed: np.ndarray, seen: Seen | None = None, own: Own | None = None
@@ -193,7 +193,7 @@ class ApproximateIndex:
         """
         faiss = _faiss()
         artifact = open_artifact(folder, KIND, format_version=FORMAT_VERSION)
-        if artifact.manifest.parents.get("item_factors") != _digest(item_factors):
+        if artifact.manifest.parents.get("item_factors") != digest_of_factors(item_factors):
             raise ArtifactError(f"index '{folder}' was made for another model; build it for this one")
         tensors = artifact.tensors("index")
         settings = IndexSettings(**artifact.manifest.config)
@@ -207,8 +207,11 @@ def _faiss() -> Any:
     return importlib.import_module("faiss")
 
 
-def _digest(item_factors: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(item_factors).tobytes() + repr(item_factors.shape).encode()).hexdigest()
+def digest_of_factors(item_factors: np.ndarray) -> str:
+    """Return the identity of item factors [n_items, D]."""
+    digest = hashlib.sha256(np.ascontiguousarray(item_factors).ravel().data)
+    digest.update(repr(item_factors.shape).encode())
+    return digest.hexdigest()
 
 
 @contextmanager

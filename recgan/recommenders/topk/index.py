@@ -17,7 +17,7 @@ def check_k(k: int) -> None:
     Raises:
         SettingsError: k < 1, or no whole number.
     """
-    if not isinstance(k, int | np.integer) or k < 1:
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
         raise SettingsError(f"k={k}: ask for a whole number of items, at least one")
 
 
