@@ -22,7 +22,7 @@ from service.holder import ModelHolder
 from service.live.shop import ShopKeeper
 from service.metrics import Metrics
 from service.models import Models, load_models
-from service.routes import design_results, designs, events, health, items, models, page, recommendations, users
+from service.routes import design_results, designs, editing, events, health, items, models, page, recommendations, users
 from service.security import Gate
 from service.settings import ServiceSettings
 from service.store import Store
@@ -135,7 +135,7 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.service = service
-    for room in (recommendations, users, events, items, designs, design_results, models, health, page):
+    for room in (recommendations, users, events, items, designs, design_results, editing, models, health, page):
         app.include_router(room.router)
     app.mount("/static", StaticFiles(directory=page.STATIC), name="static")
     problems.install(app)

@@ -79,6 +79,8 @@ PROBLEMS = {
         ProblemKind("refused-picture", 422, "A picture cannot be used"),
         ProblemKind("no-picture", 422, "The item has no picture"),
         ProblemKind("no-eye", 422, "The model does not look at pictures"),
+        ProblemKind("no-sliders", 422, "The service runs without sliders"),
+        ProblemKind("no-inverter", 422, "The service runs without an inverter"),
         ProblemKind("rate-limit", 429, "Too many requests"),
         ProblemKind("queue-full", 429, "Too many designs are waiting"),
         ProblemKind("internal", 500, "Something went wrong inside the service"),

@@ -57,6 +57,8 @@ class Job:
     owner: str
     user_id: str | None
     request: Mapping[str, Any]
+    asked: str | None
+    """Fingerprint of what the client sent; None of a job that is older than these."""
     state: JobState
     attempt: int
     cancel_requested: bool

@@ -37,6 +37,7 @@ class JobTable:
         request: Mapping[str, Any],
         *,
         id: str | None = None,
+        asked: str | None = None,
         owner: str = "",
         user_id: str | None = None,
         bound: int,
@@ -47,6 +48,7 @@ class JobTable:
         Args:
             request: JSON values.
             id: the client's; None draws one.
+            asked: fingerprint of what the client sent, of which ``request`` was made.
             owner: whose turn it takes.
             user_id: whose data it is.
             bound: how many jobs may wait.
@@ -72,6 +74,7 @@ class JobTable:
                     owner=owner,
                     user_id=user_id,
                     request=dict(request),
+                    asked=asked,
                     state=JobState.queued,
                     attempt=1,
                     cancel_requested=False,
