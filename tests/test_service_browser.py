@@ -22,7 +22,7 @@ from service.app import create_app
 from service.settings import ServiceSettings
 from service.store.keys import Scope
 from tests.conftest import png
-from tests.service_world import FakeDesigner, models_of
+from tests.service_world import FakeDesigner, FakeEditor, models_of
 
 sync_api = pytest.importorskip(
     "playwright.sync_api", reason="NO PLAYWRIGHT HERE: the page was NOT tested in a browser; pip install playwright"
@@ -255,6 +255,135 @@ def test_mixing_two_designs(page, site):
     assert shares == ["0% of the way", "25% of the way", "50% of the way", "75% of the way", "100% of the way"]
 
 
+def greys(page, selector: str) -> list[int]:
+    """The grey levels of pictures, as the browser draws them."""
+    every = "selector => [...document.querySelectorAll(selector)].every((one) => one.complete && one.naturalWidth)"
+    page.wait_for_function(every, arg=selector)
+    return page.locator(selector).evaluate_all(
+        """all => all.map((one) => {
+            const canvas = new OffscreenCanvas(1, 1).getContext("2d");
+            canvas.drawImage(one, 0, 0, 1, 1);
+            return canvas.getImageData(0, 0, 1, 1).data[0];
+        })"""
+    )
+
+
+def test_moving_a_design_by_keyboard_again_and_again(page, site):
+    page.fill("#count", "1")
+    page.fill("#seed", "100")
+    page.click("#make")
+    cards = page.locator("#designs > li")
+    expect(cards).to_have_count(1)
+    expect(page.locator("#sliding")).to_be_hidden()
+    cards.get_by_role("button", name="Move…").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#sliding-title")).to_be_focused()
+    expect(page.locator("#sliders li")).to_have_count(2)
+    page.get_by_role("button", name="Show it").click()
+    expect(page.locator("#notice")).to_have_text("Move a slider first.")
+    first = page.get_by_role("slider", name="Slider 1")
+    assert [first.get_attribute(name) for name in ("min", "max")] == ["-2", "3"]
+    first.focus()
+    for _ in range(6):
+        page.keyboard.press("ArrowRight")
+    expect(page.locator("#sliders output").first).to_have_text("+1.5")
+    page.locator("#sliders summary").nth(1).click()
+    sheet = page.get_by_alt_text("Samples moved along slider 2")
+    expect(sheet).to_be_visible()
+    assert page.locator("#sliders img").count() == 1  # what nobody wants to see is not fetched
+    page.get_by_role("button", name="Show it").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#step")).to_have_text("1 design moved from the one below for anna")
+    assert greys(page, "#designs > li > figure img") == [115]
+    assert greys(page, "#sliding img.picture") == [100, 115]
+    # From the same design again, the other way; the sliders are where they were.
+    expect(first).to_have_value("1.5")
+    first.fill("-1")
+    expect(page.locator("#sliders output").first).to_have_text("−1")
+    page.get_by_role("button", name="Show it").click()
+    expect(page.locator("#sliding-moved img")).to_have_attribute("src", re.compile(r"designs/.*/0\.png"))
+    expect(page.get_by_role("button", name="Design for")).to_be_enabled()
+    assert greys(page, "#designs > li > figure img") == [90]
+    assert site.designer.asked[-1][:3] == ("anna", "coats", 1)
+    page.get_by_role("button", name="Back to the middle").click()
+    expect(first).to_have_value("0")
+    page.locator("#origins").get_by_role("button", name="Open").click()  # another design: the sliders are not its own
+    expect(page.locator("#sliding")).to_be_hidden()
+    page.get_by_role("link", name="Designs so far").click()
+    expect(page.locator("#history > li").first).to_contain_text("Moved: coats for anna")
+
+
+def test_an_item_is_tailored_and_how_well_it_was_found_is_told(page, site):
+    page.fill("#count", "2")
+    page.locator("#realism").fill("3")
+    coat = page.locator("#recommended li", has_text="50%")
+    hat = page.locator("#recommended li", has_text="a/b")
+    assert hat.get_by_role("button", name="Tailor it").count() == 0  # hats cannot be designed
+    coat.get_by_role("button", name="Tailor it").click()
+    expect(page.locator("#designs > li")).to_have_count(2)
+    assert page.evaluate("document.activeElement.id") == "design-title"
+    expect(page.locator("#step")).to_have_text("2 designs tailored from the one below for anna")
+    expect(page.get_by_alt_text("Item 50%, which they were made of")).to_be_visible()
+    expect(page.locator("#origins")).to_contain_text("50%")
+    assert page.locator("#origins button").count() == 0
+    card = page.locator("#designs > li").first
+    expect(card).to_contain_text("off by 4.0 of 255 in the pixels and 0.10 in looks (two items of the category: 0.40)")
+    expect(card).to_contain_text("Score: −1.00 what it was made of, −1.50 as first drawn, 1.00 now.")
+    assert "little of that is left" not in card.inner_text()
+    asked = site.app.state.service.store.jobs.page(before=None, limit=1, starred=False)[0].request
+    assert (asked["edit"]["of"][0]["item"], asked["realism"], asked["user_id"]) == ("50%", 3, "anna")
+    page.get_by_role("link", name="Designs so far").click()
+    expect(page.locator("#history > li").first).to_contain_text("Tailored: coats for anna")
+
+
+def test_what_the_generator_cannot_draw_is_called_so(page, site, monkeypatch):
+    make = FakeEditor.tailor
+
+    def far(self, *given, **options):
+        made = make(self, *given, **options)
+        edit = made[0].settings["edit"]
+        edit = {**edit, "inversion": {**edit["inversion"], "distance": 0.41}, "within_leash": False}
+        return [replace(one, settings={**one.settings, "edit": edit}) for one in made]
+
+    monkeypatch.setattr(FakeEditor, "tailor", far)
+    page.locator("#recommended li", has_text="50%").get_by_role("button", name="Tailor it").click()
+    expect(page.locator("#designs .warn").first).to_contain_text("little of that is left")
+    expect(page.locator("#designs > li").first).to_contain_text("further than it should go")
+
+
+def test_a_photo_is_tailored_for_somebody_with_photos(page, site, tmp_path):
+    page.get_by_role("button", name="Tailor it for").click()
+    expect(page.locator("#notice")).to_have_text("Choose a photo first.")
+    page.set_input_files("#photos", [photo(tmp_path, "liked.png")])
+    expect(page.locator("#tailor .for-whom")).to_have_text("yourself")
+    page.set_input_files("#tailor-photo", photo(tmp_path, "mine.png"))
+    expect(page.get_by_alt_text("The photo that is to be tailored")).to_be_visible()
+    assert page.locator("#tailor-category option").all_inner_texts() == ["coats"]
+    page.fill("#count", "1")
+    page.get_by_role("button", name="Tailor it for").click()
+    expect(page.locator("#designs > li")).to_have_count(1)
+    expect(page.locator("#step")).to_have_text("1 design tailored from the one below for the one with the photos")
+    expect(page.get_by_alt_text("The photo, which they were made of")).to_be_visible()
+    page.wait_for_function("() => document.querySelector('#origins img').naturalWidth > 0")
+    assert site.designer.asked[-1][1:3] == ("coats", 1)
+
+
+def test_without_inverter_and_directions_neither_is_offered(browser, catalogue):
+    with Site(catalogue) as site:
+        holder = site.app.state.service.holder
+        holder._models = replace(holder.get(), sliders=None, inverter=None)
+        page = browser.new_page()
+        page.goto(site.url)
+        expect(page.locator("#recommended li")).to_have_count(9)
+        expect(page.locator("#tailor")).to_be_hidden()
+        assert page.get_by_role("button", name="Tailor it").count() == 0
+        page.fill("#count", "1")
+        page.click("#make")
+        expect(page.locator("#designs > li")).to_have_count(1)
+        assert page.get_by_role("button", name="Move…").count() == 0
+        page.close()
+
+
 def test_the_second_of_a_mix_may_be_an_earlier_design(page, site):
     page.fill("#count", "1")
     page.fill("#seed", "10")
@@ -361,6 +490,9 @@ def test_nothing_is_wider_than_the_screen(page, width):
     expect(page.locator("#recommended li")).to_have_count(9)
     page.click("#make")
     expect(page.locator("#designs > li")).to_have_count(4)
+    page.locator("#designs").get_by_role("button", name="Move…").first.click()
+    page.locator("#sliders summary").first.click()
+    expect(page.locator("#sliders img")).to_have_count(1)
     page.locator("#designs").get_by_role("button", name="Mix with…").first.click()
     for link in ("For a user", "Designs so far", "Models"):
         page.get_by_role("link", name=link).click()

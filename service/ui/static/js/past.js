@@ -6,7 +6,7 @@ import { button, byId, make, picture, trying } from "./dom.js";
 import { editable, mixButton } from "./edits.js";
 import { begin, open } from "./studio.js";
 
-const MADE = { like: "More of ", mix: "A mix of " };
+const MADE = { like: "More of ", mix: "A mix of ", slide: "Moved: ", tailor: "Tailored: " };
 const state = { cursor: null };
 
 export async function showHistory(more = false) {
