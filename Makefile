@@ -31,7 +31,9 @@ demo: install
 
 serve: install
 	@test -d $(OUT)/catalogue || { echo "nothing to serve yet: run 'make demo' first"; exit 2; }
-	$(BIN)/recgan serve --data $(OUT)/catalogue --recommender $(OUT)/recommender --gan $(OUT)/gan --port $(PORT)
+	$(BIN)/recgan serve --data $(OUT)/catalogue --recommender $(OUT)/recommender --gan $(OUT)/gan --port $(PORT) \
+		$(if $(wildcard $(OUT)/directions),--directions $(OUT)/directions) \
+		$(if $(wildcard $(OUT)/inverter),--inverter $(OUT)/inverter)
 
 lint: install
 	$(BIN)/ruff check .
