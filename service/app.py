@@ -18,11 +18,24 @@ from recgan.progress import Progress
 from service import middleware, problems
 from service.context import DesignWorker, Service
 from service.design_worker import design_worker
+from service.gaps import read_gaps
 from service.holder import ModelHolder
 from service.live.shop import ShopKeeper
 from service.metrics import Metrics
 from service.models import Models, load_models
-from service.routes import design_results, designs, editing, events, health, items, models, page, recommendations, users
+from service.routes import (
+    design_results,
+    designs,
+    editing,
+    events,
+    gaps,
+    health,
+    items,
+    models,
+    page,
+    recommendations,
+    users,
+)
 from service.security import Gate
 from service.settings import ServiceSettings
 from service.store import Store
@@ -57,6 +70,7 @@ TAGS = [
     {"name": "users", "description": "Who is known, what is held of one, and forgetting one."},
     {"name": "models", "description": "What has been served, what serves, and changing it."},
     {"name": "designs", "description": "New items that a user would prefer, beside the nearest real ones."},
+    {"name": "gaps", "description": "What the catalogue lacks, and for whom."},
     {"name": "catalogue", "description": "Items, categories and photos."},
     {"name": "health", "description": "For probes and operators."},
 ]
@@ -101,6 +115,7 @@ def create_app(
         metrics=Metrics(lambda: _gauges(store, holder)),
         streams=Streams(store, settings.max_streams),
         worker=worker,
+        gaps=None if settings.gaps is None else read_gaps(settings.gaps),
     )
 
     @asynccontextmanager
@@ -135,7 +150,7 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.service = service
-    for room in (recommendations, users, events, items, designs, design_results, editing, models, health, page):
+    for room in (recommendations, users, events, items, designs, design_results, editing, gaps, models, health, page):
         app.include_router(room.router)
     app.mount("/static", StaticFiles(directory=page.STATIC), name="static")
     problems.install(app)

@@ -7,9 +7,11 @@ from typing import Annotated, Protocol
 
 from fastapi import Depends, Request
 
+from service.gaps import GapFolder
 from service.holder import ModelHolder
 from service.live.shop import Shop, ShopKeeper
 from service.metrics import Metrics
+from service.problems import ProblemError
 from service.security import Gate
 from service.settings import ServiceSettings
 from service.store import Store
@@ -45,6 +47,20 @@ class Service:
     streams: Streams
     worker: DesignWorker | None
     """None where other processes make the designs, or there is no generator."""
+    gaps: GapFolder | None = None
+    """What the catalogue lacks; None: nothing is shown."""
+
+    def need_gaps(self) -> GapFolder:
+        """Return what the catalogue lacks.
+
+        Raises:
+            ProblemError: no-gaps (404).
+        """
+        if self.gaps is None:
+            raise ProblemError(
+                "no-gaps", "no gaps are shown here; 'recgan gaps' finds them, and 'recgan serve --gaps' takes them"
+            )
+        return self.gaps
 
 
 async def _service(request: Request) -> Service:

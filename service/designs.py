@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from recgan.config import DesignSettings
     from recgan.design.audience import Someone
     from recgan.design.results import Design
+    from recgan.recommenders import UserVector
 
 __all__ = ["make_designs"]
 
@@ -37,8 +38,7 @@ def make_designs(shop: Callable[[], Shop], store: Store) -> Callable[[dict[str, 
     def work(given: dict[str, Any], progress: Progress, preview: Preview) -> JobResult:
         request, current = DesignRequest.model_validate(given), shop()
         current.models.need_designer()
-        taste = _taste(request, current)
-        someone = taste.learned if taste.learned is not None else taste.vector
+        someone = _someone(request, current)
         if request.edit is None:
             designs = _designed(request, current, someone, progress, preview)
         else:
@@ -48,10 +48,16 @@ def make_designs(shop: Callable[[], Shop], store: Store) -> Callable[[dict[str, 
     return work
 
 
-def _taste(request: DesignRequest, shop: Shop) -> Taste:
+def _someone(request: DesignRequest, shop: Shop) -> Someone:
+    if request.users:
+        return [_known(shop.tastes.of_user(user_id)) for user_id in request.users]
     if request.user_id is not None:
-        return shop.tastes.of_user(request.user_id)
-    return shop.tastes.of_session(request.liked, photos=[decode_base64(photo) for photo in request.photos])
+        return _known(shop.tastes.of_user(request.user_id))
+    return shop.tastes.of_session(request.liked, photos=[decode_base64(photo) for photo in request.photos]).vector
+
+
+def _known(taste: Taste) -> str | UserVector:
+    return taste.learned if taste.learned is not None else taste.vector
 
 
 def _designed(

@@ -17,7 +17,7 @@ from service.lookup import find_design
 from service.models import Models
 from service.photos import as_base64, photos_of
 from service.pictures import decode_base64
-from service.problems import FieldProblem, ProblemError
+from service.problems import ProblemError, invalid
 from service.schemas import DesignEdit, DesignRequest, EditSubject, SliderMove
 from service.settings import ServiceSettings
 from service.store import Store
@@ -60,13 +60,14 @@ def completed(asked: DesignRequest, shop: Shop, store: Store) -> DesignRequest:
         _check_moves(edit.moves, shop.models)
     first = subjects_of(edit, asked.category, shop, store)[0]
     if asked.category not in (None, first.category):
-        raise _invalid("/category", f"what is edited is of category '{first.category}'; leave it out")
+        raise invalid("/category", f"what is edited is of category '{first.category}'; leave it out")
     filled: dict[str, Any] = {"category": first.category}
     if asked.names_nobody:
         assert edit.of[0].design is not None
         assert edit.of[0].index is not None
         before, _ = find_design(store, edit.of[0].design, edit.of[0].index)
-        filled |= {name: before.request[name] for name in ("user_id", "liked", "photos")}
+        whom = ("user_id", "liked", "photos", "users", "cohort")
+        filled |= {name: before.request[name] for name in whom if name in before.request}
     return asked.model_copy(update=filled)
 
 
@@ -100,7 +101,7 @@ def _check_moves(moves: Sequence[SliderMove], models: Models) -> None:
         try:
             directions.amounts({move.direction: move.units})
         except SettingsError as error:
-            raise _invalid(f"/edit/moves/{place}", str(error)) from error
+            raise invalid(f"/edit/moves/{place}", str(error)) from error
 
 
 def _subject(one: EditSubject, place: int, category: str | None, shop: Shop, store: Store) -> Subject:
@@ -136,7 +137,7 @@ def _item(item_id: str, pointer: str, shop: Shop) -> Subject:
 def _check_designable(category: str, pointer: str, shop: Shop) -> None:
     shop.catalogue.check_categories([category], pointer)
     if category not in shop.models.designable:
-        raise _invalid(pointer, f"the generator does not know the category '{category}'")
+        raise invalid(pointer, f"the generator does not know the category '{category}'")
 
 
 def _design(id: str, index: int, store: Store, models: Models) -> Design:
@@ -164,9 +165,3 @@ def _as_designed(stored: StoredDesign, png: bytes, latent: np.ndarray) -> Design
     nearest = [(item_id, distance) for item_id, distance in facts.pop("nearest")]
     image = np.asarray(Image.open(io.BytesIO(png), formats=("PNG",)))
     return Design(image=image, z=latent, category=stored.category, nearest=nearest, **facts)
-
-
-def _invalid(pointer: str, detail: str) -> ProblemError:
-    return ProblemError(
-        "invalid-request", f"{pointer}: {detail}", errors=[FieldProblem(pointer=pointer, detail=detail)]
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-__all__ = ["design_image_path", "design_path", "direction_path", "item_image_path", "item_path"]
+__all__ = ["design_image_path", "design_path", "direction_path", "gap_image_path", "item_image_path", "item_path"]
 
 
 def item_path(item_id: str) -> str:
@@ -30,3 +30,8 @@ def design_image_path(design_id: str, index: int, form: str = "png") -> str:
 def direction_path(number: int) -> str:
     """Return the path of the sheet of a direction."""
     return f"/v1/editing/directions/{number}.png"
+
+
+def gap_image_path(index: int) -> str:
+    """Return the path of the picture of a gap's brief."""
+    return f"/v1/gaps/{index}.png"

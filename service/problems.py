@@ -29,6 +29,7 @@ __all__ = [
     "answer",
     "documented",
     "install",
+    "invalid",
     "problem_of",
 ]
 
@@ -63,6 +64,7 @@ PROBLEMS = {
         ProblemKind("unknown-item", 404, "The item is not in the catalogue"),
         ProblemKind("unknown-design", 404, "There is no such design"),
         ProblemKind("unknown-model", 404, "There is no such model"),
+        ProblemKind("no-gaps", 404, "No gaps are shown here"),
         ProblemKind("method-not-allowed", 405, "The method is not allowed here"),
         ProblemKind("too-slow", 408, "The request did not arrive in time"),
         ProblemKind("not-ready", 409, "The picture is not ready"),
@@ -154,6 +156,13 @@ class ProblemError(HTTPException):
         self.kind = PROBLEMS[slug]
         self.errors = list(errors) if errors else None
         super().__init__(self.kind.status, detail, dict(headers) if headers else None)
+
+
+def invalid(pointer: str, detail: str) -> ProblemError:
+    """Return the problem of a request that is not valid in one place."""
+    return ProblemError(
+        "invalid-request", f"{pointer}: {detail}", errors=[FieldProblem(pointer=pointer, detail=detail)]
+    )
 
 
 def problem_of(error: Exception, instance: str | None = None) -> Problem:

@@ -255,6 +255,26 @@ def test_sliders_move_and_stop_where_pictures_are_believed(editor, designs):
             editor.slide(subject, found, amounts, None)
 
 
+def test_a_generator_with_w_moves_in_it_also_without_an_inverter(design_world, designer, item):
+    class Mapped(Painter):
+        """Has a w: twice z."""
+
+        def mapping(self, z, class_index):
+            return 2 * z
+
+        def synthesis(self, w):
+            return super().forward(w / 2, torch.zeros(len(w), dtype=torch.int64))
+
+    painter = Mapped(len(designer.gan.category_names)).eval()
+    own = Designer(designer.recommender, replace(designer.gan, generator=painter), device="cpu")
+    editor = Editor(own, design_world.bundle)
+    assert editor.space.name == "w"
+    design = own.design(USER, "dress", 1, settings=QUICK)[0]
+    points, told = editor.places.of([editor.of_design(design)])
+    np.testing.assert_allclose(points[0], 2 * design.z, atol=1e-6)
+    assert told == [None]
+
+
 def test_more_like_this_is_near_and_of_several_the_best_liked(editor, designs):
     subject = editor.of_design(designs[0])
 

@@ -23,6 +23,7 @@ from service.settings import ServiceSettings
 from service.store.keys import Scope
 from tests.conftest import png
 from tests.service_world import FakeDesigner, FakeEditor, models_of
+from tests.test_service_gaps import write_gaps
 
 sync_api = pytest.importorskip(
     "playwright.sync_api", reason="NO PLAYWRIGHT HERE: the page was NOT tested in a browser; pip install playwright"
@@ -482,6 +483,45 @@ def test_designs_so_far_and_the_models(page, site):
     page.get_by_role("link", name="Models").click()
     expect(page.locator("#models > li")).to_contain_text(re.compile("serves now"))
     expect(page.locator("#served li")).to_have_count(1)
+
+
+def test_gaps_are_shown_and_designed_for(browser, catalogue, tmp_path):
+    with Site(catalogue, gaps=write_gaps(tmp_path / "gaps")) as site:
+        page = browser.new_page()
+        complaints: list[str] = []
+        page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
+        page.goto(site.url)
+        page.get_by_role("link", name="Gaps").click()
+        expect(page.locator("#gaps > li")).to_have_count(2)
+        expect(page.locator("#gaps-found")).to_have_text("1 of 2 briefs tell of a gap · 40 users in 2 cohorts")
+        first, second = (page.locator("#gaps > li").nth(place) for place in range(2))
+        expect(first).to_contain_text("hats for cohort 2")
+        expect(first).to_contain_text("+0.50 (+0.25 to +0.75)")
+        expect(first.locator(".warn")).to_have_text("A gap")
+        expect(second).to_contain_text("−0.50 (−0.75 to −0.25)")
+        expect(second).to_contain_text("No gap")
+        colour = first.locator(".swatch").evaluate("one => getComputedStyle(one).backgroundColor")
+        assert colour == "rgb(22, 55, 102)"
+        for width in (360, 390, 820, 1300):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.locator("#count").evaluate("one => { one.value = 2; }")
+        second.get_by_role("button", name="Design for this cohort").click()
+        expect(page.locator("#designs > li")).to_have_count(2)
+        expect(page.locator("#step")).to_have_text("2 designs for cohort 1")
+        assert page.evaluate("document.activeElement.id") == "design-title"
+        assert site.designer.asked[-1][:3] == (["Ünï 👒"], "coats", 2)
+        page.get_by_role("link", name="Designs so far").click()
+        expect(page.locator("#history > li").first).to_contain_text("coats for cohort 1")
+        page.get_by_role("link", name="Gaps").click()
+        first.get_by_role("button", name="Design for this cohort").click()
+        expect(page.locator("#notice")).to_contain_text("the generator does not know the category 'hats'")
+        page.close()
+        assert [text for text in complaints if not text.startswith("Failed to load resource")] == []
+
+
+def test_without_gaps_there_is_no_page_of_them(page):
+    assert page.get_by_role("link", name="Gaps").count() == 0
 
 
 @pytest.mark.parametrize("width", [360, 390, 820, 1300, 1600])

@@ -19,6 +19,7 @@ from service.store.job import JobState
 from service.store.keys import Scope
 from tests.conftest import draw_item, png
 from tests.service_world import IDS, PATIENCE, USERS, World, running
+from tests.test_service_gaps import write_gaps
 
 
 @pytest.fixture
@@ -162,6 +163,17 @@ def test_designs_items_and_photos_are_moved_and_tailored(shop, world, tmp_path):
     assert (of[0], of[1]["category"], of[2]["design"]["seed"]) == ({"item": "plain"}, "coats", 5)
     assert [one[0] for one in world.designer.asked[-3:]] == ["b/c"] * 3
     assert shop.tailor(("begun", 0), user_id="b/c", n=1, preset="kang2017", design_id="again").results
+
+
+def test_gaps_and_their_cohorts(catalogue, tmp_path):
+    with running(catalogue, gaps=write_gaps(tmp_path / "gaps")) as world, Client(http=world.client) as shop:
+        told = shop.gaps()
+        assert [one.category for one in told.briefs] == ["hats", "coats"]
+        assert shop.gap_picture(1) == world.client.get(told.briefs[1].image_url).content
+        done = shop.wait_for_design(shop.submit_design("coats", cohort=2, n=1).id, timeout=PATIENCE)
+        assert done.request.users == ["anna", "b/c"]
+        shop.wait_for_design(shop.submit_design("coats", users=["b/c"], n=1).id, timeout=PATIENCE)
+        assert [one[0] for one in world.designer.asked] == [["anna", "b/c"], ["b/c"]]
 
 
 def test_waiting_may_end_before_the_design_does(shop, world):

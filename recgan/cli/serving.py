@@ -35,6 +35,9 @@ def serve(
     inverter: Annotated[
         Path | None, typer.Option("--inverter", help="The GAN's, to edit items and photos: 'recgan train inverter'.")
     ] = None,
+    gaps: Annotated[
+        Path | None, typer.Option("--gaps", help="What the catalogue lacks, to be shown: 'recgan gaps'.")
+    ] = None,
     store: Annotated[
         str | None, typer.Option("--store", help="Its database (default: a SQLite file beside the bundle).")
     ] = None,
@@ -57,7 +60,7 @@ def serve(
     from service.settings import service_settings
 
     given = {"data": data, "recommender": recommender, "gan": gan, "store": store, "host": host, "port": port}
-    parts = {"directions": directions, "inverter": inverter}
+    parts = {"directions": directions, "inverter": inverter, "gaps": gaps}
     run_service(service_settings(**given, **parts, workers=workers, index=index, device=device, keys=keys))
 
 

@@ -13,8 +13,8 @@ import httpx
 
 from service.client.calls import Calls, Photo, as_base64, segment
 from service.client.transport import ServiceUnreachable, foreign, kind_of
-from service.links import design_image_path, design_path, direction_path
-from service.schemas import DesignPage, DesignStatus, Editing
+from service.links import design_image_path, design_path, direction_path, gap_image_path
+from service.schemas import DesignPage, DesignStatus, Editing, GapList
 from service.streams import MEDIA_TYPE
 
 __all__ = ["DesignCalls", "DesignEvent", "DesignIn"]
@@ -46,17 +46,21 @@ class DesignCalls(Calls):
         user_id: str | None = None,
         liked: Sequence[str] = (),
         photos: Sequence[Photo] = (),
+        users: Sequence[str] = (),
+        cohort: int | None = None,
         n: int = 4,
         seed: int | None = None,
         preset: str = "default",
         realism: float | None = None,
         design_id: str | None = None,
     ) -> DesignStatus:
-        """Ask for designs for a user, or for somebody who likes some items or photos, and return at once.
+        """Ask for designs for a user, for somebody who likes some items or photos, for several users together, or for a
+        cohort of the `gaps`; return at once.
 
         ``design_id`` names the request, so that it is the same one however often it is made; by default it is new.
         """
         asked: dict[str, Any] = {"category": category, "preset": preset, "realism": realism, "n": n, "seed": seed}
+        asked |= {"users": list(users), "cohort": cohort}
         return self._submit(asked | _whom(user_id, liked, photos), design_id)
 
     def more_like_design(
@@ -99,6 +103,14 @@ class DesignCalls(Calls):
     def editing(self) -> Editing:
         """Return what can be made of designs, items and photos here."""
         return self._ask(Editing, "GET", "/v1/editing")
+
+    def gaps(self) -> GapList:
+        """Return what the catalogue lacks."""
+        return self._ask(GapList, "GET", "/v1/gaps")
+
+    def gap_picture(self, index: int) -> bytes:
+        """Return the PNG of the design of one brief."""
+        return self._picture(gap_image_path(index))
 
     def direction_sheet(self, direction: int) -> bytes:
         """Return the PNG that shows what a direction changes."""

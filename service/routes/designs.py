@@ -19,11 +19,12 @@ from service.live.shop import Shop
 from service.lookup import find_job, unknown_design
 from service.paging import place_of, to_cursor
 from service.photos import as_base64, photos_of
-from service.problems import FieldProblem, ProblemError, documented
+from service.problems import ProblemError, documented, invalid
 from service.schemas import DesignId, DesignPage, DesignQuery, DesignRequest, DesignStatus
 from service.security import READ, WRITE, Caller, Writer
 from service.store.job import Job, JobConflict, JobState, QueueFull
 from service.streams import MEDIA_TYPE
+from service.whom import check_users, with_members
 
 __all__ = ["router"]
 
@@ -48,6 +49,7 @@ _SUBMITTED = (
     "no-picture",
     "no-sliders",
     "no-inverter",
+    "no-gaps",
     "unsupported-media-type",
     "body-too-large",
     "too-slow",
@@ -213,7 +215,7 @@ def _queued(service: Service, shop: Shop, caller: Caller, id: str, asked: Design
     settings = service.settings
     if asked.edit is not None:
         asked = asked.model_copy(update={"edit": with_photos_taken_in(asked.edit, settings, _PHOTO_SIDE)})
-    full = completed(asked, shop, service.store)
+    full = completed(with_members(asked, shop, service.need_gaps), shop, service.store)
     _check(shop, full)
     photos = full.photos
     if asked.photos:
@@ -242,15 +244,16 @@ def _check(shop: Shop, asked: DesignRequest) -> None:
 
     if asked.user_id is not None:
         shop.tastes.of_user(asked.user_id)
+    check_users(asked, shop)
     shop.catalogue.check_items(asked.liked, "/liked/{}")
     assert asked.category is not None
     shop.catalogue.check_categories([asked.category], "/category")
     if asked.category not in shop.models.designable:
-        raise _invalid("/category", f"the generator does not know the category '{asked.category}'")
+        raise invalid("/category", f"the generator does not know the category '{asked.category}'")
     try:
         load_preset(asked.preset)
     except NotFoundError as error:
-        raise _invalid("/preset", str(error)) from error
+        raise invalid("/preset", str(error)) from error
 
 
 def _seed_of(id: str) -> int:
@@ -269,10 +272,4 @@ def _full(service: Service, error: QueueFull) -> ProblemError:
         "queue-full",
         f"{error.waiting} {whose} are waiting already; ask again in {seconds} s",
         headers={"Retry-After": str(seconds)},
-    )
-
-
-def _invalid(pointer: str, detail: str) -> ProblemError:
-    return ProblemError(
-        "invalid-request", f"{pointer}: {detail}", errors=[FieldProblem(pointer=pointer, detail=detail)]
     )

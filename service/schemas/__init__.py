@@ -31,6 +31,7 @@ from service.schemas.changes import (
     UserRecord,
 )
 from service.schemas.designs import (
+    MAX_COHORT,
     DesignedItem,
     DesignId,
     DesignOrigin,
@@ -50,6 +51,14 @@ from service.schemas.edits import (
     InverterFacts,
     Slider,
     SliderMove,
+)
+from service.schemas.gaps import (
+    Brief,
+    BriefColour,
+    BriefTrait,
+    Difference,
+    GapCohort,
+    GapList,
 )
 from service.schemas.models import (
     Activation,
@@ -72,10 +81,14 @@ from service.schemas.requests import (
 )
 
 __all__ = [
+    "MAX_COHORT",
     "MAX_IDS",
     "MAX_PHOTOS",
     "Activation",
     "Answer",
+    "Brief",
+    "BriefColour",
+    "BriefTrait",
     "Carrier",
     "Category",
     "CategoryList",
@@ -89,12 +102,15 @@ __all__ = [
     "DesignStatus",
     "DesignVerdict",
     "DesignedItem",
+    "Difference",
     "EditKind",
     "EditSubject",
     "Editing",
     "EventBatch",
     "EventsAccepted",
     "Explanation",
+    "GapCohort",
+    "GapList",
     "Health",
     "Id",
     "InverterFacts",

@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 _LEAST_MIXED = 2
+MAX_COHORT = 200
 MAX_DESIGNS_A_JOB = 32  # fewer than the designer takes: one request must not keep the one worker for long
 DesignId = Annotated[
     DesignName,
@@ -38,12 +39,14 @@ DesignId = Annotated[
 
 
 class DesignRequest(Strict):
-    """New items for one user, or for somebody known by liked items; or what is made of designs, items and photos."""
+    """New items for a user, for somebody known by liked items, or for a cohort; or what is made of designs, items and
+    photos."""
 
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
                 {"user_id": "user-00007", "category": "dress", "n": 4, "seed": 1},
+                {"users": ["user-00007", "user-00012"], "category": "dress", "n": 2},
                 {"liked": ["dress-00004", "dress-00031"], "category": "dress", "n": 2, "preset": "default"},
                 {"edit": {"kind": "like", "of": [{"design": "0f8c6b7c", "index": 0}]}, "n": 4},
                 {
@@ -74,6 +77,10 @@ class DesignRequest(Strict):
     """Ids of liked items of a user who is not known."""
     photos: list[Photo64] = Field(default_factory=list, max_length=MAX_PHOTOS)
     """Photos of things that such a user likes; kept, small, as long as the request is."""
+    users: list[Id] = Field(default_factory=list, max_length=MAX_COHORT)
+    """Or several known users, for all of whom it shall be: the mean of what they like, each in their own units."""
+    cohort: int | None = Field(None, ge=1, le=10_000)
+    """Or a cohort of `GET /v1/gaps`, by its number: its members become ``users``."""
     category: Id | None = None
     """What to design; of an edit what is edited shows it, and it may be left out, unless that is a photo."""
     n: int = Field(4, ge=1, le=MAX_DESIGNS_A_JOB)
@@ -89,19 +96,27 @@ class DesignRequest(Strict):
     @property
     def names_nobody(self) -> bool:
         """Whether it says of nobody whom the designs are for."""
-        return self.user_id is None and not self.liked and not self.photos
+        return not any(self._names)
+
+    @property
+    def _names(self) -> tuple[bool, bool, bool]:
+        return self.user_id is not None, bool(self.liked or self.photos), bool(self.users or self.cohort is not None)
 
     @model_validator(mode="after")
     def _one_of(self) -> Self:
         if self.edit is not None and self.names_nobody:
             if self.edit.of[0].design is None:
                 raise PydanticCustomError(
-                    "for_nobody", "say for whom: give 'user_id', or 'liked' and 'photos'", {"field": "user_id"}
+                    "for_nobody",
+                    "say for whom: give 'user_id', or 'liked' and 'photos', or 'users'",
+                    {"field": "user_id"},
                 )
             return self
-        if (self.user_id is None) == (not self.liked and not self.photos):
+        if sum(self._names) != 1:
             raise PydanticCustomError(
-                "user_or_liked", "give either 'user_id' or 'liked' and 'photos'", {"field": "user_id"}
+                "user_or_liked",
+                "give either 'user_id', or 'liked' and 'photos', or 'users' or 'cohort'",
+                {"field": "user_id"},
             )
         return self
 

@@ -3,14 +3,19 @@
 
 import { api, send, wait } from "./api.js";
 import { byId, notice, trying } from "./dom.js";
+import { showGaps } from "./gaps.js";
 import { showHistory, showModels } from "./past.js";
 import { startPeople } from "./people.js";
 import { offerSliders } from "./sliders.js";
-import { begin, startStudio } from "./studio.js";
+import { begin, designFor, startStudio } from "./studio.js";
 import { startTailoring } from "./tailor.js";
 
 const canDesign = document.body.dataset.canDesign === "yes";
-const PAGES = { "#/history": ["page-history", showHistory], "#/models": ["page-models", showModels] };
+const PAGES = {
+  "#/history": ["page-history", showHistory],
+  "#/gaps": ["page-gaps", () => showGaps(canDesign ? designFor : null)],
+  "#/models": ["page-models", showModels],
+};
 
 async function ready() {
   for (;;) {

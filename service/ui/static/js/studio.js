@@ -14,8 +14,8 @@ const MADE = {
 };
 const NEAR_COPY = 0.05; // closer than this, a design shows what is there already
 const state = { design: null, stream: null };
-const whose = ({ user_id: user, liked, photos }) =>
-  user ?? (photos.length ? "the one with the photos" : `somebody who likes ${liked.join(", ")}`);
+export const whose = ({ user_id: user, liked, photos, users, cohort }) =>
+  user ?? (cohort !== null ? `cohort ${cohort}` : users.length ? `${users.length} users` : photos.length ? "the one with the photos" : `somebody who likes ${liked.join(", ")}`);
 
 // A mix is no matter of chance: what counts is how far a design lies on the way.
 const told = ({ seed, settings: { edit } }) => (edit?.verb === "mix" ? `${Math.round(100 * edit.share)}% of the way` : `seed ${seed}`);
@@ -157,13 +157,20 @@ async function designForUser() {
 
 // Makes something of designs, items or photos: for whom `more` names, or else for whom the first design was made.
 export async function begin(edit, { count = Number(byId("count").value), focus = true, ...more } = {}) {
-  await ask({ ...more, edit, n: count }, () => {
-    if (!focus) return;
-    const title = () => byId("design-title").focus();
-    if (!byId("page-shop").hidden) return title();
-    addEventListener("hashchange", title, { once: true }); // what is hidden takes no focus
-    location.hash = "#/";
-  });
+  await ask({ ...more, edit, n: count }, focus ? toStudio : () => {});
+}
+
+// New designs of whom and of what `wanted` says, asked for on another page.
+export async function designFor(wanted) {
+  const realism = Number(byId("realism").value);
+  await ask({ ...wanted, n: Number(byId("count").value), realism }, toStudio);
+}
+
+function toStudio() {
+  const title = () => byId("design-title").focus();
+  if (!byId("page-shop").hidden) return title();
+  addEventListener("hashchange", title, { once: true }); // what is hidden takes no focus
+  location.hash = "#/";
 }
 
 async function ask(wanted, taken = () => {}) {
