@@ -32,8 +32,7 @@ demo: install
 serve: install
 	@test -d $(OUT)/catalogue || { echo "nothing to serve yet: run 'make demo' first"; exit 2; }
 	$(BIN)/recgan serve --data $(OUT)/catalogue --recommender $(OUT)/recommender --gan $(OUT)/gan --port $(PORT) \
-		$(if $(wildcard $(OUT)/directions),--directions $(OUT)/directions) \
-		$(if $(wildcard $(OUT)/inverter),--inverter $(OUT)/inverter)
+		$(foreach part,directions inverter gaps blindtest,$(if $(wildcard $(OUT)/$(part)),--$(part) $(OUT)/$(part)))
 
 lint: install
 	$(BIN)/ruff check .

@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 from recgan.device import torch_threads
 from recgan.progress import Progress
 from service import middleware, problems
+from service.blindtest import open_blindtest
 from service.context import DesignWorker, Service
 from service.design_worker import design_worker
 from service.gaps import read_gaps
@@ -24,6 +25,7 @@ from service.live.shop import ShopKeeper
 from service.metrics import Metrics
 from service.models import Models, load_models
 from service.routes import (
+    blindtest,
     design_results,
     designs,
     editing,
@@ -71,6 +73,7 @@ TAGS = [
     {"name": "models", "description": "What has been served, what serves, and changing it."},
     {"name": "designs", "description": "New items that a user would prefer, beside the nearest real ones."},
     {"name": "gaps", "description": "What the catalogue lacks, and for whom."},
+    {"name": "blind test", "description": "What people say, who do not know what is real and what is designed."},
     {"name": "catalogue", "description": "Items, categories and photos."},
     {"name": "health", "description": "For probes and operators."},
 ]
@@ -115,6 +118,7 @@ def create_app(
         metrics=Metrics(lambda: _gauges(store, holder)),
         streams=Streams(store, settings.max_streams),
         worker=worker,
+        blindtest=None if settings.blindtest is None else open_blindtest(settings.blindtest),
         gaps=None if settings.gaps is None else read_gaps(settings.gaps),
     )
 
@@ -150,7 +154,20 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.service = service
-    for room in (recommendations, users, events, items, designs, design_results, editing, gaps, models, health, page):
+    for room in (
+        recommendations,
+        users,
+        events,
+        items,
+        designs,
+        design_results,
+        editing,
+        gaps,
+        blindtest,
+        models,
+        health,
+        page,
+    ):
         app.include_router(room.router)
     app.mount("/static", StaticFiles(directory=page.STATIC), name="static")
     problems.install(app)

@@ -7,6 +7,7 @@ from typing import Annotated, Protocol
 
 from fastapi import Depends, Request
 
+from service.blindtest import BlindTest
 from service.gaps import GapFolder
 from service.holder import ModelHolder
 from service.live.shop import Shop, ShopKeeper
@@ -50,6 +51,9 @@ class Service:
     gaps: GapFolder | None = None
     """What the catalogue lacks; None: nothing is shown."""
 
+    blindtest: BlindTest | None = None
+    """The blind test that is shown; None: there is none."""
+
     def need_gaps(self) -> GapFolder:
         """Return what the catalogue lacks.
 
@@ -61,6 +65,19 @@ class Service:
                 "no-gaps", "no gaps are shown here; 'recgan gaps' finds them, and 'recgan serve --gaps' takes them"
             )
         return self.gaps
+
+    def need_blindtest(self) -> BlindTest:
+        """Return the blind test.
+
+        Raises:
+            ProblemError: no-blindtest (404).
+        """
+        if self.blindtest is None:
+            raise ProblemError(
+                "no-blindtest",
+                "no blind test is shown here; 'recgan blindtest make' makes one, 'recgan serve --blindtest' takes it",
+            )
+        return self.blindtest
 
 
 async def _service(request: Request) -> Service:

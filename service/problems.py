@@ -65,6 +65,7 @@ PROBLEMS = {
         ProblemKind("unknown-design", 404, "There is no such design"),
         ProblemKind("unknown-model", 404, "There is no such model"),
         ProblemKind("no-gaps", 404, "No gaps are shown here"),
+        ProblemKind("no-blindtest", 404, "No blind test is shown here"),
         ProblemKind("method-not-allowed", 405, "The method is not allowed here"),
         ProblemKind("too-slow", 408, "The request did not arrive in time"),
         ProblemKind("not-ready", 409, "The picture is not ready"),

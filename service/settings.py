@@ -36,6 +36,8 @@ class ServiceSettings(BaseSettings):
     """Folder of the GAN's inverter (``recgan train inverter``); without one, items and photos cannot be edited."""
     gaps: Path | None = None
     """Folder of what the catalogue lacks (``recgan gaps``), to be shown; and its cohorts, to be designed for."""
+    blindtest: Path | None = None
+    """Folder of a blind test (``recgan blindtest make``), to be shown at ``/blindtest/``; its votes go there, too."""
     index: str = "flat"
     """How items are searched: ``flat`` exactly; ``ivf`` or ``hnsw`` approximately, as in ``hnsw,search_width=256``."""
     device: str = "auto"

@@ -38,6 +38,9 @@ def serve(
     gaps: Annotated[
         Path | None, typer.Option("--gaps", help="What the catalogue lacks, to be shown: 'recgan gaps'.")
     ] = None,
+    blindtest: Annotated[
+        Path | None, typer.Option("--blindtest", help="A blind test, to be shown: 'recgan blindtest make'.")
+    ] = None,
     store: Annotated[
         str | None, typer.Option("--store", help="Its database (default: a SQLite file beside the bundle).")
     ] = None,
@@ -60,7 +63,7 @@ def serve(
     from service.settings import service_settings
 
     given = {"data": data, "recommender": recommender, "gan": gan, "store": store, "host": host, "port": port}
-    parts = {"directions": directions, "inverter": inverter, "gaps": gaps}
+    parts = {"directions": directions, "inverter": inverter, "gaps": gaps, "blindtest": blindtest}
     run_service(service_settings(**given, **parts, workers=workers, index=index, device=device, keys=keys))
 
 

@@ -26,7 +26,11 @@ def page(request: Request, service: TheService) -> HTMLResponse:
     return templates.TemplateResponse(
         request,
         "index.html",
-        {"can_design": service.settings.gan is not None, "gaps": service.gaps is not None},
+        {
+            "can_design": service.settings.gan is not None,
+            "gaps": service.gaps is not None,
+            "blindtest": service.blindtest is not None,
+        },
         headers={"Cache-Control": "no-cache"},
     )
 

@@ -17,6 +17,11 @@ from service.schemas.answers import (
     UserPage,
     Version,
 )
+from service.schemas.blindtest import (
+    BlindVote,
+    BlindVotes,
+    VotesTaken,
+)
 from service.schemas.changes import (
     EventBatch,
     EventsAccepted,
@@ -86,6 +91,8 @@ __all__ = [
     "MAX_PHOTOS",
     "Activation",
     "Answer",
+    "BlindVote",
+    "BlindVotes",
     "Brief",
     "BriefColour",
     "BriefTrait",
@@ -146,4 +153,5 @@ __all__ = [
     "UserQuery",
     "UserRecord",
     "Version",
+    "VotesTaken",
 ]
