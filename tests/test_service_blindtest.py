@@ -15,7 +15,9 @@ from recgan.errors import ArtifactError
 from recgan.evaluation.blindtest import Key, load_key, read_votes, report_votes
 from recgan.evaluation.blindtest.making import _page
 from service.blindtest import open_blindtest
+from service.client import Client, ServiceRefused
 from service.middleware import HEADERS
+from service.schemas import BlindVote
 from service.store.keys import Scope
 from tests.service_world import World, assert_problem, running
 from tests.test_service_browser import CHROMIUM, Site, expect, sync_api
@@ -77,6 +79,14 @@ def test_votes_are_written_down_and_reported(world, folder):
     assert world.client.post("/blindtest/votes", json={"votes": [vote("pair", "i0", side="left")]}).status_code == 200
     assert report_votes(folder).figures["designs_stocked"].share == 0.0
     assert len(read_votes([folder / "votes.jsonl"], load_key(folder))) == 2
+
+
+def test_votes_of_the_client(world, folder):
+    shop = Client(http=world.client)
+    assert shop.vote([BlindVote(**vote("pair", "d0", side="left")), BlindVote(**vote("design", "unsure"))]) == 2
+    assert [one.answer for one in read_votes([folder / "votes.jsonl"], load_key(folder))] == ["unsure", "d0"]
+    with pytest.raises(ServiceRefused, match="no answer to trial 'pair'"):
+        shop.vote([BlindVote(**vote("pair", "zebra"))])
 
 
 def test_what_is_no_vote_is_refused_and_nothing_is_written(world, folder):

@@ -94,7 +94,7 @@ def test_paths_and_queries_that_are_not_valid(world, path, pointer, detail):
             "/categories",
             "did you mean 'hats'?",
         ),
-        ("/v1/designs", {"category": "coats"}, "/user_id", "either 'user_id' or 'liked'"),
+        ("/v1/designs", {"category": "coats"}, "/user_id", "either 'user_id', or 'liked'"),
         (
             "/v1/designs",
             {"category": "coats", "user_id": "anna", "liked": ["plain"]},

@@ -14,7 +14,7 @@ import httpx
 from service.client.calls import Calls, Photo, as_base64, segment
 from service.client.transport import ServiceUnreachable, foreign, kind_of
 from service.links import design_image_path, design_path, direction_path, gap_image_path
-from service.schemas import DesignPage, DesignStatus, Editing, GapList
+from service.schemas import BlindVote, BlindVotes, DesignPage, DesignStatus, Editing, GapList, VotesTaken
 from service.streams import MEDIA_TYPE
 
 __all__ = ["DesignCalls", "DesignEvent", "DesignIn"]
@@ -111,6 +111,11 @@ class DesignCalls(Calls):
     def gap_picture(self, index: int) -> bytes:
         """Return the PNG of the design of one brief."""
         return self._picture(gap_image_path(index))
+
+    def vote(self, votes: Sequence[BlindVote]) -> int:
+        """Vote in the blind test; return how many votes were written down. Of one that comes again the last counts."""
+        sent = BlindVotes(votes=list(votes)).model_dump(mode="json")
+        return self._ask(VotesTaken, "POST", "/blindtest/votes", json=sent).written
 
     def direction_sheet(self, direction: int) -> bytes:
         """Return the PNG that shows what a direction changes."""
