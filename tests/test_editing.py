@@ -113,7 +113,11 @@ def test_tailoring_begins_where_the_photo_was_found_and_climbs_the_users_liking(
     (still,) = editor.tailor(subject, USER, search=DesignSettings(steps=0))
     np.testing.assert_array_equal(still.image, generated(editor, points[0], "dress"))
     loose = Editor(editor.designer, editor.bundle, inverter, EditSettings(leash=1000.0))
-    (moved,) = loose.tailor(subject, USER, search=FREE)
+    shown = []
+    (moved,) = loose.tailor(subject, USER, search=FREE, preview=lambda place, draw: shown.append((place, draw())))
+    assert {place for place, _ in shown} == {0}
+    np.testing.assert_array_equal(shown[0][1], still.image)  # where it begins, and then it changes
+    assert not np.array_equal(shown[-1][1], still.image)
     edit = moved.settings["edit"]
     assert edit["score_of_start"] == pytest.approx(still.score, abs=1e-5)
     assert moved.score > edit["score_of_start"]
