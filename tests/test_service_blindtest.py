@@ -162,6 +162,7 @@ def test_a_person_takes_it_from_the_page_by_keys(catalogue, folder):
         page.goto(site.url)
         expect(page.locator("#recommended li")).to_have_count(9)
         page.get_by_role("link", name="Blind test").press("Enter")
+        page.wait_for_url("**/blindtest/")  # with its script, which lies beside it
         page.get_by_role("button", name="Begin").press("Enter")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         page.keyboard.press("ArrowDown")
