@@ -31,7 +31,8 @@ demo: install
 
 serve: install
 	@test -d $(OUT)/catalogue || { echo "nothing to serve yet: run 'make demo' first"; exit 2; }
-	$(BIN)/recgan serve --data $(OUT)/catalogue --recommender $(OUT)/recommender --gan $(OUT)/gan --port $(PORT)
+	$(BIN)/recgan serve --data $(OUT)/catalogue --recommender $(OUT)/recommender --gan $(OUT)/gan --port $(PORT) \
+		$(foreach part,directions inverter gaps blindtest,$(if $(wildcard $(OUT)/$(part)),--$(part) $(OUT)/$(part)))
 
 lint: install
 	$(BIN)/ruff check .

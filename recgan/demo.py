@@ -24,11 +24,12 @@ from recgan.dataset.simulate import simulate_users
 from recgan.dataset.split import make_split
 from recgan.design import Design, Designer, load_designer, load_designs, load_preset, save_designs
 from recgan.encoders import embed_items
-from recgan.errors import ArtifactError
+from recgan.errors import ArtifactError, MismatchError
 from recgan.evaluation.ranking import evaluate_ranking
 from recgan.evaluation.report import write_report
 from recgan.evaluation.showcase import ShownUser, design_for_shown, draw_users
-from recgan.gan import find_recipe, load_gan, run_folder, train_gan
+from recgan.gan import TrainedGAN, find_recipe, load_gan, run_folder, train_gan
+from recgan.gan.latent import find_directions, load_directions, save_directions
 from recgan.gan.shipped import draw_catalogue, shipped_digest, shipped_gan, write_gan
 from recgan.gan.training.checkpoint import latest_checkpoint
 from recgan.progress import Progress, quiet
@@ -37,6 +38,8 @@ from recgan.recommenders import load_recommender, train_recommender
 __all__ = ["DemoResult", "run_demo"]
 
 _MODEL = "vbpr"
+_DIRECTION_SAMPLES = 1024
+"""Fewer than by default: the first few directions, which are the largest, are found from these, too."""
 _COMPARED = ("popularity", "visual_knn")
 
 
@@ -57,7 +60,7 @@ class DemoResult:
     @property
     def serve_command(self) -> str:
         """The command that serves what was made."""
-        places = {"--data": "catalogue", "--recommender": "recommender", "--gan": "gan"}
+        places = {"--data": "catalogue", "--recommender": "recommender", "--gan": "gan", "--directions": "directions"}
         options = [f"{option} {shlex.quote(str(self.folder / name))}" for option, name in places.items()]
         return " ".join(["recgan serve", *options])
 
@@ -113,8 +116,9 @@ def run_demo(
     device: str = "auto",
     progress: Progress = quiet,
 ) -> DemoResult:
-    """Run the whole line into ``out``: ``catalogue`` (with simulated users), ``recommender``, ``gan``, ``designs`` and
-    ``report.html`` (written anew each time). Stopped at any point, it goes on from there when it is run again.
+    """Run the whole line into ``out``: ``catalogue`` (with simulated users), ``recommender``, ``gan``, ``directions``,
+    ``designs`` and ``report.html`` (written anew each time). Stopped at any point, it goes on from there when it is run
+    again.
 
     Raises:
         ArtifactError: something in ``out`` was made with other settings, or is damaged.
@@ -141,6 +145,7 @@ def _run(out: Path, seed: int, settings: DemoSettings, device: str, progress: Pr
     else:
         _gan(out / "gan", bundle, seed, settings, device, stages)
     designer = load_designer(out / "recommender", out / "gan", bundle=bundle, device=device)
+    _directions(out / "directions", designer.gan, seed, stages)
     designs = _designs(out / "designs", designer, seed, settings, stages)
     ranking = evaluate_ranking(
         bundle, [*_COMPARED, out / "recommender"], embed=embed, seed=seed, device=device, progress=progress
@@ -261,6 +266,20 @@ def _gan(place: Path, bundle: Bundle, seed: int, settings: DemoSettings, device:
         progress=stages.progress,
     )
     stages.done("gan")
+
+
+def _directions(place: Path, gan: TrainedGAN, seed: int, stages: _Stages) -> None:
+    """Find what the service makes sliders of."""
+    if place.exists():
+        try:
+            load_directions(place, gan)
+        except MismatchError as error:
+            raise _refuse(place, "another generator") from error
+        stages.reuse("directions", place)
+        return
+    found = find_directions(gan, samples=_DIRECTION_SAMPLES, seed=seed, progress=stages.progress)
+    save_directions(found, gan, place, seed=seed)
+    stages.done("directions")
 
 
 def _designs(

@@ -16,13 +16,28 @@ from threadpoolctl import threadpool_limits
 from recgan.device import torch_threads
 from recgan.progress import Progress
 from service import middleware, problems
+from service.blindtest import open_blindtest
 from service.context import DesignWorker, Service
 from service.design_worker import design_worker
+from service.gaps import read_gaps
 from service.holder import ModelHolder
 from service.live.shop import ShopKeeper
 from service.metrics import Metrics
 from service.models import Models, load_models
-from service.routes import design_results, designs, events, health, items, models, page, recommendations, users
+from service.routes import (
+    blindtest,
+    design_results,
+    designs,
+    editing,
+    events,
+    gaps,
+    health,
+    items,
+    models,
+    page,
+    recommendations,
+    users,
+)
 from service.security import Gate
 from service.settings import ServiceSettings
 from service.store import Store
@@ -57,6 +72,8 @@ TAGS = [
     {"name": "users", "description": "Who is known, what is held of one, and forgetting one."},
     {"name": "models", "description": "What has been served, what serves, and changing it."},
     {"name": "designs", "description": "New items that a user would prefer, beside the nearest real ones."},
+    {"name": "gaps", "description": "What the catalogue lacks, and for whom."},
+    {"name": "blind test", "description": "What people say, who do not know what is real and what is designed."},
     {"name": "catalogue", "description": "Items, categories and photos."},
     {"name": "health", "description": "For probes and operators."},
 ]
@@ -101,6 +118,8 @@ def create_app(
         metrics=Metrics(lambda: _gauges(store, holder)),
         streams=Streams(store, settings.max_streams),
         worker=worker,
+        blindtest=None if settings.blindtest is None else open_blindtest(settings.blindtest),
+        gaps=None if settings.gaps is None else read_gaps(settings.gaps),
     )
 
     @asynccontextmanager
@@ -135,7 +154,20 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.service = service
-    for room in (recommendations, users, events, items, designs, design_results, models, health, page):
+    for room in (
+        recommendations,
+        users,
+        events,
+        items,
+        designs,
+        design_results,
+        editing,
+        gaps,
+        blindtest,
+        models,
+        health,
+        page,
+    ):
         app.include_router(room.router)
     app.mount("/static", StaticFiles(directory=page.STATIC), name="static")
     problems.install(app)

@@ -7,9 +7,12 @@ from typing import Annotated, Protocol
 
 from fastapi import Depends, Request
 
+from service.blindtest import BlindTest
+from service.gaps import GapFolder
 from service.holder import ModelHolder
 from service.live.shop import Shop, ShopKeeper
 from service.metrics import Metrics
+from service.problems import ProblemError
 from service.security import Gate
 from service.settings import ServiceSettings
 from service.store import Store
@@ -45,6 +48,36 @@ class Service:
     streams: Streams
     worker: DesignWorker | None
     """None where other processes make the designs, or there is no generator."""
+    gaps: GapFolder | None = None
+    """What the catalogue lacks; None: nothing is shown."""
+
+    blindtest: BlindTest | None = None
+    """The blind test that is shown; None: there is none."""
+
+    def need_gaps(self) -> GapFolder:
+        """Return what the catalogue lacks.
+
+        Raises:
+            ProblemError: no-gaps (404).
+        """
+        if self.gaps is None:
+            raise ProblemError(
+                "no-gaps", "no gaps are shown here; 'recgan gaps' finds them, and 'recgan serve --gaps' takes them"
+            )
+        return self.gaps
+
+    def need_blindtest(self) -> BlindTest:
+        """Return the blind test.
+
+        Raises:
+            ProblemError: no-blindtest (404).
+        """
+        if self.blindtest is None:
+            raise ProblemError(
+                "no-blindtest",
+                "no blind test is shown here; 'recgan blindtest make' makes one, 'recgan serve --blindtest' takes it",
+            )
+        return self.blindtest
 
 
 async def _service(request: Request) -> Service:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from service.links import design_image_path, design_path, item_image_path
+from service.links import design_image_path, design_path, item_image_path, item_path
 from service.problems import Problem
 from service.schemas import (
     DesignedItem,
     DesignOrigin,
     DesignProgress,
-    DesignRef,
     DesignRequest,
     DesignStatus,
+    EditSubject,
     ModelVersion,
     NearItem,
 )
@@ -57,13 +57,14 @@ def _status(store: Store, version: ModelVersion, job: Job, designs: Sequence[Sto
     )
 
 
-def _origin(one: DesignRef) -> DesignOrigin:
-    return DesignOrigin(
-        design=one.design,
-        index=one.index,
-        url=design_path(one.design),
-        image_url=design_image_path(one.design, one.index),
-    )
+def _origin(one: EditSubject) -> DesignOrigin:
+    url, image_url = None, None
+    if one.design is not None:
+        assert one.index is not None
+        url, image_url = design_path(one.design), design_image_path(one.design, one.index)
+    elif one.item is not None:
+        url, image_url = item_path(one.item), item_image_path(one.item)
+    return DesignOrigin(design=one.design, index=one.index, item_id=one.item, url=url, image_url=image_url)
 
 
 def _shown(job: Job, design: StoredDesign) -> DesignedItem:

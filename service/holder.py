@@ -131,7 +131,13 @@ class ModelHolder:
             return
         wanted = self._table.get(active)
         gan = None if wanted.gan is None else Path(wanted.gan)
-        places = {"data": Path(wanted.data), "recommender": Path(wanted.recommender), "gan": gan}
+        places: dict[str, Path | None] = {
+            "data": Path(wanted.data),
+            "recommender": Path(wanted.recommender),
+            "gan": gan,
+        }
+        if self._settings.gan is None or gan != self._settings.gan.absolute():  # they are another generator's
+            places |= {"directions": None, "inverter": None}
         settings = self._settings.model_copy(update=places)
         try:
             loaded = self._load(settings, self._note)

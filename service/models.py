@@ -8,17 +8,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from recgan.errors import SettingsError
+from recgan.errors import MismatchError, SettingsError
 from recgan.progress import Progress, quiet
 from service.catalogue import Catalogue
 from service.live.eye import Eye, eye_of
 from service.problems import ProblemError
 from service.schemas import ModelVersion
 from service.settings import ServiceSettings
+from service.sliders import Sliders, load_sliders
 
 if TYPE_CHECKING:
     from recgan.design import Designer
     from recgan.design.editing import Editor
+    from recgan.gan.latent import Inverter
     from recgan.recommenders import Recommender
 
 __all__ = ["Models", "load_models"]
@@ -40,6 +42,10 @@ class Models:
     """What the recommender sees in a picture; None for one that does not look."""
     events_to: int = 0
     """The last event of the store that the recommender was trained on."""
+    sliders: Sliders | None = None
+    """What designs are moved along; None: there are none."""
+    inverter: Inverter | None = None
+    """What finds items and photos in the generator's space; None: there is none."""
 
     @cached_property
     def id(self) -> str:
@@ -76,16 +82,44 @@ class Models:
             )
         return self.designer
 
+    def need_sliders(self) -> Sliders:
+        """Return the sliders.
+
+        Raises:
+            ProblemError: no-sliders (422).
+        """
+        if self.sliders is None:
+            raise ProblemError(
+                "no-sliders",
+                "no directions serve with this generator; 'recgan sample directions' finds them, and 'recgan serve "
+                "--directions' takes them",
+            )
+        return self.sliders
+
+    def need_inverter(self) -> Inverter:
+        """Return the inverter.
+
+        Raises:
+            ProblemError: no-inverter (422).
+        """
+        if self.inverter is None:
+            raise ProblemError(
+                "no-inverter",
+                "no inverter serves with this generator, so items and photos cannot be edited; 'recgan train inverter' "
+                "makes one, and 'recgan serve --inverter' takes it",
+            )
+        return self.inverter
+
     @cached_property
     def editor(self) -> Editor:
-        """The editor of finished designs, made when it is first asked for (not to be asked by several threads).
+        """The editor of designs, items and photos, made when it is first asked for (not by several threads).
 
         Raises:
             ProblemError: no-generator (503).
         """
         from recgan.design.editing import Editor
 
-        return Editor(self.need_designer(), self.catalogue.bundle)
+        return Editor(self.need_designer(), self.catalogue.bundle, self.inverter)
 
 
 def load_models(settings: ServiceSettings, progress: Progress = quiet) -> Models:
@@ -93,7 +127,7 @@ def load_models(settings: ServiceSettings, progress: Progress = quiet) -> Models
 
     Raises:
         ArtifactError: one of them is missing, damaged or of another kind.
-        MismatchError: they are not of one catalogue, categories and pixels.
+        MismatchError: they are not of one catalogue, categories and pixels, or of one generator.
         SettingsError: there is a GAN, and the recommender sees no pictures, so it cannot lead a design.
     """
     from recgan.config import index_settings
@@ -130,6 +164,7 @@ def load_models(settings: ServiceSettings, progress: Progress = quiet) -> Models
         approximate = ApproximateIndex.build(recommender.item_factors, recommender.user_factors, index)
         recommender.use_index(approximate)
         logger.info("recommendations are searched by %s", approximate)
+    sliders, inverter = _parts(settings, designer)
     return Models(
         catalogue=catalogue,
         recommender=recommender,
@@ -142,4 +177,22 @@ def load_models(settings: ServiceSettings, progress: Progress = quiet) -> Models
         ),
         eye=eye_of(recommender, settings.device),
         events_to=int(recommender.facts.get("events_to", 0)),
+        sliders=sliders,
+        inverter=inverter,
     )
+
+
+def _parts(settings: ServiceSettings, designer: Designer | None) -> tuple[Sliders | None, Inverter | None]:
+    """Load what belongs to the generator."""
+    if designer is None:
+        return None, None
+    from recgan.gan.latent import load_inverter
+
+    sliders = load_sliders(settings.directions, designer.gan) if settings.directions else None
+    inverter = load_inverter(settings.inverter, designer.gan) if settings.inverter else None
+    if sliders and inverter and sliders.directions.space != inverter.space.name:
+        raise MismatchError(
+            f"'{settings.directions}' holds directions of {sliders.directions.space}, and the inverter finds pictures "
+            f"in {inverter.space.name}; find directions with --space {inverter.space.name}"
+        )
+    return sliders, inverter

@@ -14,8 +14,11 @@ from service.store.items import Picture
 __all__ = ["as_base64", "photos_of"]
 
 
-def photos_of(photos: Sequence[str], settings: ServiceSettings, *, side: int | None = None) -> list[Picture]:
-    """Return photos as they may be kept, at most ``side`` pixels a side.
+def photos_of(
+    photos: Sequence[str], settings: ServiceSettings, *, side: int | None = None, pointer: str = "/photos/{}"
+) -> list[Picture]:
+    """Return photos as they may be kept, at most ``side`` pixels a side; ``pointer`` says where they are in the
+    request.
 
     Raises:
         ProblemError: refused-picture (422), telling which.
@@ -26,7 +29,7 @@ def photos_of(photos: Sequence[str], settings: ServiceSettings, *, side: int | N
             data = decode_base64(photo)
             kept = taken_in(data, max_pixels=settings.max_picture_pixels, side=side or settings.picture_side)
         except ImageRefused as error:
-            fault = FieldProblem(pointer=f"/photos/{place}", detail=error.detail)
+            fault = FieldProblem(pointer=pointer.format(place), detail=error.detail)
             raise ProblemError("refused-picture", f"{fault.pointer}: {fault.detail}", errors=[fault]) from error
         taken.append(kept)
     return taken

@@ -29,6 +29,7 @@ __all__ = [
     "answer",
     "documented",
     "install",
+    "invalid",
     "problem_of",
 ]
 
@@ -63,6 +64,8 @@ PROBLEMS = {
         ProblemKind("unknown-item", 404, "The item is not in the catalogue"),
         ProblemKind("unknown-design", 404, "There is no such design"),
         ProblemKind("unknown-model", 404, "There is no such model"),
+        ProblemKind("no-gaps", 404, "No gaps are shown here"),
+        ProblemKind("no-blindtest", 404, "No blind test is shown here"),
         ProblemKind("method-not-allowed", 405, "The method is not allowed here"),
         ProblemKind("too-slow", 408, "The request did not arrive in time"),
         ProblemKind("not-ready", 409, "The picture is not ready"),
@@ -79,6 +82,8 @@ PROBLEMS = {
         ProblemKind("refused-picture", 422, "A picture cannot be used"),
         ProblemKind("no-picture", 422, "The item has no picture"),
         ProblemKind("no-eye", 422, "The model does not look at pictures"),
+        ProblemKind("no-sliders", 422, "The service runs without sliders"),
+        ProblemKind("no-inverter", 422, "The service runs without an inverter"),
         ProblemKind("rate-limit", 429, "Too many requests"),
         ProblemKind("queue-full", 429, "Too many designs are waiting"),
         ProblemKind("internal", 500, "Something went wrong inside the service"),
@@ -152,6 +157,13 @@ class ProblemError(HTTPException):
         self.kind = PROBLEMS[slug]
         self.errors = list(errors) if errors else None
         super().__init__(self.kind.status, detail, dict(headers) if headers else None)
+
+
+def invalid(pointer: str, detail: str) -> ProblemError:
+    """Return the problem of a request that is not valid in one place."""
+    return ProblemError(
+        "invalid-request", f"{pointer}: {detail}", errors=[FieldProblem(pointer=pointer, detail=detail)]
+    )
 
 
 def problem_of(error: Exception, instance: str | None = None) -> Problem:

@@ -29,6 +29,15 @@ class ServiceSettings(BaseSettings):
     """Folder of the trained recommender."""
     gan: Path | None = None
     """Folder of the trained GAN; without one the service recommends but takes no design requests."""
+    directions: Path | None = None
+    """Folder of the GAN's directions (``recgan sample directions``), which become sliders; without them there are
+    none."""
+    inverter: Path | None = None
+    """Folder of the GAN's inverter (``recgan train inverter``); without one, items and photos cannot be edited."""
+    gaps: Path | None = None
+    """Folder of what the catalogue lacks (``recgan gaps``), to be shown; and its cohorts, to be designed for."""
+    blindtest: Path | None = None
+    """Folder of a blind test (``recgan blindtest make``), to be shown at ``/blindtest/``; its votes go there, too."""
     index: str = "flat"
     """How items are searched: ``flat`` exactly; ``ivf`` or ``hnsw`` approximately, as in ``hnsw,search_width=256``."""
     device: str = "auto"
@@ -125,6 +134,13 @@ class ServiceSettings(BaseSettings):
     def queue_share(self) -> int:
         """How many designs of one key may wait."""
         return max(1, int(self.design_queue * self.design_share)) if self.needs_keys else self.design_queue
+
+    @model_validator(mode="after")
+    def _parts_of_a_generator(self) -> Self:
+        for name in ("directions", "inverter"):
+            if self.gan is None and getattr(self, name) is not None:
+                raise ValueError(f"{name}: it is of a generator; give --gan, too, or leave it out")
+        return self
 
     @model_validator(mode="after")
     def _one_design_worker(self) -> Self:

@@ -6,14 +6,16 @@ from __future__ import annotations
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
+import torch
 from fastapi.testclient import TestClient
 
 from recgan.config import DesignSettings, Recipe, Settings
@@ -23,6 +25,7 @@ from recgan.dataset.pixels import decode_image, pixel_digest
 from recgan.design.editing import Subject
 from recgan.design.results import Design
 from recgan.design.search import Preview
+from recgan.gan.latent import Directions, Inverter
 from recgan.progress import Progress, quiet
 from recgan.recommenders import Recommendation, Recommender, UserVector
 from service.app import create_app
@@ -32,7 +35,8 @@ from service.models import Models
 from service.problems import PROBLEMS
 from service.schemas import ModelVersion
 from service.settings import ServiceSettings
-from tests.conftest import draw_item
+from service.sliders import Sliders
+from tests.conftest import draw_item, png
 
 PATIENCE = 30.0
 
@@ -142,7 +146,9 @@ class FakeDesigner:
     """Paints design i of seed s in the grey level s + i, with the score i, of the latent (s + i, 1)."""
 
     def __init__(self) -> None:
-        self.gan = SimpleNamespace(digest=GENERATOR, recipe=Recipe(name="toy"))
+        self.gan = SimpleNamespace(
+            digest=GENERATOR, recipe=Recipe(name="toy"), size=8, class_index=["coats", "hats"].index
+        )
         self.asked: list[tuple[Any, str, int, int]] = []
         self.entered = threading.Event()
         self.release = threading.Event()
@@ -198,7 +204,9 @@ def painted(grey: float, category: str, place: int, seed: int, settings: DesignS
 
 
 class FakeEditor:
-    """Of a design of the latent (g, 1): variation i in the grey level g + 10 (i + 1); a mix goes evenly between two."""
+    """Of a design of the latent (g, 1): variation i in the grey level g + 10 (i + 1); a mix goes evenly between two; a
+    slide adds 10 a unit of direction 0; tailored, it is i + 1 brighter. Items and photos lie at their mean grey level,
+    and are found 4 too dark."""
 
     def __init__(self, designer: FakeDesigner) -> None:
         self.designer = designer
@@ -232,6 +240,53 @@ class FakeEditor:
             nearer = start.category if share < 0.5 else end.category
             made.append(painted(grey, nearer, place, seed, DesignSettings(), edit=edit))
         return made
+
+    def slide(
+        self,
+        subject: Subject,
+        directions: Directions,
+        amounts: Mapping[int, float],
+        user: Any,
+        *,
+        seed: int = 0,
+        progress: Progress = quiet,
+    ) -> Design:
+        """As `FakeDesigner.design`."""
+        self.designer.asked.append((user, subject.category, 1, seed))
+        self.designer.work(progress)
+        assert subject.point is not None
+        edit = {"verb": "slide", "of": subject.told, "distance": 0.5, "amounts": dict(amounts)}
+        grey = float(subject.point[0]) + 10 * directions.amounts(amounts)[0].item()
+        return painted(grey, subject.category, 0, seed, DesignSettings(), edit=edit)
+
+    def tailor(
+        self,
+        subject: Subject,
+        user: Any,
+        n: int,
+        *,
+        seed: int = 0,
+        search: DesignSettings,
+        progress: Progress = quiet,
+        preview: Preview | None = None,
+    ) -> list[Design]:
+        """As `FakeDesigner.design`."""
+        self.designer.asked.append((user, subject.category, n, seed))
+        self.designer.work(progress, preview)
+        found, inversion = subject.image.mean() - 4, {"pixel_error_of_guess": 8.0, "pixel_error": 4.0, "distance": 0.1}
+        begun = found if subject.point is None else float(subject.point[0])
+        edit = {
+            "verb": "tailor",
+            "of": subject.told,
+            "inversion": inversion if subject.point is None else None,
+            "distance": 0.2,
+            "leash": 0.4,
+            "within_leash": True,
+            "score_of_subject": -1.0,
+            "score_of_start": -1.5,
+            "settings": {"leash": 1.0},
+        }
+        return [painted(begun + place + 1, subject.category, place, seed, search, edit=edit) for place in range(n)]
 
 
 class World:
@@ -301,8 +356,34 @@ def models_of(bundle: Bundle, *, with_gan: bool = True) -> tuple[Models, FakeRec
         ),
         eye=eye,
     )
+    if with_gan:
+        models = replace(models, sliders=_sliders(bundle.path.parent), inverter=cast(Inverter, FakeInverter()))
     vars(models)["editor"] = FakeEditor(designer)  # where the property keeps the one that it has made
     return models, recommender, designer, eye
+
+
+class FakeInverter:
+    """Knows how far off it is."""
+
+    def __init__(self) -> None:
+        self.metrics = {"latent_r2": 0.5, "pixel_error": 9.5, "by_chance": 60.0}
+
+
+def _sliders(folder: Path) -> Sliders:
+    """Two directions, the first from -2 to 3 and the second from 0 to 1, with a grey sheet each."""
+    directions = Directions(
+        space="z",
+        vectors=torch.eye(2),
+        units=torch.tensor([2.0, 1.0]),
+        shares=torch.tensor([0.75, 0.25]),
+        low=torch.tensor([-2.0, 0.0]),
+        high=torch.tensor([3.0, 1.0]),
+        categories=("coats",),
+    )
+    sheets = tuple(folder / f"direction-{number:02d}.png" for number in range(2))
+    for number, sheet in enumerate(sheets):
+        sheet.write_bytes(png(np.full((30, 60, 3), 100 + number, dtype=np.uint8)))
+    return Sliders(directions, sheets, ('"sheet-0"', '"sheet-1"'))
 
 
 def load_world(settings: ServiceSettings, progress: Progress) -> Models:

@@ -28,7 +28,7 @@ from recgan.evaluation.blindtest import (
     read_votes,
     report_votes,
 )
-from recgan.evaluation.blindtest.server import LARGEST_BODY
+from recgan.evaluation.blindtest.ballot import LARGEST_BODY
 from recgan.gan.data import training_rows
 from tests.design_world import QUICK
 
@@ -348,7 +348,7 @@ def test_nothing_else_is_answered_or_written(server, folder, path, body, kind, s
 
 
 def test_votes_that_cannot_be_written_are_not_acknowledged(server, folder, monkeypatch):
-    monkeypatch.setattr("recgan.evaluation.blindtest.server.LARGEST_FILE", 200)
+    monkeypatch.setattr("recgan.evaluation.blindtest.ballot.LARGEST_FILE", 200)
     one = json.dumps({"votes": [vote("item", "real")]}).encode()
     assert ask(server, "votes", one)[0] == 200
     before = (folder / "votes.jsonl").read_bytes()

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -9,6 +10,7 @@ from recgan.demo import run_demo
 from recgan.design import load_designs
 from recgan.errors import ArtifactError, SettingsError
 from recgan.gan import load_gan
+from recgan.gan.latent import load_directions, save_directions
 from recgan.gan.shipped import shipped_gan
 
 TINY = DemoSettings(
@@ -22,7 +24,7 @@ TINY = DemoSettings(
     designs_per_user=1,
     design_steps=1,
 )
-STAGES = ("catalogue", "recommender", "gan", "designs")
+STAGES = ("catalogue", "recommender", "gan", "directions", "designs")
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,8 @@ def test_its_answer_names_the_report_and_the_command_that_serves(demo):
     answer = json.loads(json.dumps(result.as_json()))
     assert answer["report"] == str(out / "report.html")
     assert answer["serve"] == (
-        f"recgan serve --data '{out}/catalogue' --recommender '{out}/recommender' --gan '{out}/gan'"
+        f"recgan serve --data '{out}/catalogue' --recommender '{out}/recommender' --gan '{out}/gan' "
+        f"--directions '{out}/directions'"
     )
     assert answer["serve"] in result.text()
     assert answer["report"] in result.text()
@@ -108,6 +111,7 @@ def test_a_demo_that_was_stopped_goes_on_where_it_was(demo, tmp_path):
     shutil.copytree(out, here)
     shutil.rmtree(here / "gan")
     shutil.rmtree(here / "gan.run")
+    shutil.rmtree(here / "directions")
     shutil.rmtree(here / "designs")
     with pytest.raises(Stop):
         again(here, progress=stop_in_training)
@@ -119,6 +123,17 @@ def test_a_demo_that_was_stopped_goes_on_where_it_was(demo, tmp_path):
     for folder in (out / "designs").iterdir():
         (one,), (other,) = load_designs(folder), load_designs(here / "designs" / folder.name)
         assert (one.score, one.z.tolist()) == (other.score, other.z.tolist())
+
+
+def test_directions_of_another_generator_are_never_replaced(demo, tmp_path):
+    out, _, _ = demo
+    here = tmp_path / "demo"
+    shutil.copytree(out, here)
+    gan = load_gan(out / "gan", "cpu")
+    found = load_directions(here / "directions", gan)
+    save_directions(found, replace(gan, digest="another"), here / "directions", overwrite=True)
+    with pytest.raises(ArtifactError, match="directions' was made with another generator"):
+        again(here)
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path):
@@ -189,4 +204,4 @@ def test_the_demo_on_photos_goes_on_and_refuses_other_settings(photos, tmp_path)
     shutil.copytree(out, tmp_path / "demo")
     shutil.rmtree(tmp_path / "demo" / "gan")
     result, _ = again(tmp_path / "demo", settings=PHOTOS)
-    assert result.reused == ("catalogue", "recommender", "designs")
+    assert result.reused == ("catalogue", "recommender", "directions", "designs")

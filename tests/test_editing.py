@@ -113,7 +113,11 @@ def test_tailoring_begins_where_the_photo_was_found_and_climbs_the_users_liking(
     (still,) = editor.tailor(subject, USER, search=DesignSettings(steps=0))
     np.testing.assert_array_equal(still.image, generated(editor, points[0], "dress"))
     loose = Editor(editor.designer, editor.bundle, inverter, EditSettings(leash=1000.0))
-    (moved,) = loose.tailor(subject, USER, search=FREE)
+    shown = []
+    (moved,) = loose.tailor(subject, USER, search=FREE, preview=lambda place, draw: shown.append((place, draw())))
+    assert {place for place, _ in shown} == {0}
+    np.testing.assert_array_equal(shown[0][1], still.image)  # where it begins, and then it changes
+    assert not np.array_equal(shown[-1][1], still.image)
     edit = moved.settings["edit"]
     assert edit["score_of_start"] == pytest.approx(still.score, abs=1e-5)
     assert moved.score > edit["score_of_start"]
@@ -253,6 +257,26 @@ def test_sliders_move_and_stop_where_pictures_are_believed(editor, designs):
     ):
         with pytest.raises(SettingsError, match=message):
             editor.slide(subject, found, amounts, None)
+
+
+def test_a_generator_with_w_moves_in_it_also_without_an_inverter(design_world, designer, item):
+    class Mapped(Painter):
+        """Has a w: twice z."""
+
+        def mapping(self, z, class_index):
+            return 2 * z
+
+        def synthesis(self, w):
+            return super().forward(w / 2, torch.zeros(len(w), dtype=torch.int64))
+
+    painter = Mapped(len(designer.gan.category_names)).eval()
+    own = Designer(designer.recommender, replace(designer.gan, generator=painter), device="cpu")
+    editor = Editor(own, design_world.bundle)
+    assert editor.space.name == "w"
+    design = own.design(USER, "dress", 1, settings=QUICK)[0]
+    points, told = editor.places.of([editor.of_design(design)])
+    np.testing.assert_allclose(points[0], 2 * design.z, atol=1e-6)
+    assert told == [None]
 
 
 def test_more_like_this_is_near_and_of_several_the_best_liked(editor, designs):

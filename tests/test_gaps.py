@@ -16,7 +16,7 @@ from recgan.dataset.split import Pairs
 from recgan.design import Designer
 from recgan.design.sight import Sight
 from recgan.errors import ArtifactError, DataError, MismatchError, NotFoundError, SettingsError
-from recgan.evaluation.gaps import choose_judge, find_gaps, load_judge, save_gaps, taste_cohorts
+from recgan.evaluation.gaps import choose_judge, find_gaps, load_gaps, load_judge, save_gaps, taste_cohorts
 from recgan.evaluation.gaps.cases import cases_of
 from recgan.evaluation.gaps.looks import attributes_of, palette, style_words
 from recgan.recommenders import train_recommender
@@ -306,7 +306,10 @@ def test_briefs_are_one_page_each_in_one_self_contained_file(design_world, found
         assert all(f"item {item_id}, {gap.category}" in page for item_id, _ in gap.nearest)
     table = pd.read_csv(tmp_path / "out" / "gaps.csv")
     assert table["gap"].tolist() == pytest.approx([gap.gap.mean for gap in found.gaps])
-    assert json.loads((tmp_path / "out" / "gaps.json").read_text()) == told
+    assert load_gaps(tmp_path / "out") == json.loads((tmp_path / "out" / "gaps.json").read_text()) == told
+    for gap, read in zip(found.gaps, told["gaps"]):  # whom designs were for is kept: the service designs for them again
+        assert read["design"]["settings"]["user"] == gap.design.settings["user"]
+        assert len(read["design"]["settings"]["user"]) == gap.judged
     assert told["gaps"][0]["design"]["settings"]["search"]["steps"] == QUICK.steps
     with pytest.raises(ArtifactError, match="--overwrite"):
         save_gaps(found, design_world.bundle, tmp_path / "out")

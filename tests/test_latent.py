@@ -22,6 +22,7 @@ from recgan.gan.conditioning import one_hot
 from recgan.gan.latent import (
     LatentSpace,
     class_walk,
+    direction_sheets,
     find_directions,
     item_photos,
     lerp,
@@ -266,6 +267,7 @@ def test_directions_are_written_with_sheets_and_belong_to_their_generator(tmp_pa
     save_directions(found, gan, tmp_path / "directions")
     sheets = sorted(path.name for path in (tmp_path / "directions").glob("*.png"))
     assert sheets == ["direction-00.png", "direction-01.png"]
+    assert [path.name for path in direction_sheets(tmp_path / "directions")] == sheets
     loaded = load_directions(tmp_path / "directions", gan)
     assert torch.equal(loaded.vectors, found.vectors)
     assert (loaded.space, loaded.categories) == (found.space, found.categories)

@@ -22,7 +22,8 @@ from service.app import create_app
 from service.settings import ServiceSettings
 from service.store.keys import Scope
 from tests.conftest import png
-from tests.service_world import FakeDesigner, models_of
+from tests.service_world import FakeDesigner, FakeEditor, models_of
+from tests.test_service_gaps import write_gaps
 
 sync_api = pytest.importorskip(
     "playwright.sync_api", reason="NO PLAYWRIGHT HERE: the page was NOT tested in a browser; pip install playwright"
@@ -255,6 +256,135 @@ def test_mixing_two_designs(page, site):
     assert shares == ["0% of the way", "25% of the way", "50% of the way", "75% of the way", "100% of the way"]
 
 
+def greys(page, selector: str) -> list[int]:
+    """The grey levels of pictures, as the browser draws them."""
+    every = "selector => [...document.querySelectorAll(selector)].every((one) => one.complete && one.naturalWidth)"
+    page.wait_for_function(every, arg=selector)
+    return page.locator(selector).evaluate_all(
+        """all => all.map((one) => {
+            const canvas = new OffscreenCanvas(1, 1).getContext("2d");
+            canvas.drawImage(one, 0, 0, 1, 1);
+            return canvas.getImageData(0, 0, 1, 1).data[0];
+        })"""
+    )
+
+
+def test_moving_a_design_by_keyboard_again_and_again(page, site):
+    page.fill("#count", "1")
+    page.fill("#seed", "100")
+    page.click("#make")
+    cards = page.locator("#designs > li")
+    expect(cards).to_have_count(1)
+    expect(page.locator("#sliding")).to_be_hidden()
+    cards.get_by_role("button", name="Move…").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#sliding-title")).to_be_focused()
+    expect(page.locator("#sliders li")).to_have_count(2)
+    page.get_by_role("button", name="Show it").click()
+    expect(page.locator("#notice")).to_have_text("Move a slider first.")
+    first = page.get_by_role("slider", name="Slider 1")
+    assert [first.get_attribute(name) for name in ("min", "max")] == ["-2", "3"]
+    first.focus()
+    for _ in range(6):
+        page.keyboard.press("ArrowRight")
+    expect(page.locator("#sliders output").first).to_have_text("+1.5")
+    page.locator("#sliders summary").nth(1).click()
+    sheet = page.get_by_alt_text("Samples moved along slider 2")
+    expect(sheet).to_be_visible()
+    assert page.locator("#sliders img").count() == 1  # what nobody wants to see is not fetched
+    page.get_by_role("button", name="Show it").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#step")).to_have_text("1 design moved from the one below for anna")
+    assert greys(page, "#designs > li > figure img") == [115]
+    assert greys(page, "#sliding img.picture") == [100, 115]
+    # From the same design again, the other way; the sliders are where they were.
+    expect(first).to_have_value("1.5")
+    first.fill("-1")
+    expect(page.locator("#sliders output").first).to_have_text("−1")
+    page.get_by_role("button", name="Show it").click()
+    expect(page.locator("#sliding-moved img")).to_have_attribute("src", re.compile(r"designs/.*/0\.png"))
+    expect(page.get_by_role("button", name="Design for")).to_be_enabled()
+    assert greys(page, "#designs > li > figure img") == [90]
+    assert site.designer.asked[-1][:3] == ("anna", "coats", 1)
+    page.get_by_role("button", name="Back to the middle").click()
+    expect(first).to_have_value("0")
+    page.locator("#origins").get_by_role("button", name="Open").click()  # another design: the sliders are not its own
+    expect(page.locator("#sliding")).to_be_hidden()
+    page.get_by_role("link", name="Designs so far").click()
+    expect(page.locator("#history > li").first).to_contain_text("Moved: coats for anna")
+
+
+def test_an_item_is_tailored_and_how_well_it_was_found_is_told(page, site):
+    page.fill("#count", "2")
+    page.locator("#realism").fill("3")
+    coat = page.locator("#recommended li", has_text="50%")
+    hat = page.locator("#recommended li", has_text="a/b")
+    assert hat.get_by_role("button", name="Tailor it").count() == 0  # hats cannot be designed
+    coat.get_by_role("button", name="Tailor it").click()
+    expect(page.locator("#designs > li")).to_have_count(2)
+    assert page.evaluate("document.activeElement.id") == "design-title"
+    expect(page.locator("#step")).to_have_text("2 designs tailored from the one below for anna")
+    expect(page.get_by_alt_text("Item 50%, which they were made of")).to_be_visible()
+    expect(page.locator("#origins")).to_contain_text("50%")
+    assert page.locator("#origins button").count() == 0
+    card = page.locator("#designs > li").first
+    expect(card).to_contain_text("off by 4.0 of 255 in the pixels and 0.10 in looks (two items of the category: 0.40)")
+    expect(card).to_contain_text("Score: −1.00 what it was made of, −1.50 as first drawn, 1.00 now.")
+    assert "little of that is left" not in card.inner_text()
+    asked = site.app.state.service.store.jobs.page(before=None, limit=1, starred=False)[0].request
+    assert (asked["edit"]["of"][0]["item"], asked["realism"], asked["user_id"]) == ("50%", 3, "anna")
+    page.get_by_role("link", name="Designs so far").click()
+    expect(page.locator("#history > li").first).to_contain_text("Tailored: coats for anna")
+
+
+def test_what_the_generator_cannot_draw_is_called_so(page, site, monkeypatch):
+    make = FakeEditor.tailor
+
+    def far(self, *given, **options):
+        made = make(self, *given, **options)
+        edit = made[0].settings["edit"]
+        edit = {**edit, "inversion": {**edit["inversion"], "distance": 0.41}, "within_leash": False}
+        return [replace(one, settings={**one.settings, "edit": edit}) for one in made]
+
+    monkeypatch.setattr(FakeEditor, "tailor", far)
+    page.locator("#recommended li", has_text="50%").get_by_role("button", name="Tailor it").click()
+    expect(page.locator("#designs .warn").first).to_contain_text("little of that is left")
+    expect(page.locator("#designs > li").first).to_contain_text("further than it should go")
+
+
+def test_a_photo_is_tailored_for_somebody_with_photos(page, site, tmp_path):
+    page.get_by_role("button", name="Tailor it for").click()
+    expect(page.locator("#notice")).to_have_text("Choose a photo first.")
+    page.set_input_files("#photos", [photo(tmp_path, "liked.png")])
+    expect(page.locator("#tailor .for-whom")).to_have_text("yourself")
+    page.set_input_files("#tailor-photo", photo(tmp_path, "mine.png"))
+    expect(page.get_by_alt_text("The photo that is to be tailored")).to_be_visible()
+    assert page.locator("#tailor-category option").all_inner_texts() == ["coats"]
+    page.fill("#count", "1")
+    page.get_by_role("button", name="Tailor it for").click()
+    expect(page.locator("#designs > li")).to_have_count(1)
+    expect(page.locator("#step")).to_have_text("1 design tailored from the one below for the one with the photos")
+    expect(page.get_by_alt_text("The photo, which they were made of")).to_be_visible()
+    page.wait_for_function("() => document.querySelector('#origins img').naturalWidth > 0")
+    assert site.designer.asked[-1][1:3] == ("coats", 1)
+
+
+def test_without_inverter_and_directions_neither_is_offered(browser, catalogue):
+    with Site(catalogue) as site:
+        holder = site.app.state.service.holder
+        holder._models = replace(holder.get(), sliders=None, inverter=None)
+        page = browser.new_page()
+        page.goto(site.url)
+        expect(page.locator("#recommended li")).to_have_count(9)
+        expect(page.locator("#tailor")).to_be_hidden()
+        assert page.get_by_role("button", name="Tailor it").count() == 0
+        page.fill("#count", "1")
+        page.click("#make")
+        expect(page.locator("#designs > li")).to_have_count(1)
+        assert page.get_by_role("button", name="Move…").count() == 0
+        page.close()
+
+
 def test_the_second_of_a_mix_may_be_an_earlier_design(page, site):
     page.fill("#count", "1")
     page.fill("#seed", "10")
@@ -355,12 +485,54 @@ def test_designs_so_far_and_the_models(page, site):
     expect(page.locator("#served li")).to_have_count(1)
 
 
+def test_gaps_are_shown_and_designed_for(browser, catalogue, tmp_path):
+    with Site(catalogue, gaps=write_gaps(tmp_path / "gaps")) as site:
+        page = browser.new_page()
+        complaints: list[str] = []
+        page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
+        page.goto(site.url)
+        page.get_by_role("link", name="Gaps").click()
+        expect(page.locator("#gaps > li")).to_have_count(2)
+        expect(page.locator("#gaps-found")).to_have_text("1 of 2 briefs tell of a gap · 40 users in 2 cohorts")
+        first, second = (page.locator("#gaps > li").nth(place) for place in range(2))
+        expect(first).to_contain_text("hats for cohort 2")
+        expect(first).to_contain_text("+0.50 (+0.25 to +0.75)")
+        expect(first.locator(".warn")).to_have_text("A gap")
+        expect(second).to_contain_text("−0.50 (−0.75 to −0.25)")
+        expect(second).to_contain_text("No gap")
+        colour = first.locator(".swatch").evaluate("one => getComputedStyle(one).backgroundColor")
+        assert colour == "rgb(22, 55, 102)"
+        for width in (360, 390, 820, 1300):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.locator("#count").evaluate("one => { one.value = 2; }")
+        second.get_by_role("button", name="Design for this cohort").click()
+        expect(page.locator("#designs > li")).to_have_count(2)
+        expect(page.locator("#step")).to_have_text("2 designs for cohort 1")
+        assert page.evaluate("document.activeElement.id") == "design-title"
+        assert site.designer.asked[-1][:3] == (["Ünï 👒"], "coats", 2)
+        page.get_by_role("link", name="Designs so far").click()
+        expect(page.locator("#history > li").first).to_contain_text("coats for cohort 1")
+        page.get_by_role("link", name="Gaps").click()
+        first.get_by_role("button", name="Design for this cohort").click()
+        expect(page.locator("#notice")).to_contain_text("the generator does not know the category 'hats'")
+        page.close()
+        assert [text for text in complaints if not text.startswith("Failed to load resource")] == []
+
+
+def test_without_gaps_there_is_no_page_of_them(page):
+    assert page.get_by_role("link", name="Gaps").count() == 0
+
+
 @pytest.mark.parametrize("width", [360, 390, 820, 1300, 1600])
 def test_nothing_is_wider_than_the_screen(page, width):
     page.set_viewport_size({"width": width, "height": 800})
     expect(page.locator("#recommended li")).to_have_count(9)
     page.click("#make")
     expect(page.locator("#designs > li")).to_have_count(4)
+    page.locator("#designs").get_by_role("button", name="Move…").first.click()
+    page.locator("#sliders summary").first.click()
+    expect(page.locator("#sliders img")).to_have_count(1)
     page.locator("#designs").get_by_role("button", name="Mix with…").first.click()
     for link in ("For a user", "Designs so far", "Models"):
         page.get_by_role("link", name=link).click()

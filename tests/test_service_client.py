@@ -17,8 +17,9 @@ from service.client.transport import retry_after
 from service.schemas import ItemPut, NewItem, UserEvent
 from service.store.job import JobState
 from service.store.keys import Scope
-from tests.conftest import draw_item
+from tests.conftest import draw_item, png
 from tests.service_world import IDS, PATIENCE, USERS, World, running
+from tests.test_service_gaps import write_gaps
 
 
 @pytest.fixture
@@ -135,6 +136,44 @@ def test_more_is_made_of_finished_designs(shop, world):
     with pytest.raises(ServiceRefused, match="no design 'gone'") as refused:
         shop.mix_designs(("mine", 0), ("gone", 1))
     assert (refused.value.kind, refused.value.status) == ("unknown-design", 404)
+
+
+def test_designs_items_and_photos_are_moved_and_tailored(shop, world, tmp_path):
+    told = shop.editing()
+    assert [(one.direction, one.low, one.high) for one in told.sliders] == [(0, -2, 3), (1, 0, 1)]
+    assert told.inverter is not None
+    assert shop.direction_sheet(1) == world.client.get(told.sliders[1].image_url).content
+    shop.submit_design("coats", user_id="anna", n=1, seed=5, design_id="begun")
+    shop.wait_for_design("begun", timeout=PATIENCE)
+    moved = shop.wait_for_design(shop.slide_design(("begun", 0), {0: 1.5, 1: 1}).id, timeout=PATIENCE)
+    assert [one.settings["edit"]["amounts"] for one in moved.results] == [{"0": 1.5, "1": 1}]
+    with pytest.raises(ServiceRefused, match="goes from -2 to") as refused:
+        shop.slide_design(("begun", 0), {0: 9})
+    assert refused.value.status == 422
+    photo = tmp_path / "mine.png"
+    photo.write_bytes(png(np.full((20, 20, 3), 90, dtype=np.uint8)))
+    asked = [
+        shop.tailor("plain", user_id="b/c", n=2, seed=1),
+        shop.tailor(photo, "coats", user_id="b/c", n=1, realism=2),
+        shop.tailor(("begun", 0), user_id="b/c", n=1, preset="kang2017", design_id="again"),
+    ]
+    done = [shop.wait_for_design(one.id, timeout=PATIENCE) for one in asked]
+    assert [len(one.results) for one in done] == [2, 1, 1]
+    of = [one.results[0].settings["edit"]["of"] for one in done]
+    assert (of[0], of[1]["category"], of[2]["design"]["seed"]) == ({"item": "plain"}, "coats", 5)
+    assert [one[0] for one in world.designer.asked[-3:]] == ["b/c"] * 3
+    assert shop.tailor(("begun", 0), user_id="b/c", n=1, preset="kang2017", design_id="again").results
+
+
+def test_gaps_and_their_cohorts(catalogue, tmp_path):
+    with running(catalogue, gaps=write_gaps(tmp_path / "gaps")) as world, Client(http=world.client) as shop:
+        told = shop.gaps()
+        assert [one.category for one in told.briefs] == ["hats", "coats"]
+        assert shop.gap_picture(1) == world.client.get(told.briefs[1].image_url).content
+        done = shop.wait_for_design(shop.submit_design("coats", cohort=2, n=1).id, timeout=PATIENCE)
+        assert done.request.users == ["anna", "b/c"]
+        shop.wait_for_design(shop.submit_design("coats", users=["b/c"], n=1).id, timeout=PATIENCE)
+        assert [one[0] for one in world.designer.asked] == [["anna", "b/c"], ["b/c"]]
 
 
 def test_waiting_may_end_before_the_design_does(shop, world):

@@ -3,54 +3,16 @@
 from __future__ import annotations
 
 import base64
-import io
 from dataclasses import replace
 
 import numpy as np
-from PIL import Image
 from sqlalchemy import update
 
 from recgan.config import Recipe
-from service.store.tables import designs
+from service.store.tables import designs, jobs
 from tests.conftest import png
-from tests.service_world import (
-    PATIENCE,
-    FakeDesigner,
-    World,
-    assert_problem,
-    design,
-    finished,
-    until,
-)
-
-
-def ref(done: dict, index: int = 0) -> dict:
-    """Name a design."""
-    return {"design": done["id"], "index": index}
-
-
-def ask(world: World, kind: str, *of: dict, **more):
-    """Ask for an edit; return the answer."""
-    return world.client.post("/v1/designs", json={"edit": {"kind": kind, "of": list(of)}, **more})
-
-
-def edited(world: World, kind: str, *of: dict, **more) -> dict:
-    """Ask for an edit, wait for its end, and return its last state."""
-    answer = ask(world, kind, *of, **more)
-    assert answer.status_code == 202, answer.text
-    return finished(world, answer.headers["location"])
-
-
-def grey(world: World, url: str) -> int:
-    """The grey level of a picture."""
-    levels = np.unique(np.asarray(Image.open(io.BytesIO(world.client.get(url).content))))
-    assert len(levels) == 1
-    return int(levels[0])
-
-
-def faults(answer) -> list[str]:
-    """Where a request is not valid."""
-    return [fault["pointer"] for fault in assert_problem(answer, "invalid-request")["errors"]]
+from tests.service_edits import ask, edited, faults, grey, ref
+from tests.service_world import PATIENCE, FakeDesigner, assert_problem, design, finished, until
 
 
 def of_another_category(monkeypatch) -> None:
@@ -73,7 +35,8 @@ def test_more_like_a_design_is_for_the_same_user_and_says_what_it_came_from(worl
     assert more["state"] == "succeeded"
     assert [grey(world, one["image_url"]) for one in more["results"]] == [36, 26, 16]
     assert world.designer.asked[-1] == ("anna", "coats", 3, 8)
-    assert more["origins"] == [{**ref(begun), "url": begun["url"], "image_url": begun["results"][0]["image_url"]}]
+    image_url = begun["results"][0]["image_url"]
+    assert more["origins"] == [{**ref(begun), "item_id": None, "url": begun["url"], "image_url": image_url}]
     assert (more["request"]["user_id"], more["request"]["category"]) == ("anna", "coats")
     assert begun["origins"] == []
     assert begun["request"]["edit"] is None
@@ -82,7 +45,11 @@ def test_more_like_a_design_is_for_the_same_user_and_says_what_it_came_from(worl
     assert best["settings"]["edit"]["of"] == {"design": {"seed": 6, "category": "coats"}}
     told = world.client.get(best["settings_url"]).json()
     assert told["settings"]["edit"]["of"]["design"]["z"] == [6, 1]
-    assert told["request"]["edit"] == {"kind": "like", "of": [ref(begun)]}
+    assert told["request"]["edit"] == {
+        "kind": "like",
+        "of": [{**ref(begun), "item": None, "photo": None}],
+        "moves": [],
+    }
     again = world.client.get(best["image_url"])
     same = world.client.get(best["image_url"], headers={"If-None-Match": again.headers["etag"]})
     assert same.status_code == 304
@@ -139,6 +106,30 @@ def test_an_edit_under_the_client_s_own_id_is_made_once(world):
     assert world.client.put("/v1/designs/mine", json=asked).json()["results"] == done["results"]
     assert len(world.designer.asked) == 2
     assert_problem(world.client.put("/v1/designs/mine", json={**asked, "n": 3}), "other-request")
+
+
+def test_an_edit_that_is_asked_for_again_is_answered_when_what_it_was_made_of_is_gone(world):
+    begun = design(world, n=1)
+    asked = {"edit": {"kind": "like", "of": [ref(begun)]}, "n": 2}
+    assert world.client.put("/v1/designs/again", json=asked).status_code == 202
+    done = finished(world, "/v1/designs/again")
+    assert world.client.delete(begun["url"]).status_code == 204
+    again = world.client.put("/v1/designs/again", json=asked)
+    assert (again.status_code, again.headers["location"], again.json()) == (202, "/v1/designs/again", done)
+    # What is another request is never taken for this one.
+    assert_problem(world.client.put("/v1/designs/again", json={**asked, "n": 3}), "unknown-design")
+    assert len(world.designer.asked) == 2
+
+
+def test_a_request_from_before_fingerprints_is_still_known_again(world):
+    begun = design(world, n=1)
+    asked = {"edit": {"kind": "like", "of": [ref(begun)]}, "n": 2}
+    world.client.put("/v1/designs/older", json=asked)
+    done = finished(world, "/v1/designs/older")
+    with world.service.store.database.writing() as connection:
+        connection.execute(update(jobs).values(asked=None))
+    assert world.client.put("/v1/designs/older", json=asked).json() == done
+    assert_problem(world.client.put("/v1/designs/older", json={**asked, "n": 3}), "other-request")
 
 
 def test_an_edit_is_followed_cancelled_and_tried_again(world):

@@ -94,12 +94,12 @@ def test_paths_and_queries_that_are_not_valid(world, path, pointer, detail):
             "/categories",
             "did you mean 'hats'?",
         ),
-        ("/v1/designs", {"category": "coats"}, "/user_id", "either 'user_id' or 'liked'"),
+        ("/v1/designs", {"category": "coats"}, "/user_id", "either 'user_id', or 'liked'"),
         (
             "/v1/designs",
             {"category": "coats", "user_id": "anna", "liked": ["plain"]},
             "/user_id",
-            "either 'user_id' or",
+            "either 'user_id', or",
         ),
         ("/v1/designs", {"user_id": "anna"}, "/category", "name the category to design"),
         ("/v1/designs", {"user_id": "anna", "category": "coat"}, "/category", "did you mean 'coats'?"),
@@ -305,6 +305,11 @@ def test_every_path_that_is_served_is_documented(world):
         ("get", "/v1/designs/{design_id}/{index}.json"),
         ("patch", "/v1/designs/{design_id}/{index}"),
         ("get", "/v1/designs/{design_id}/{index}.png"),
+        ("get", "/v1/editing"),
+        ("get", "/v1/editing/directions/{number}.png"),
+        ("get", "/v1/gaps"),
+        ("get", "/v1/gaps/{index}.png"),
+        ("post", "/blindtest/votes"),
     }
 
 

@@ -20,7 +20,7 @@ from recgan.dataset.split import make_split
 from recgan.errors import ArtifactError
 from recgan.recommenders import create_recommender, load_recommender, training_data
 from service.app import create_app
-from service.holder import stored_model
+from service.holder import ModelHolder, stored_model
 from service.models import Models
 from service.retrain import retrain
 from service.settings import ServiceSettings
@@ -81,6 +81,30 @@ def serving(shelf: Shelf, name: str = "a") -> Iterator[TestClient]:
 def serves(client: TestClient, name: str) -> bool:
     """Whether a model answers."""
     return client.get("/v1/users/anna/recommendations").json()["model"]["recommender"] == name * 8
+
+
+def test_parts_of_a_generator_serve_with_it_alone(shelf, tmp_path):
+    own = {"gan": tmp_path / "gan", "directions": tmp_path / "directions", "inverter": tmp_path / "inverter"}
+    settings = shelf.settings("a").model_copy(update=own)
+    loaded: list[ServiceSettings] = []
+
+    def load(given: ServiceSettings, progress=None) -> Models:
+        loaded.append(given)
+        return shelf.load(given)
+
+    store = Store(settings.store_url)
+    holder = ModelHolder(load, settings, store.models, look_seconds=0.02)
+    holder.start()
+    holder.wait(PATIENCE)
+    for name, gan, parts in (("b", "gan", True), ("c", "other", False)):
+        given = shelf.settings(name).model_copy(update={"gan": tmp_path / gan})
+        models = shelf.load(given)
+        store.models.register(stored_model(models, given, source="retrain", metrics={}))
+        store.models.activate(models.id, "a test")
+        until(lambda id=models.id: holder.serving == id)
+        assert loaded[-1].recommender.name == name
+        assert (loaded[-1].directions is not None, loaded[-1].inverter is not None) == (parts, parts)
+    holder.stop()
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import pytest
 
 from recgan.design import search
 from recgan.design.editing import Editor
+from recgan.gan.latent import Inverter
 from service.problems import PROBLEMS
 from service.routes.page import STATIC
 from tests.service_world import World, running, write_catalogue
@@ -130,7 +131,7 @@ def test_the_words_that_the_script_has_of_its_own_are_for_things_that_exist():
     steps = re.search(r"const STEPS = \{(.*)\}", script)
     assert steps is not None
     named = {quoted or plain for quoted, plain in re.findall(r'(?:"([^"]+)"|(\w+)): "', steps[1])}
-    source = inspect.getsource(search) + inspect.getsource(Editor._along)
+    source = inspect.getsource(search) + inspect.getsource(Editor._along) + inspect.getsource(Inverter.invert)
     assert named == set(re.findall(r'progress\("([^"]+)"', source))
 
 

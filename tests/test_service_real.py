@@ -13,17 +13,18 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
+import torch
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from recgan.config import DesignSettings, EmbedSettings, Recipe, SplitSettings, VBPRSettings
+from recgan.config import DesignSettings, EmbedSettings, InverterSettings, Recipe, SplitSettings, VBPRSettings
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.split import make_split
@@ -33,6 +34,7 @@ from recgan.design.presets import PRESETS
 from recgan.encoders import embed_items
 from recgan.errors import ArtifactError, MismatchError, SettingsError
 from recgan.gan import load_gan, train_gan
+from recgan.gan.latent import find_directions, load_directions, load_inverter, save_directions, train_inverter
 from recgan.recommenders import create_recommender, load_recommender, train_recommender, training_data
 from service.app import create_app
 from service.holder import stored_model
@@ -48,6 +50,8 @@ from tests.service_world import until
 PATIENCE = 60.0
 QUICK = DesignSettings(preset="quick", samples=4, starts=2, steps=2, neighbours=3)
 
+INVERTER = InverterSettings(width=16, images_seen=16, batch_size=16, steps=1, feature_weight=0)
+
 
 @dataclass(frozen=True)
 class Made:
@@ -57,6 +61,8 @@ class Made:
     recommender: Path
     popularity: Path
     gan: Path
+    directions: Path
+    inverter: Path
 
     def settings(self, **changed) -> ServiceSettings:
         """The settings of a service on it."""
@@ -64,10 +70,14 @@ class Made:
             "data": self.bundle.path,
             "recommender": self.recommender,
             "gan": self.gan,
+            "directions": self.directions,
+            "inverter": self.inverter,
             "device": "cpu",
             "design_worker": "thread",
             "store": f"sqlite:///{self.bundle.path.parent / uuid.uuid4().hex}.sqlite",
         }
+        if {"gan", "recommender"} & set(changed):
+            given |= {"directions": None, "inverter": None}
         return ServiceSettings(**{**given, **changed})
 
 
@@ -82,8 +92,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     vbpr.fit(data, seed=0, device="cpu").save(folder / "vbpr")
     create_recommender("popularity").fit(data, seed=0, device="cpu").save(folder / "popularity")
     recipe = Recipe(name="tiny", latent_dim=8, generator_width=8, discriminator_width=8, class_dim=4, batch_size=8)
-    train_gan(bundle, recipe, size=32, images_seen=32, out=folder / "gan", device="cpu")
-    return Made(bundle, folder / "vbpr", folder / "popularity", folder / "gan")
+    gan = train_gan(bundle, recipe, size=32, images_seen=32, out=folder / "gan", device="cpu")
+    found = find_directions(gan, count=2, samples=64)
+    save_directions(replace(found, low=-torch.ones(2), high=torch.ones(2)), gan, folder / "directions")
+    train_inverter(gan, out=folder / "inverter", settings=INVERTER)
+    parts = (folder / name for name in ("vbpr", "popularity", "gan", "directions", "inverter"))
+    return Made(bundle, *parts)
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +173,8 @@ def test_the_service_designs_as_the_designer_does(client, made, monkeypatch):
 def test_the_service_edits_as_the_editor_does(client, made, monkeypatch):
     monkeypatch.setitem(PRESETS, "quick", QUICK)
     designer = Designer(load_recommender(made.recommender), load_gan(made.gan, "cpu"), device="cpu")
-    editor = Editor(designer, made.bundle)
+    editor = Editor(designer, made.bundle, load_inverter(made.inverter, designer.gan))
+    directions = load_directions(made.directions, designer.gan)
 
     def asked(**wanted) -> dict:
         answer = client.post("/v1/designs", json=wanted)
@@ -189,6 +204,25 @@ def test_the_service_edits_as_the_editor_does(client, made, monkeypatch):
     expected = sorted(editor.like(ends[0], "user-03", 3, seed=5), key=lambda one: -one.score)
     check(asked(edit={"kind": "like", "of": of[:1]}, n=3, seed=5), expected)
     check(asked(edit={"kind": "mix", "of": of}, n=3, seed=5), editor.mix(*ends, "user-03", 3, seed=5))
+    moves = [{"direction": 0, "units": 0.5}, {"direction": 1, "units": -1}]
+    expected = [editor.slide(ends[0], directions, {0: 0.5, 1: -1.0}, "user-03", seed=5)]
+    check(asked(edit={"kind": "slide", "of": of[:1], "moves": moves}, seed=5), expected)
+    tailored = editor.tailor(editor.item("0004"), "user-03", 2, seed=5, search=QUICK)
+    edit = {"kind": "tailor", "of": [{"item": "0004"}]}
+    state = asked(edit=edit, user_id="user-03", n=2, seed=5, preset="quick")
+    check(state, sorted(tailored, key=lambda one: -one.score))
+    assert state["results"][0]["settings"]["edit"]["inversion"]["pixel_error"] > 0
+
+
+def test_parts_of_another_generator_are_refused(made, tmp_path):
+    gan = load_gan(made.gan, "cpu")
+    other = replace(gan, digest="other")
+    save_directions(load_directions(made.directions, gan), other, tmp_path / "directions")
+    with pytest.raises(MismatchError, match="directions of another generator"):
+        load_models(made.settings(directions=tmp_path / "directions"))
+    train_inverter(other, out=tmp_path / "inverter", settings=INVERTER)
+    with pytest.raises(MismatchError, match="trained for another generator"):
+        load_models(made.settings(inverter=tmp_path / "inverter"))
 
 
 def test_the_bundle_says_what_is_available(made, tmp_path):

@@ -29,6 +29,18 @@ def serve(
     data: Annotated[Path | None, typer.Option("--data", help="The bundle that is served.")] = None,
     recommender: Annotated[Path | None, typer.Option("--recommender", help="The recommender that serves it.")] = None,
     gan: Annotated[Path | None, typer.Option(help="Without one, the service recommends but does not design.")] = None,
+    directions: Annotated[
+        Path | None, typer.Option("--directions", help="The GAN's, which become sliders: 'recgan sample directions'.")
+    ] = None,
+    inverter: Annotated[
+        Path | None, typer.Option("--inverter", help="The GAN's, to edit items and photos: 'recgan train inverter'.")
+    ] = None,
+    gaps: Annotated[
+        Path | None, typer.Option("--gaps", help="What the catalogue lacks, to be shown: 'recgan gaps'.")
+    ] = None,
+    blindtest: Annotated[
+        Path | None, typer.Option("--blindtest", help="A blind test, to be shown: 'recgan blindtest make'.")
+    ] = None,
     store: Annotated[
         str | None, typer.Option("--store", help="Its database (default: a SQLite file beside the bundle).")
     ] = None,
@@ -51,7 +63,8 @@ def serve(
     from service.settings import service_settings
 
     given = {"data": data, "recommender": recommender, "gan": gan, "store": store, "host": host, "port": port}
-    run_service(service_settings(**given, workers=workers, index=index, device=device, keys=keys))
+    parts = {"directions": directions, "inverter": inverter, "gaps": gaps, "blindtest": blindtest}
+    run_service(service_settings(**given, **parts, workers=workers, index=index, device=device, keys=keys))
 
 
 @keys_app.command("add")

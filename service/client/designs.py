@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,8 @@ import httpx
 
 from service.client.calls import Calls, Photo, as_base64, segment
 from service.client.transport import ServiceUnreachable, foreign, kind_of
-from service.links import design_image_path, design_path
-from service.schemas import DesignPage, DesignStatus
+from service.links import design_image_path, design_path, direction_path, gap_image_path
+from service.schemas import BlindVote, BlindVotes, DesignPage, DesignStatus, Editing, GapList, VotesTaken
 from service.streams import MEDIA_TYPE
 
 __all__ = ["DesignCalls", "DesignEvent", "DesignIn"]
@@ -46,17 +46,21 @@ class DesignCalls(Calls):
         user_id: str | None = None,
         liked: Sequence[str] = (),
         photos: Sequence[Photo] = (),
+        users: Sequence[str] = (),
+        cohort: int | None = None,
         n: int = 4,
         seed: int | None = None,
         preset: str = "default",
         realism: float | None = None,
         design_id: str | None = None,
     ) -> DesignStatus:
-        """Ask for designs for a user, or for somebody who likes some items or photos, and return at once.
+        """Ask for designs for a user, for somebody who likes some items or photos, for several users together, or for a
+        cohort of the `gaps`; return at once.
 
         ``design_id`` names the request, so that it is the same one however often it is made; by default it is new.
         """
         asked: dict[str, Any] = {"category": category, "preset": preset, "realism": realism, "n": n, "seed": seed}
+        asked |= {"users": list(users), "cohort": cohort}
         return self._submit(asked | _whom(user_id, liked, photos), design_id)
 
     def more_like_design(
@@ -74,7 +78,7 @@ class DesignCalls(Calls):
 
         ``design_id`` as in `submit_design`.
         """
-        asked = {"edit": _edit("like", one), "n": n, "seed": seed}
+        asked = {"edit": _edit("like", _named(one)), "n": n, "seed": seed}
         return self._submit(asked | _whom(user_id, liked, photos), design_id)
 
     def mix_designs(
@@ -93,7 +97,72 @@ class DesignCalls(Calls):
 
         ``design_id`` as in `submit_design`.
         """
-        asked = {"edit": _edit("mix", start, end), "n": n}
+        asked = {"edit": _edit("mix", _named(start), _named(end)), "n": n}
+        return self._submit(asked | _whom(user_id, liked, photos), design_id)
+
+    def editing(self) -> Editing:
+        """Return what can be made of designs, items and photos here."""
+        return self._ask(Editing, "GET", "/v1/editing")
+
+    def gaps(self) -> GapList:
+        """Return what the catalogue lacks."""
+        return self._ask(GapList, "GET", "/v1/gaps")
+
+    def gap_picture(self, index: int) -> bytes:
+        """Return the PNG of the design of one brief."""
+        return self._picture(gap_image_path(index))
+
+    def vote(self, votes: Sequence[BlindVote]) -> int:
+        """Vote in the blind test; return how many votes were written down. Of one that comes again the last counts."""
+        sent = BlindVotes(votes=list(votes)).model_dump(mode="json")
+        return self._ask(VotesTaken, "POST", "/blindtest/votes", json=sent).written
+
+    def direction_sheet(self, direction: int) -> bytes:
+        """Return the PNG that shows what a direction changes."""
+        return self._picture(direction_path(direction))
+
+    def slide_design(
+        self,
+        one: DesignIn,
+        moves: Mapping[int, float],
+        *,
+        user_id: str | None = None,
+        liked: Sequence[str] = (),
+        photos: Sequence[Photo] = (),
+        design_id: str | None = None,
+    ) -> DesignStatus:
+        """Ask for a finished design moved along directions, each by so many of its units (`editing` tells how far they
+        go), judged as by somebody, or else by whom it was made for; return at once.
+
+        ``design_id`` as in `submit_design`.
+        """
+        moved = [{"direction": direction, "units": units} for direction, units in moves.items()]
+        asked = {"edit": {**_edit("slide", _named(one)), "moves": moved}}
+        return self._submit(asked | _whom(user_id, liked, photos), design_id)
+
+    def tailor(
+        self,
+        what: DesignIn | str | Photo,
+        category: str | None = None,
+        *,
+        user_id: str | None = None,
+        liked: Sequence[str] = (),
+        photos: Sequence[Photo] = (),
+        n: int = 4,
+        seed: int | None = None,
+        preset: str = "default",
+        realism: float | None = None,
+        design_id: str | None = None,
+    ) -> DesignStatus:
+        """Ask for something changed so that somebody likes it more and it still looks like itself; return at once.
+
+        Args:
+            what: an item's id, a photo, or a finished design. Items and photos need an inverter (`editing`).
+            category: what a photo shows.
+            design_id: as in `submit_design`.
+        """
+        asked: dict[str, Any] = {"preset": preset, "realism": realism, "category": category, "n": n, "seed": seed}
+        asked["edit"] = _edit("tailor", _named(what))
         return self._submit(asked | _whom(user_id, liked, photos), design_id)
 
     def design(self, design_id: str) -> DesignStatus:
@@ -193,8 +262,14 @@ def _whom(user_id: str | None, liked: Sequence[str], photos: Sequence[Photo]) ->
     return {"user_id": user_id, "liked": list(liked), "photos": [as_base64(photo) for photo in photos]}
 
 
-def _edit(kind: str, *of: DesignIn) -> dict[str, Any]:
-    return {"kind": kind, "of": [{"design": design_id, "index": index} for design_id, index in of]}
+def _named(what: DesignIn | str | Photo) -> dict[str, Any]:
+    if isinstance(what, tuple):
+        return {"design": what[0], "index": what[1]}
+    return {"item": what} if isinstance(what, str) else {"photo": as_base64(what)}
+
+
+def _edit(kind: str, *of: dict[str, Any]) -> dict[str, Any]:
+    return {"kind": kind, "of": list(of)}
 
 
 def _events(lines: Iterator[str]) -> Iterator[DesignEvent]:

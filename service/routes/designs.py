@@ -13,17 +13,18 @@ from recgan.config import MAX_SEED
 from recgan.errors import NotFoundError
 from service.context import CurrentShop, Service, TheService
 from service.design_answers import status, statuses
-from service.edits import completed
+from service.edits import completed, with_photos_taken_in
 from service.links import design_path
 from service.live.shop import Shop
 from service.lookup import find_job, unknown_design
 from service.paging import place_of, to_cursor
 from service.photos import as_base64, photos_of
-from service.problems import FieldProblem, ProblemError, documented
+from service.problems import ProblemError, documented, invalid
 from service.schemas import DesignId, DesignPage, DesignQuery, DesignRequest, DesignStatus
 from service.security import READ, WRITE, Caller, Writer
 from service.store.job import Job, JobConflict, JobState, QueueFull
 from service.streams import MEDIA_TYPE
+from service.whom import check_users, with_members
 
 __all__ = ["router"]
 
@@ -45,6 +46,10 @@ _SUBMITTED = (
     "mismatch",
     "invalid-data",
     "invalid-setting",
+    "no-picture",
+    "no-sliders",
+    "no-inverter",
+    "no-gaps",
     "unsupported-media-type",
     "body-too-large",
     "too-slow",
@@ -62,8 +67,8 @@ _PHOTO_SIDE = 256
 def submit(
     service: TheService, shop: CurrentShop, caller: Writer, asked: Annotated[DesignRequest, Body()], response: Response
 ) -> DesignStatus:
-    """Design new items of a category that a user would prefer, or, with `edit`, make more of finished designs. It
-    takes a while: 202, then poll or follow, then the pictures."""
+    """Design new items of a category that a user would prefer, or, with `edit`, make something of designs, items or
+    photos (`GET /v1/editing` says what can be made). It takes a while: 202, then poll or follow, then the pictures."""
     return _submit(service, shop, caller, uuid.uuid4().hex, asked, response)
 
 
@@ -195,20 +200,34 @@ async def events(
 def _submit(
     service: Service, shop: Shop, caller: Caller, id: str, asked: DesignRequest, response: Response
 ) -> DesignStatus:
+    fingerprint = hashlib.sha256(asked.model_dump_json().encode()).hexdigest()
+    job = service.store.jobs.get(id)
+    # The same as before is not looked into again: what it is made from may be gone by now.
+    if job is None or job.owner != caller.owner or job.asked != fingerprint:
+        job = _queued(service, shop, caller, id, asked, fingerprint)
+    _accepted(response, job)
+    return status(service.store, shop.version, job)
+
+
+def _queued(service: Service, shop: Shop, caller: Caller, id: str, asked: DesignRequest, fingerprint: str) -> Job:
+    """Return the job of a request that is now in the queue, or was already."""
     shop.models.need_designer()
-    full = completed(asked, service.store, shop.models)
+    settings = service.settings
+    if asked.edit is not None:
+        asked = asked.model_copy(update={"edit": with_photos_taken_in(asked.edit, settings, _PHOTO_SIDE)})
+    full = completed(with_members(asked, shop, service.need_gaps), shop, service.store)
     _check(shop, full)
     photos = full.photos
     if asked.photos:
         shop.models.need_eye()
-        photos = [as_base64(photo) for photo in photos_of(asked.photos, service.settings, side=_PHOTO_SIDE)]
+        photos = [as_base64(photo) for photo in photos_of(asked.photos, settings, side=_PHOTO_SIDE)]
     seed = asked.seed if asked.seed is not None else _seed_of(id)  # of the id: asked again, it is the same request
     request = full.model_copy(update={"seed": seed, "photos": photos}).model_dump(mode="json")
-    settings = service.settings
     try:
-        job = service.store.jobs.submit(
+        return service.store.jobs.submit(
             request,
             id=id,
+            asked=fingerprint,
             owner=caller.owner,
             user_id=full.user_id,
             bound=settings.design_queue,
@@ -218,8 +237,6 @@ def _submit(
         raise ProblemError("other-request", f"the id '{id}' was used for another request; take another id") from error
     except QueueFull as error:
         raise _full(service, error) from error
-    _accepted(response, job)
-    return status(service.store, shop.version, job)
 
 
 def _check(shop: Shop, asked: DesignRequest) -> None:
@@ -227,15 +244,16 @@ def _check(shop: Shop, asked: DesignRequest) -> None:
 
     if asked.user_id is not None:
         shop.tastes.of_user(asked.user_id)
+    check_users(asked, shop)
     shop.catalogue.check_items(asked.liked, "/liked/{}")
     assert asked.category is not None
     shop.catalogue.check_categories([asked.category], "/category")
     if asked.category not in shop.models.designable:
-        raise _invalid("/category", f"the generator does not know the category '{asked.category}'")
+        raise invalid("/category", f"the generator does not know the category '{asked.category}'")
     try:
         load_preset(asked.preset)
     except NotFoundError as error:
-        raise _invalid("/preset", str(error)) from error
+        raise invalid("/preset", str(error)) from error
 
 
 def _seed_of(id: str) -> int:
@@ -254,10 +272,4 @@ def _full(service: Service, error: QueueFull) -> ProblemError:
         "queue-full",
         f"{error.waiting} {whose} are waiting already; ask again in {seconds} s",
         headers={"Retry-After": str(seconds)},
-    )
-
-
-def _invalid(pointer: str, detail: str) -> ProblemError:
-    return ProblemError(
-        "invalid-request", f"{pointer}: {detail}", errors=[FieldProblem(pointer=pointer, detail=detail)]
     )

@@ -24,7 +24,14 @@ templates = Jinja2Templates(UI / "templates")
 def page(request: Request, service: TheService) -> HTMLResponse:
     """The page: recommendations and designs for a user, as pictures."""
     return templates.TemplateResponse(
-        request, "index.html", {"can_design": service.settings.gan is not None}, headers={"Cache-Control": "no-cache"}
+        request,
+        "index.html",
+        {
+            "can_design": service.settings.gan is not None,
+            "gaps": service.gaps is not None,
+            "blindtest": service.blindtest is not None,
+        },
+        headers={"Cache-Control": "no-cache"},
     )
 
 

@@ -10,7 +10,7 @@ from service.context import CurrentShop, TheService
 from service.design_answers import statuses
 from service.paging import place_of, to_cursor
 from service.problems import ProblemError, documented
-from service.schemas import StoredEvent, StoredOpinion, UserId, UserPage, UserQuery, UserRecord
+from service.schemas import DesignStatus, StoredEvent, StoredOpinion, UserId, UserPage, UserQuery, UserRecord
 from service.security import READ, WRITE
 
 __all__ = ["router"]
@@ -55,7 +55,7 @@ def export(service: TheService, shop: CurrentShop, user_id: UserId) -> UserRecor
         user_id=user_id,
         learned_from=seen,
         events=events,
-        designs=statuses(store, shop.version, jobs),
+        designs=[_of_one(design, user_id) for design in statuses(store, shop.version, jobs)],
         opinions=[
             StoredOpinion(design=one.job_id, index=one.place, opinion=one.opinion, at=one.at) for one in opinions
         ],
@@ -75,3 +75,15 @@ def forget(service: TheService, user_id: UserId) -> Response:
     training leaves them out. Doing so twice is as good as once."""
     service.store.events.forget(user_id)
     return Response(status_code=204)
+
+
+def _of_one(design: DesignStatus, user_id: str) -> DesignStatus:
+    """Return a design that was for several users without the others' ids."""
+    if not design.request.users:
+        return design
+    request = design.request.model_copy(update={"users": [user_id]})
+    results = []
+    for one in design.results:
+        settings = {name: value for name, value in one.settings.items() if name != "user"}
+        results.append(one.model_copy(update={"settings": settings}))
+    return design.model_copy(update={"request": request, "results": results})

@@ -17,6 +17,11 @@ from service.schemas.answers import (
     UserPage,
     Version,
 )
+from service.schemas.blindtest import (
+    BlindVote,
+    BlindVotes,
+    VotesTaken,
+)
 from service.schemas.changes import (
     EventBatch,
     EventsAccepted,
@@ -31,18 +36,34 @@ from service.schemas.changes import (
     UserRecord,
 )
 from service.schemas.designs import (
-    DesignEdit,
+    MAX_COHORT,
     DesignedItem,
     DesignId,
     DesignOrigin,
     DesignPage,
     DesignProgress,
     DesignQuery,
-    DesignRef,
     DesignRequest,
     DesignStatus,
     DesignVerdict,
     NearItem,
+)
+from service.schemas.edits import (
+    DesignEdit,
+    Editing,
+    EditKind,
+    EditSubject,
+    InverterFacts,
+    Slider,
+    SliderMove,
+)
+from service.schemas.gaps import (
+    Brief,
+    BriefColour,
+    BriefTrait,
+    Difference,
+    GapCohort,
+    GapList,
 )
 from service.schemas.models import (
     Activation,
@@ -65,10 +86,16 @@ from service.schemas.requests import (
 )
 
 __all__ = [
+    "MAX_COHORT",
     "MAX_IDS",
     "MAX_PHOTOS",
     "Activation",
     "Answer",
+    "BlindVote",
+    "BlindVotes",
+    "Brief",
+    "BriefColour",
+    "BriefTrait",
     "Carrier",
     "Category",
     "CategoryList",
@@ -78,16 +105,22 @@ __all__ = [
     "DesignPage",
     "DesignProgress",
     "DesignQuery",
-    "DesignRef",
     "DesignRequest",
     "DesignStatus",
     "DesignVerdict",
     "DesignedItem",
+    "Difference",
+    "EditKind",
+    "EditSubject",
+    "Editing",
     "EventBatch",
     "EventsAccepted",
     "Explanation",
+    "GapCohort",
+    "GapList",
     "Health",
     "Id",
+    "InverterFacts",
     "Item",
     "ItemBatch",
     "ItemChange",
@@ -109,6 +142,8 @@ __all__ = [
     "RecommendedItem",
     "SessionRequest",
     "SimilarQuery",
+    "Slider",
+    "SliderMove",
     "StoredEvent",
     "StoredOpinion",
     "Strict",
@@ -118,4 +153,5 @@ __all__ = [
     "UserQuery",
     "UserRecord",
     "Version",
+    "VotesTaken",
 ]

@@ -6,23 +6,22 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 from fastapi import Path
-from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from recgan.config import MAX_SEED
 from service.problems import Problem
 from service.schemas.answers import Answer, ModelVersion
+from service.schemas.edits import DesignEdit, DesignName
 from service.schemas.requests import MAX_IDS, MAX_PHOTOS, Id, Photo64, Strict, UserQuery
 from service.store.job import JobState
 
 __all__ = [
-    "DesignEdit",
     "DesignId",
     "DesignOrigin",
     "DesignPage",
     "DesignProgress",
     "DesignQuery",
-    "DesignRef",
     "DesignRequest",
     "DesignStatus",
     "DesignVerdict",
@@ -31,52 +30,23 @@ __all__ = [
 ]
 
 _LEAST_MIXED = 2
+MAX_COHORT = 200
 MAX_DESIGNS_A_JOB = 32  # fewer than the designer takes: one request must not keep the one worker for long
-_DesignName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 DesignId = Annotated[
-    _DesignName,
+    DesignName,
     Path(description="The design request's id.", examples=["0f8c6b7c2d6e4a5f9b1c2d3e4f5a6b7c"]),
 ]
 
 
-class DesignRef(Strict):
-    """A finished design."""
-
-    design: _DesignName = Field(examples=["0f8c6b7c2d6e4a5f9b1c2d3e4f5a6b7c"])
-    """Id of the request that it was made for."""
-    index: int = Field(ge=0, le=10_000, examples=[0])
-    """Its place among the results."""
-
-
-class DesignEdit(Strict):
-    """What is to be made of finished designs."""
-
-    kind: Literal["like", "mix"]
-    """`like`: variations of one design. `mix`: the way from one design to another, both included; of two categories
-    the category changes with it."""
-    of: list[DesignRef] = Field(min_length=1, max_length=2)
-    """The design, or the two."""
-
-    @model_validator(mode="after")
-    def _as_many_as_needed(self) -> Self:
-        if len(self.of) != (wanted := {"like": 1, "mix": 2}[self.kind]):
-            raise PydanticCustomError(
-                "designs_of_an_edit",
-                "'{kind}' is of {wanted}, not of {given}",
-                {"kind": self.kind, "wanted": wanted, "given": len(self.of), "field": "of"},
-            )
-        if self.kind == "mix" and self.of[0] == self.of[1]:
-            raise PydanticCustomError("same_design", "mix two different designs", {"field": "of"})
-        return self
-
-
 class DesignRequest(Strict):
-    """New items for one user, or for somebody known by liked items; or more of finished designs."""
+    """New items for a user, for somebody known by liked items, or for a cohort; or what is made of designs, items and
+    photos."""
 
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
                 {"user_id": "user-00007", "category": "dress", "n": 4, "seed": 1},
+                {"users": ["user-00007", "user-00012"], "category": "dress", "n": 2},
                 {"liked": ["dress-00004", "dress-00031"], "category": "dress", "n": 2, "preset": "default"},
                 {"edit": {"kind": "like", "of": [{"design": "0f8c6b7c", "index": 0}]}, "n": 4},
                 {
@@ -86,43 +56,67 @@ class DesignRequest(Strict):
                     },
                     "n": 5,
                 },
+                {
+                    "edit": {
+                        "kind": "slide",
+                        "of": [{"design": "0f8c6b7c", "index": 0}],
+                        "moves": [{"direction": 0, "units": 1.5}],
+                    }
+                },
+                {"edit": {"kind": "tailor", "of": [{"item": "dress-00004"}]}, "user_id": "user-00007", "n": 4},
             ]
         }
     )
 
     edit: DesignEdit | None = None
-    """Make more of finished designs, which the generator that serves now has made, instead of something new."""
+    """Make this of finished designs, items or photos instead of something new."""
     user_id: Id | None = None
-    """A known user; or else give ``liked`` or ``photos``. An edit may name nobody: it is then for whom the (first)
-    design was."""
+    """A known user; or else give ``liked`` or ``photos``. An edit that begins with a design may name nobody: it is then
+    for whom the design was."""
     liked: list[Id] = Field(default_factory=list, max_length=MAX_IDS)
     """Ids of liked items of a user who is not known."""
     photos: list[Photo64] = Field(default_factory=list, max_length=MAX_PHOTOS)
     """Photos of things that such a user likes; kept, small, as long as the request is."""
+    users: list[Id] = Field(default_factory=list, max_length=MAX_COHORT)
+    """Or several known users, for all of whom it shall be: the mean of what they like, each in their own units."""
+    cohort: int | None = Field(None, ge=1, le=10_000)
+    """Or a cohort of `GET /v1/gaps`, by its number: its members become ``users``."""
     category: Id | None = None
-    """What to design; that of an edit is the (first) design's, and may be left out."""
+    """What to design; of an edit what is edited shows it, and it may be left out, unless that is a photo."""
     n: int = Field(4, ge=1, le=MAX_DESIGNS_A_JOB)
-    """How many designs; of a mix at least two."""
+    """How many designs; of a mix at least two. A slide is one, and may leave it out."""
     seed: int | None = Field(None, ge=0, le=MAX_SEED)
     """The same seed gives the same designs; none: the service draws one and tells it."""
     preset: str = Field("default", max_length=100)
-    """How to search: `default`, or `kang2017`, the search of the paper that this is built after. An edit does not
-    search, and takes neither this nor ``realism``."""
+    """How to search: `default`, or `kang2017`, the search of the paper that this is built after. Of edits `tailor`
+    alone searches; the others take neither this nor ``realism``."""
     realism: float | None = Field(None, ge=0, le=100, allow_inf_nan=False)
     """How much it counts that the picture looks real, against that the user likes it; none: as the preset has it."""
 
     @property
     def names_nobody(self) -> bool:
         """Whether it says of nobody whom the designs are for."""
-        return self.user_id is None and not self.liked and not self.photos
+        return not any(self._names)
+
+    @property
+    def _names(self) -> tuple[bool, bool, bool]:
+        return self.user_id is not None, bool(self.liked or self.photos), bool(self.users or self.cohort is not None)
 
     @model_validator(mode="after")
     def _one_of(self) -> Self:
         if self.edit is not None and self.names_nobody:
+            if self.edit.of[0].design is None:
+                raise PydanticCustomError(
+                    "for_nobody",
+                    "say for whom: give 'user_id', or 'liked' and 'photos', or 'users'",
+                    {"field": "user_id"},
+                )
             return self
-        if (self.user_id is None) == (not self.liked and not self.photos):
+        if sum(self._names) != 1:
             raise PydanticCustomError(
-                "user_or_liked", "give either 'user_id' or 'liked' and 'photos'", {"field": "user_id"}
+                "user_or_liked",
+                "give either 'user_id', or 'liked' and 'photos', or 'users' or 'cohort'",
+                {"field": "user_id"},
             )
         return self
 
@@ -132,11 +126,21 @@ class DesignRequest(Strict):
             if self.category is None:
                 raise PydanticCustomError("no_category", "name the category to design", {"field": "category"})
             return self
+        if self.category is None and any(one.photo is not None for one in self.edit.of):
+            raise PydanticCustomError("no_category", "say what the photo shows", {"field": "category"})
         for name in ("preset", "realism"):
-            if getattr(self, name) != type(self).model_fields[name].default:
-                raise PydanticCustomError("not_of_an_edit", "an edit does not search; leave it out", {"field": name})
+            if self.edit.kind != "tailor" and getattr(self, name) != type(self).model_fields[name].default:
+                raise PydanticCustomError(
+                    "not_of_this_edit",
+                    "'{kind}' does not search; leave it out",
+                    {"kind": self.edit.kind, "field": name},
+                )
         if self.edit.kind == "mix" and self.n < _LEAST_MIXED:
             raise PydanticCustomError("few_to_mix", "a mix is of at least two designs", {"field": "n"})
+        if self.edit.kind == "slide":
+            if "n" in self.model_fields_set and self.n != 1:
+                raise PydanticCustomError("one_slide", "a slide is one design; leave it out", {"field": "n"})
+            self.n = 1
         return self
 
 
@@ -167,7 +171,8 @@ class DesignProgress(Answer):
 
     step: str = Field(examples=["climbing"])
     """What is being done: `scoring samples` (first ideas are drawn and scored), then `climbing` (the best of them are
-    improved step by step); of a mix, `judging` (what lies on the way is looked at)."""
+    improved step by step); of a mix, `judging` (what lies on the way is looked at); of an item or a photo, first
+    `descending` (it is looked for among what the generator can draw)."""
     done: int = Field(examples=[12])
     """Units finished."""
     total: int | None = Field(examples=[60])
@@ -216,19 +221,26 @@ class DesignedItem(Answer):
     """The real items that look most like it, nearest first."""
     settings: dict[str, Any] = Field(examples=[{"preset": "default", "size": 64}])
     """How it was searched for: with the seed and the same model, it comes again. Of an edited one, `edit` says what was
-    done to what, and how unlike that it looks."""
+    done to what (`verb`, `of`), and how unlike that it looks (`distance`); of an item or a photo also how far off the
+    generator was when it drew it (`inversion`: `pixel_error`, root mean square in steps of 255, and the perceptual
+    `distance`). Of a tailored one it also says how far it was allowed to go (`leash`, `within_leash`), and how much the
+    user is thought to like what it was made of (`score_of_subject`) and the generator's drawing of it
+    (`score_of_start`)."""
 
 
 class DesignOrigin(Answer):
-    """A design that others were made of; it may have been deleted since."""
+    """What designs were made of: a design or an item, which may have been deleted since, or a photo, which the request
+    itself holds (then all of this is null)."""
 
-    design: str = Field(examples=["0f8c6b7c2d6e4a5f9b1c2d3e4f5a6b7c"])
-    """Id of the request that it was made for."""
-    index: int = Field(examples=[0])
+    design: str | None = Field(examples=["0f8c6b7c2d6e4a5f9b1c2d3e4f5a6b7c"])
+    """Id of the request that the design was made for."""
+    index: int | None = Field(examples=[0])
     """Its place among the results."""
-    url: str = Field(examples=["/v1/designs/0f8c6b7c2d6e4a5f9b1c2d3e4f5a6b7c"])
-    """Path of that request."""
-    image_url: str = Field(examples=["/v1/designs/0f8c6b7c2d6e4a5f9b1c2d3e4f5a6b7c/0.png"])
+    item_id: str | None = Field(examples=[None])
+    """Id of the item."""
+    url: str | None = Field(examples=["/v1/designs/0f8c6b7c2d6e4a5f9b1c2d3e4f5a6b7c"])
+    """Path of that request, or of the item."""
+    image_url: str | None = Field(examples=["/v1/designs/0f8c6b7c2d6e4a5f9b1c2d3e4f5a6b7c/0.png"])
     """Path of its picture."""
 
 
@@ -252,7 +264,7 @@ class DesignStatus(Answer):
     progress: DesignProgress | None
     """How far the search is, once it runs."""
     origins: list[DesignOrigin]
-    """The designs that an edit began with."""
+    """What an edit began with."""
     results: list[DesignedItem]
     """The designs, best first (those of a mix in their order on the way), once it has succeeded."""
     problem: Problem | None

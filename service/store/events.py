@@ -11,6 +11,7 @@ from sqlalchemy import delete, insert, select
 
 from service.store.counters import count_up
 from service.store.database import Database
+from service.store.job import in_cohorts
 from service.store.tables import event_batches, events, forgotten, jobs, opinions
 from service.store.types import now
 
@@ -123,6 +124,7 @@ class EventTable:
         with self._database.writing() as connection:
             for table in (events, jobs, opinions):
                 connection.execute(delete(table).where(table.c.user_id == user_id))
+            connection.execute(delete(jobs).where(jobs.c.seq.in_(in_cohorts(connection, user_id))))
             note = self._database.upsert(forgotten).values(user_id=user_id, at=now())
             connection.execute(note.on_conflict_do_nothing())
 

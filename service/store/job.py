@@ -24,6 +24,7 @@ __all__ = [
     "QueueFull",
     "end",
     "held",
+    "in_cohorts",
     "job_of",
     "note",
 ]
@@ -57,6 +58,8 @@ class Job:
     owner: str
     user_id: str | None
     request: Mapping[str, Any]
+    asked: str | None
+    """Fingerprint of what the client sent; None of a job that is older than these."""
     state: JobState
     attempt: int
     cancel_requested: bool
@@ -118,6 +121,13 @@ def note(connection: Connection, seq: int, kind: str, data: Mapping[str, Any]) -
     """Add to a job's events; the caller has locked the job by writing to it."""
     last = connection.scalar(select(func.max(job_events.c.number)).where(job_events.c.job == seq)) or 0
     connection.execute(insert(job_events).values(job=seq, number=last + 1, kind=kind, data=dict(data)))
+
+
+def in_cohorts(connection: Connection, user_id: str) -> list[int]:
+    """Return the ``seq`` of the jobs that name a user among several."""
+    # Databases look into JSON each in its own way; of jobs without one user there are as many as a queue keeps.
+    rows = connection.execute(select(jobs.c.seq, jobs.c.request).where(jobs.c.user_id.is_(None)))
+    return [row.seq for row in rows if user_id in row.request.get("users", ())]
 
 
 def end(connection: Connection, seq: int, state: JobState, keep: timedelta, **values: Any) -> Job:

@@ -13,7 +13,19 @@ from typing import Any
 from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, select, update
 
 from service.store.database import Database
-from service.store.job import QUEUE_LOCK, UNFINISHED, Job, JobConflict, JobEvent, JobState, QueueFull, end, job_of, note
+from service.store.job import (
+    QUEUE_LOCK,
+    UNFINISHED,
+    Job,
+    JobConflict,
+    JobEvent,
+    JobState,
+    QueueFull,
+    end,
+    in_cohorts,
+    job_of,
+    note,
+)
 from service.store.tables import designs, job_events, jobs
 from service.store.types import now
 
@@ -37,6 +49,7 @@ class JobTable:
         request: Mapping[str, Any],
         *,
         id: str | None = None,
+        asked: str | None = None,
         owner: str = "",
         user_id: str | None = None,
         bound: int,
@@ -47,6 +60,7 @@ class JobTable:
         Args:
             request: JSON values.
             id: the client's; None draws one.
+            asked: fingerprint of what the client sent, of which ``request`` was made.
             owner: whose turn it takes.
             user_id: whose data it is.
             bound: how many jobs may wait.
@@ -72,6 +86,7 @@ class JobTable:
                     owner=owner,
                     user_id=user_id,
                     request=dict(request),
+                    asked=asked,
                     state=JobState.queued,
                     attempt=1,
                     cancel_requested=False,
@@ -177,9 +192,10 @@ class JobTable:
         return {state.value: counted.get(state.value, 0) for state in JobState}
 
     def of_user(self, user_id: str) -> list[Job]:
-        """Return all jobs of a user, the oldest first."""
+        """Return all jobs of a user, also those for several, the oldest first."""
         with self._database.reading() as connection:
-            rows = connection.execute(select(jobs).where(jobs.c.user_id == user_id).order_by(jobs.c.seq))
+            own = or_(jobs.c.user_id == user_id, jobs.c.seq.in_(in_cohorts(connection, user_id)))
+            rows = connection.execute(select(jobs).where(own).order_by(jobs.c.seq))
             return [job_of(row) for row in rows]
 
     def expire(self) -> int:

@@ -110,6 +110,7 @@ jobs = Table(
     Column("owner", String(40), nullable=False),
     Column("user_id", Text, index=True),
     Column("request", Json, nullable=False),
+    Column("asked", String(64)),
     Column("state", String(20), nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("cancel_requested", Boolean, nullable=False),

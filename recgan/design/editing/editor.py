@@ -24,6 +24,7 @@ from recgan.design.editing.subjects import Subject, check_mix, subject_of_design
 from recgan.design.editing.tailoring import tailored, unsearched, with_edit
 from recgan.design.editing.usual import UsualDistances
 from recgan.design.results import Design
+from recgan.design.search import Preview
 from recgan.encoders.perceptual import PerceptualDistance
 from recgan.errors import SettingsError
 from recgan.gan.conditioning import one_hot
@@ -102,6 +103,7 @@ class Editor:
         seed: int = 0,
         search: DesignSettings | None = None,
         progress: Progress = quiet,
+        preview: Preview | None = None,
     ) -> list[Design]:
         """Change a picture so that a user likes it more and it still looks like itself (after Kang et al. 2017).
 
@@ -111,12 +113,14 @@ class Editor:
         Args:
             subject: an item, a photo or a design.
             user: as in `Designer.design`; None: the average user.
-            n, seed, search: as there; but ``samples``, ``starts`` and ``pool`` are 1, and ``space`` is the inverter's.
+            n, seed, search, preview: as there; but ``samples``, ``starts`` and ``pool`` are 1, and ``space`` is the
+                inverter's.
 
         Raises:
             SettingsError: an item or a photo without an inverter; as `Designer.design`.
         """
-        return self.tailor_many([(subject, user)], n, seed=seed, search=search, progress=progress)[0]
+        check_request(n, seed)
+        return self._tailored([(subject, user)], n, seed, search, progress, preview)[0]
 
     def tailor_many(
         self,
@@ -132,19 +136,7 @@ class Editor:
         made: list[list[Design]] = []
         for start in range(0, len(pairs), _TOGETHER):
             progress("tailoring", start, len(pairs))
-            part = pairs[start : start + _TOGETHER]
-            named = [(subject, self._someone(user)) for subject, user in part]
-            made += tailored(
-                self.designer,
-                self.places,
-                self.usual,
-                self.settings,
-                named,
-                n,
-                seed=seed,
-                search=search,
-                progress=progress,
-            )
+            made += self._tailored(pairs[start : start + _TOGETHER], n, seed, search, progress)
         progress("tailoring", len(pairs), len(pairs))
         return made
 
@@ -282,14 +274,7 @@ class Editor:
         check_request(1, seed)
         if not amounts:
             raise SettingsError("name at least one direction to move along, such as 0=1.5")
-        wanted = torch.zeros(len(directions))
-        for number, amount in amounts.items():
-            if not 0 <= number < len(directions):
-                raise SettingsError(f"there is no direction {number}; there are 0 to {len(directions) - 1}")
-            low, high = float(directions.low[number]), float(directions.high[number])
-            if not low <= amount <= high:
-                raise SettingsError(f"direction {number} goes from {low:+g} to {high:+g}, not to {amount:+g}")
-            wanted[number] = amount
+        wanted = directions.amounts(amounts)
         (point,), told = self.places.of([subject], steps=self.settings.inversion_steps, progress=progress)
         moved = directions.moved(self.space, point[None], wanted)[0]
         record = {"amounts": {str(number): float(amount) for number, amount in amounts.items()}}
@@ -299,6 +284,29 @@ class Editor:
 
     def _someone(self, user: Someone | None) -> Someone:
         return self.designer.recommender.fold_in() if user is None else user
+
+    def _tailored(
+        self,
+        pairs: Sequence[tuple[Subject, Someone | None]],
+        n: int,
+        seed: int,
+        search: DesignSettings | None,
+        progress: Progress,
+        preview: Preview | None = None,
+    ) -> list[list[Design]]:
+        named = [(subject, self._someone(user)) for subject, user in pairs]
+        return tailored(
+            self.designer,
+            self.places,
+            self.usual,
+            self.settings,
+            named,
+            n,
+            seed=seed,
+            search=search,
+            progress=progress,
+            preview=preview,
+        )
 
     def _at(
         self,

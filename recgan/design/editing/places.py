@@ -28,14 +28,14 @@ _UNITS = 512
 
 
 class Places:
-    """Finds pictures in one of a generator's spaces: the inverter's, or without one z."""
+    """Finds pictures in one of a generator's spaces: the inverter's, or without one w where it has one, else z."""
 
     def __init__(self, gan: TrainedGAN, inverter: Inverter | None, eye: PerceptualDistance) -> None:
         """Raises MismatchError: the inverter was loaded for another generator."""
         if inverter is not None and inverter.space.generator is not gan.generator:
             raise MismatchError("the inverter was loaded for another GAN; load it with this designer's")
         self.gan, self.inverter, self.eye = gan, inverter, eye
-        self.space = inverter.space if inverter is not None else LatentSpace(gan.generator, gan.recipe, "z")
+        self.space = inverter.space if inverter is not None else LatentSpace(gan.generator, gan.recipe)
 
     def of(
         self, subjects: Sequence[Subject], *, steps: int | None = None, progress: Progress = quiet

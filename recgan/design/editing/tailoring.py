@@ -20,6 +20,7 @@ from recgan.design.editing.subjects import Subject
 from recgan.design.editing.usual import UsualDistances
 from recgan.design.objective import Candidates, Term
 from recgan.design.results import Design
+from recgan.design.search import Preview
 from recgan.design.terms import leash
 from recgan.encoders.perceptual import PerceptualDistance
 from recgan.errors import SettingsError
@@ -61,6 +62,7 @@ def tailored(
     seed: int,
     search: DesignSettings | None = None,
     progress: Progress = quiet,
+    preview: Preview | None = None,
 ) -> list[list[Design]]:
     """Return n designs of each picture for its user: see `recgan.design.editing.editor.Editor.tailor_many`."""
     given = search if search is not None else DesignSettings()
@@ -79,7 +81,9 @@ def tailored(
     terms = [(settings.leash_weight, perceptual_leash(places.eye, originals, n, lengths, designer.device))]
     if settings.keep_colour:
         terms.append((settings.colour_weight, colour_kept(originals.repeat(n, axis=0), designer.device)))
-    made = designer.design_many(requests, settings=search, terms=terms, starts=torch.stack(starts), progress=progress)
+    made = designer.design_many(
+        requests, settings=search, terms=terms, starts=torch.stack(starts), progress=progress, preview=preview
+    )
     kinds = torch.tensor([designer.gan.class_index(subject.category) for subject in subjects])
     began = to_uint8(places.space.images(points, kinds))
     out = []

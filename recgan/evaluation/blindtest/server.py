@@ -1,28 +1,22 @@
 """A small server for one blind test: it shows the page and writes down votes. It never shows the key.
 
-It is for a few dozen people on one network, over the standard library alone; `recgan serve` is another thing. A vote is
-on disk before it is acknowledged.
+It is for a few dozen people on one network, over the standard library alone; the service, which also asks for keys, can
+show the same test (``recgan serve --blindtest``).
 """
 
 from __future__ import annotations
 
 import json
-import os
-import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from recgan.errors import DataError, SettingsError
-from recgan.evaluation.blindtest.votes import PAGE, VOTES, load_key, parse_vote
+from recgan.errors import DataError, SettingsError, StorageError
+from recgan.evaluation.blindtest.ballot import LARGEST_BODY, BallotBox
 
-__all__ = ["LARGEST_BODY", "LARGEST_FILE", "VoteServer"]
+__all__ = ["VoteServer"]
 
-LARGEST_BODY = 1 << 20
-"""Bytes of one request: some thousands of votes."""
-LARGEST_FILE = 1 << 28
-"""Bytes of ``votes.jsonl`` at which no more is taken: over a million votes."""
 _POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -48,10 +42,7 @@ class VoteServer(ThreadingHTTPServer):
             ArtifactError: the folder holds no blind test.
             SettingsError: the port cannot be had.
         """
-        self.folder = Path(folder)
-        self.key = load_key(folder)
-        self.page = (self.folder / PAGE).read_bytes()
-        self.lock = threading.Lock()
+        self.box = BallotBox(folder)
         try:
             super().__init__((host, port), _Handler)
         except (OSError, OverflowError) as error:
@@ -63,21 +54,6 @@ class VoteServer(ThreadingHTTPServer):
         host, port = self.server_address[:2]
         return f"http://{host if isinstance(host, str) else host.decode()}:{port}/"
 
-    def write(self, votes: list[dict[str, Any]]) -> None:
-        """Append votes to ``votes.jsonl``, all of them or none, and wait until they are on disk."""
-        text = "".join(json.dumps(vote, ensure_ascii=False) + "\n" for vote in votes).encode()
-        with self.lock, (self.folder / VOTES).open("ab") as file:
-            start = file.seek(0, os.SEEK_END)
-            try:
-                if start + len(text) > LARGEST_FILE:
-                    raise OSError("the file of votes has become too large")
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            except OSError:
-                os.ftruncate(file.fileno(), start)
-                raise
-
 
 class _Handler(BaseHTTPRequestHandler):
     server: VoteServer
@@ -88,7 +64,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path.partition("?")[0] != "/":
             return self._answer(HTTPStatus.NOT_FOUND, {"error": "there is only the page, at /"})
-        return self._send(HTTPStatus.OK, "text/html; charset=utf-8", self.server.page)
+        return self._send(HTTPStatus.OK, "text/html; charset=utf-8", self.server.box.page)
 
     do_HEAD = do_GET
 
@@ -104,19 +80,14 @@ class _Handler(BaseHTTPRequestHandler):
         if int(length) > LARGEST_BODY:
             return self._answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"error": f"at most {LARGEST_BODY} bytes"})
         try:
-            sent = json.loads(self.rfile.read(int(length)))
-            if not isinstance(sent, dict) or not isinstance(sent.get("votes"), list):
-                raise DataError('send {"votes": [...]}')
-            votes = [parse_vote(value, self.server.key).as_json(self.server.key.test) for value in sent["votes"]]
+            written = self.server.box.take(json.loads(self.rfile.read(int(length))))
         except (ValueError, RecursionError) as error:
             return self._answer(HTTPStatus.BAD_REQUEST, {"error": f"not JSON: {error}"})
         except DataError as error:
             return self._answer(HTTPStatus.UNPROCESSABLE_ENTITY, {"error": str(error)})
-        try:
-            self.server.write(votes)
-        except OSError as error:
-            return self._answer(HTTPStatus.INSUFFICIENT_STORAGE, {"error": f"the votes cannot be written: {error}"})
-        return self._answer(HTTPStatus.OK, {"written": len(votes)})
+        except StorageError as error:
+            return self._answer(HTTPStatus.INSUFFICIENT_STORAGE, {"error": str(error)})
+        return self._answer(HTTPStatus.OK, {"written": written})
 
     def _answer(self, status: HTTPStatus, value: dict[str, Any]) -> None:
         self._send(status, "application/json", json.dumps(value).encode())

@@ -12,11 +12,14 @@ from PIL import Image
 
 from recgan.atomic import atomic_folder
 from recgan.dataset.bundle import Bundle
+from recgan.errors import ArtifactError
 from recgan.evaluation.gaps.finding import Difference, Gap, Gaps
 from recgan.evaluation.pages import render_page
 from recgan.evaluation.pictures import generated_tile, item_tiles
 
-__all__ = ["save_gaps"]
+__all__ = ["load_gaps", "save_gaps"]
+
+TABLE = "gaps.json"
 
 
 def save_gaps(gaps: Gaps, bundle: Bundle, out: str | Path, *, overwrite: bool = False) -> dict[str, Any]:
@@ -39,9 +42,29 @@ def save_gaps(gaps: Gaps, bundle: Bundle, out: str | Path, *, overwrite: bool = 
         for gap, name in zip(gaps.gaps, names):
             Image.fromarray(gap.design.image).save(building / name, "PNG")
         text = json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False)
-        (building / "gaps.json").write_text(text + "\n", encoding="utf-8")
+        (building / TABLE).write_text(text + "\n", encoding="utf-8")
         _table(gaps, names).to_csv(building / "gaps.csv", index=False)
         (building / "gaps.html").write_text(_page(gaps, bundle), encoding="utf-8")
+    return told
+
+
+def load_gaps(folder: str | Path) -> dict[str, Any]:
+    """Return what ``gaps.json`` of a folder holds that `save_gaps` wrote.
+
+    Raises:
+        ArtifactError: there is none, it is damaged, or a design's picture is missing.
+    """
+    folder = Path(folder)
+    if not (folder / TABLE).is_file():
+        raise ArtifactError(f"'{folder}' holds no {TABLE}; give a folder that 'recgan gaps' wrote with --out")
+    try:
+        told: dict[str, Any] = json.loads((folder / TABLE).read_text(encoding="utf-8"))
+        names = [gap["design"]["image"] for gap in told["gaps"]]
+        missing = [name for name in names if Path(name).name != name or not (folder / name).is_file()]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(f"'{folder / TABLE}' is damaged ({error}); look for gaps again") from error
+    if missing:
+        raise ArtifactError(f"'{folder}' lacks the picture {missing[0]}; copy the folder again, or look for gaps again")
     return told
 
 

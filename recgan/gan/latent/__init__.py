@@ -3,7 +3,13 @@
 All take and give tensors; `recgan.cli.sample` is their command line.
 """
 
-from recgan.gan.latent.directions import Directions, find_directions, load_directions, save_directions
+from recgan.gan.latent.directions import (
+    Directions,
+    direction_sheets,
+    find_directions,
+    load_directions,
+    save_directions,
+)
 from recgan.gan.latent.inversion import Restored
 from recgan.gan.latent.inverter import Inverter, load_inverter, train_inverter
 from recgan.gan.latent.likeness import Likeness
@@ -19,6 +25,7 @@ __all__ = [
     "Photos",
     "Restored",
     "class_walk",
+    "direction_sheets",
     "find_directions",
     "item_photos",
     "lerp",

@@ -11,7 +11,7 @@ believable to the discriminator.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -28,7 +28,7 @@ from recgan.gan.latent.space import LatentSpace
 from recgan.gan.sampling import design_seeds, in_blocks
 from recgan.progress import Progress, quiet
 
-__all__ = ["Directions", "find_directions", "load_directions", "save_directions"]
+__all__ = ["Directions", "direction_sheets", "find_directions", "load_directions", "save_directions"]
 
 KIND = "gan-directions"
 FORMAT_VERSION = 1
@@ -65,6 +65,22 @@ class Directions:
 
     def __len__(self) -> int:
         return len(self.vectors)
+
+    def amounts(self, given: Mapping[int, float]) -> Tensor:
+        """Return the units of every slider, float32 [K], from those of some by number; the others stay at 0.
+
+        Raises:
+            SettingsError: there is no such direction, or an amount goes beyond where its pictures stay believable.
+        """
+        amounts = torch.zeros(len(self))
+        for number, amount in given.items():
+            if not 0 <= number < len(self):
+                raise SettingsError(f"there is no direction {number}; there are 0 to {len(self) - 1}")
+            low, high = float(self.low[number]), float(self.high[number])
+            if not low <= amount <= high:
+                raise SettingsError(f"direction {number} goes from {low:+g} to {high:+g}, not to {amount:+g}")
+            amounts[number] = amount
+        return amounts
 
     def moved(self, space: LatentSpace, points: Tensor, amounts: Tensor) -> Tensor:
         """Return points [N, dim] moved by ``amounts`` [N, K] (or [K], of all alike) of all sliders at once, in units.
@@ -237,6 +253,16 @@ def save_directions(
             images = found.slider(space, points, classes, number, SHEET[1])
             title = f"direction {number}: {low:+g} to {high:+g}, {found.shares[number].item():.0%} of the variance"
             sheet(list(images), names, title=title).save(writer.path(f"direction-{number:02d}.png"))
+
+
+def direction_sheets(folder: str | Path) -> list[Path]:
+    """Return the sheets of saved directions, PNG files in the order of their numbers.
+
+    Raises:
+        ArtifactError: not such an artifact, or incomplete.
+    """
+    artifact = open_artifact(folder, KIND, format_version=FORMAT_VERSION, verify=False)
+    return [artifact.path(name) for name in sorted(artifact.manifest.files) if name.endswith(".png")]
 
 
 def load_directions(folder: str | Path, gan: TrainedGAN) -> Directions:

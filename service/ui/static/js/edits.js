@@ -1,7 +1,8 @@
-// More of finished designs: one that others shall be like, and two that are mixed.
+// More of finished designs: one that others shall be like, one that is moved, and two that are mixed.
 "use strict";
 
 import { button, byId, make, picture, trying } from "./dom.js";
+import { slideButton } from "./sliders.js";
 
 const MIXED = 5; // the two, and three on the way
 const state = { first: null }; // the design that is to be mixed with another
@@ -11,11 +12,11 @@ const named = (design, one) => ({ design: design.id, index: one.index });
 // What lies between two categories is of neither, so nothing can be made of it.
 export const editable = (one) => !one.settings.edit?.weights;
 
-// `begin(edit, count)` asks for an edit; without a count, as many as the form says.
+// `begin(edit, more)` asks for an edit; without a count, for as many as the form says.
 export function editButtons(design, one, begin) {
   if (!editable(one)) return [];
   const more = trying(() => begin({ kind: "like", of: [named(design, one)] }));
-  return [button("More like this", more), mixButton(design, one, begin)];
+  return [button("More like this", more), slideButton(design, one, begin), mixButton(design, one, begin)];
 }
 
 export function mixButton(design, one, begin) {
@@ -24,7 +25,7 @@ export function mixButton(design, one, begin) {
     const first = state.first;
     if (first && !same(first, own)) {
       await choose(null);
-      await begin({ kind: "mix", of: [{ design: first.design, index: first.index }, own] }, MIXED);
+      await begin({ kind: "mix", of: [{ design: first.design, index: first.index }, own] }, { count: MIXED });
     } else {
       await choose(first ? null : { ...own, category: one.category, image_url: one.image_url });
     }
@@ -59,10 +60,13 @@ function choose(first) {
 // What designs were made of, with a way back.
 export function origins(design, open) {
   return design.origins.map((one, place) => {
-    const shown = picture(one.image_url, `Design ${one.index + 1}, which ${place ? "the way ends with" : "they were made of"}`);
+    const role = place ? "which the way ends with" : "which they were made of";
+    const shown = one.design !== null ? picture(one.image_url, `Design ${one.index + 1}, ${role}`)
+      : one.item_id !== null ? picture(one.image_url, `Item ${one.item_id}, ${role}`)
+        : picture(`data:image/webp;base64,${design.request.edit.of[place].photo}`, `The photo, ${role}`);
     shown.addEventListener("error", () => shown.replaceWith(make("div", { className: "picture none", textContent: "deleted" })));
-    return make("li", {}, make("figure", {}, shown,
-      make("figcaption", {}, button("Open", trying(() => open(one.design))))));
+    const told = one.design !== null ? button("Open", trying(() => open(one.design))) : one.item_id ?? "your photo";
+    return make("li", {}, make("figure", {}, shown, make("figcaption", {}, told)));
   });
 }
 

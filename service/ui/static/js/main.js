@@ -3,12 +3,19 @@
 
 import { api, send, wait } from "./api.js";
 import { byId, notice, trying } from "./dom.js";
+import { showGaps } from "./gaps.js";
 import { showHistory, showModels } from "./past.js";
 import { startPeople } from "./people.js";
-import { startStudio } from "./studio.js";
+import { offerSliders } from "./sliders.js";
+import { begin, designFor, startStudio } from "./studio.js";
+import { startTailoring } from "./tailor.js";
 
 const canDesign = document.body.dataset.canDesign === "yes";
-const PAGES = { "#/history": ["page-history", showHistory], "#/models": ["page-models", showModels] };
+const PAGES = {
+  "#/history": ["page-history", showHistory],
+  "#/gaps": ["page-gaps", () => showGaps(canDesign ? designFor : null)],
+  "#/models": ["page-models", showModels],
+};
 
 async function ready() {
   for (;;) {
@@ -32,6 +39,12 @@ async function showPage() {
   await fill();
 }
 
+async function offerEdits(categories) {
+  const { sliders, inverter } = await api("v1/editing");
+  offerSliders(sliders);
+  if (inverter) startTailoring(categories, begin);
+}
+
 async function start() {
   const { categories, model } = await ready();
   notice(null);
@@ -39,6 +52,7 @@ async function start() {
   const digests = Object.entries(model).filter(([, digest]) => digest);
   byId("version").textContent = "Versions: " + digests.map(([part, digest]) => `${part} ${digest.slice(0, 12)}`).join(" · ");
   await showPage();
+  if (canDesign) await offerEdits(categories);
   await startPeople(categories);
   if (canDesign) await startStudio(categories);
 }

@@ -4,9 +4,9 @@
 import { api, local, send } from "./api.js";
 import { button, byId, make, picture, trying } from "./dom.js";
 import { editable, mixButton } from "./edits.js";
-import { begin, open } from "./studio.js";
+import { begin, open, whose } from "./studio.js";
 
-const MADE = { like: "More of ", mix: "A mix of " };
+const MADE = { like: "More of ", mix: "A mix of ", slide: "Moved: ", tailor: "Tailored: " };
 const state = { cursor: null };
 
 export async function showHistory(more = false) {
@@ -24,7 +24,7 @@ export async function showHistory(more = false) {
 
 function entry(design) {
   const { request } = design;
-  const who = request.user_id ?? (request.photos.length ? "photos" : request.liked.join(", "));
+  const who = whose(request);
   const opened = trying(async () => {
     location.hash = "#/";
     await open(design.id);

@@ -3,15 +3,21 @@
 
 import { api, send } from "./api.js";
 import { button, byId, make, notice, picture, remember, trying } from "./dom.js";
+import { readPhoto } from "./photos.js";
 
 const SHOWN = 12;
 const MOST_PHOTOS = 10;
-const state = { users: [], user: null, photos: [], category: null, asked: 0 };
+const state = { users: [], user: null, photos: [], category: null, asked: 0, tailor: () => null };
 
 // How a design request names the one who is shown.
 export const someone = () => (state.photos.length ? { photos: state.photos.map(withoutHead) } : { user_id: state.user });
 export const isSomebody = () => Boolean(state.user || state.photos.length);
 const withoutHead = (url) => url.slice(url.indexOf(",") + 1);
+
+// `offer(item)` gives what tailors an item, or null.
+export function offerTailoring(offer) {
+  state.tailor = offer;
+}
 
 export async function recommend() {
   const asked = ++state.asked; // an answer that a later question has overtaken is dropped
@@ -21,7 +27,7 @@ export async function recommend() {
     const answer = await (state.photos.length ? forPhotos() : forUser());
     if (asked !== state.asked) return;
     notice(null);
-    byId("design-for").textContent = state.photos.length ? "yourself" : state.user;
+    for (const name of document.querySelectorAll(".for-whom")) name.textContent = state.photos.length ? "yourself" : state.user;
     grid.replaceChildren(...answer.items.map(card));
     if (!answer.items.length) grid.append(make("li", { className: "empty", textContent: "Nothing is left to recommend here." }));
   } catch (error) {
@@ -46,6 +52,7 @@ const forPhotos = () => send("v1/sessions/recommendations", {
 function card(item, place) {
   const known = !state.photos.length;
   const why = make("div", { className: "why" });
+  const tailor = item.image_url ? state.tailor(item) : null;
   return make("li", {},
     make("figure", {},
       picture(item.image_url, `${item.category}, item ${item.item_id}, number ${place + 1}`),
@@ -54,7 +61,8 @@ function card(item, place) {
       button("More like this", trying(() => alike(item))),
       known ? button("Why?", trying(() => explain(item, why))) : null,
       known ? button("Has it", trying(() => tell(item, "purchase"))) : null,
-      known ? button("Not for them", trying(() => tell(item, "dislike"))) : null),
+      known ? button("Not for them", trying(() => tell(item, "dislike"))) : null,
+      tailor ? button("Tailor it", trying(tailor)) : null),
     why);
 }
 
@@ -112,17 +120,10 @@ function showPhotos() {
   byId("no-photos").hidden = !state.photos.length;
 }
 
-const read = (file) => new Promise((resolve, reject) => {
-  const reader = new FileReader();
-  reader.addEventListener("load", () => resolve(reader.result));
-  reader.addEventListener("error", () => reject(new Error(`${file.name} cannot be read.`)));
-  reader.readAsDataURL(file);
-});
-
 async function takePhotos(files) {
   const pictures = [...files].filter((file) => file.type.startsWith("image/")).slice(0, MOST_PHOTOS - state.photos.length);
   if (!pictures.length) throw new Error("Give JPEG, PNG or WebP pictures, ten at most.");
-  state.photos.push(...(await Promise.all(pictures.map(read))));
+  state.photos.push(...(await Promise.all(pictures.map(readPhoto))));
   showPhotos();
   await recommend();
 }

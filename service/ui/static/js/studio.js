@@ -5,13 +5,17 @@ import { api, local, ProblemAnswer, send, wait } from "./api.js";
 import { button, byId, make, notice, picture, remember, trying } from "./dom.js";
 import { editable, editButtons, origins } from "./edits.js";
 import { isSomebody, someone } from "./people.js";
+import { keepSliders, showMoved } from "./sliders.js";
+import { tailoredFacts } from "./tailor.js";
 
-const STEPS = { "scoring samples": "Trying first ideas", climbing: "Improving the best of them", judging: "Looking at what lies on the way" };
-const MADE = { like: " like the one below", mix: " from the one below to the other" };
+const STEPS = { "scoring samples": "Trying first ideas", climbing: "Improving the best of them", judging: "Looking at what lies on the way", descending: "Looking for it among what can be drawn" };
+const MADE = {
+  like: " like the one below", mix: " from the one below to the other", slide: " moved from the one below", tailor: " tailored from the one below",
+};
 const NEAR_COPY = 0.05; // closer than this, a design shows what is there already
 const state = { design: null, stream: null };
-const whose = ({ user_id: user, liked, photos }) =>
-  user ?? (photos.length ? "the one with the photos" : `somebody who likes ${liked.join(", ")}`);
+export const whose = ({ user_id: user, liked, photos, users, cohort }) =>
+  user ?? (cohort !== null ? `cohort ${cohort}` : users.length ? `${users.length} users` : photos.length ? "the one with the photos" : `somebody who likes ${liked.join(", ")}`);
 
 // A mix is no matter of chance: what counts is how far a design lies on the way.
 const told = ({ seed, settings: { edit } }) => (edit?.verb === "mix" ? `${Math.round(100 * edit.share)}% of the way` : `seed ${seed}`);
@@ -35,6 +39,7 @@ function card(design, one) {
     make("div", {},
       make("p", {}, make("span", { className: "big", textContent: `${share}%` }),
         `of the real items in “${one.category}” score lower for ${whose(design.request)}`),
+      ...tailoredFacts(one),
       copied ? make("p", { className: "warn", textContent: `Nearly a copy of item ${copied.item_id}.` }) : null,
       make("div", { className: "acts" },
         button(one.starred ? "★ Starred" : "☆ Star", say({ starred: !one.starred }), { pressed: one.starred }),
@@ -98,6 +103,7 @@ async function ended(design) {
 
 export async function follow(design) {
   state.design = design;
+  keepSliders(design);
   byId("make").disabled = true;
   byId("working").hidden = false;
   byId("cancel").hidden = false;
@@ -121,6 +127,7 @@ function showDesigns(design) {
   byId("progress").hidden = true;
   byId("working").hidden = false;
   byId("designs").replaceChildren(...design.results.map((one) => card(design, one)));
+  showMoved(design);
   const count = design.results.length === 1 ? "1 design" : `${design.results.length} designs`;
   const ends = {
     succeeded: `${count}${MADE[design.request.edit?.kind] ?? ""} for ${whose(design.request)}`,
@@ -148,14 +155,22 @@ async function designForUser() {
   await ask(wanted);
 }
 
-// More of finished designs, for whom the first was made.
-export async function begin(edit, count = Number(byId("count").value)) {
-  await ask({ edit, n: count }, () => {
-    const focus = () => byId("design-title").focus();
-    if (!byId("page-shop").hidden) return focus();
-    addEventListener("hashchange", focus, { once: true }); // what is hidden takes no focus
-    location.hash = "#/";
-  });
+// Makes something of designs, items or photos: for whom `more` names, or else for whom the first design was made.
+export async function begin(edit, { count = Number(byId("count").value), focus = true, ...more } = {}) {
+  await ask({ ...more, edit, n: count }, focus ? toStudio : () => {});
+}
+
+// New designs of whom and of what `wanted` says, asked for on another page.
+export async function designFor(wanted) {
+  const realism = Number(byId("realism").value);
+  await ask({ ...wanted, n: Number(byId("count").value), realism }, toStudio);
+}
+
+function toStudio() {
+  const title = () => byId("design-title").focus();
+  if (!byId("page-shop").hidden) return title();
+  addEventListener("hashchange", title, { once: true }); // what is hidden takes no focus
+  location.hash = "#/";
 }
 
 async function ask(wanted, taken = () => {}) {
