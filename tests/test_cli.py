@@ -432,8 +432,12 @@ def test_an_id_that_looks_like_markup_is_printed_as_it_is(capsys):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_says_so_and_exits_with_130(run, monkeypatch, tmp_path, number):
+def test_ctrl_c_says_so_and_exits_with_130(run, monkeypatch, tmp_path, number, request):
     import recgan.dataset.importers
+
+    # A shell's background job inherits SIGINT as ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
 
     def interrupted(*_, **__):
         os.kill(os.getpid(), number)
