@@ -52,6 +52,15 @@ class NoSettings(Settings):
     """Of a recommender that has none."""
 
 
+def serve_another_generator(service: Service) -> None:
+    """Have the models that serve be of another generator, as an activation would."""
+    service.holder.stop()  # it would load the active models again, within a second
+    service.holder._thread.join()
+    models = service.holder.get()
+    other = models.version.model_copy(update={"generator": "h" * 64})
+    service.holder._models = replace(models, version=other)
+
+
 def write_catalogue(out: Path) -> Bundle:
     """Write the catalogue."""
     rng = np.random.default_rng(0)

@@ -22,7 +22,7 @@ from service.app import create_app
 from service.settings import ServiceSettings
 from service.store.keys import Scope
 from tests.conftest import png
-from tests.service_world import FakeDesigner, FakeEditor, models_of
+from tests.service_world import FakeDesigner, FakeEditor, models_of, serve_another_generator
 from tests.test_service_gaps import write_gaps
 
 sync_api = pytest.importorskip(
@@ -430,9 +430,7 @@ def test_an_edit_that_the_service_refuses_is_told(page, site):
     page.fill("#count", "1")
     page.click("#make")
     expect(page.locator("#designs > li")).to_have_count(1)
-    models = site.app.state.service.holder.get()
-    version = models.version.model_copy(update={"generator": "h" * 64})
-    site.app.state.service.holder._models = replace(models, version=version)
+    serve_another_generator(site.app.state.service)
     page.locator("#designs").get_by_role("button", name="More like this").click()
     expect(page.locator("#notice")).to_contain_text("made by a generator that does not serve now")
     expect(page.locator("#designs > li")).to_have_count(1)  # what was there stays

@@ -12,7 +12,15 @@ from recgan.config import Recipe
 from service.store.tables import designs, jobs
 from tests.conftest import png
 from tests.service_edits import ask, edited, faults, grey, ref
-from tests.service_world import PATIENCE, FakeDesigner, assert_problem, design, finished, until
+from tests.service_world import (
+    PATIENCE,
+    FakeDesigner,
+    assert_problem,
+    design,
+    finished,
+    serve_another_generator,
+    until,
+)
 
 
 def of_another_category(monkeypatch) -> None:
@@ -183,14 +191,12 @@ def test_an_edit_that_says_too_much_or_too_little(world):
 
 def test_a_design_of_another_generator_is_refused_when_asked_for_and_when_its_turn_comes(world):
     begun = design(world, n=1)
-    models = world.service.holder.get()
     world.designer.entered.clear()
     world.designer.release.clear()
     world.client.post("/v1/designs", json={"user_id": "anna", "category": "coats"})
     assert world.designer.entered.wait(PATIENCE)  # so that the edit waits
     waiting = ask(world, "like", ref(begun)).headers["location"]
-    other = replace(models, version=models.version.model_copy(update={"generator": "h" * 64}))
-    world.service.holder._models = other  # as an activation would
+    serve_another_generator(world.service)
     assert "does not serve now" in assert_problem(ask(world, "like", ref(begun)), "mismatch")["detail"]
     world.designer.release.set()
     failed = finished(world, waiting)

@@ -342,6 +342,7 @@ def test_a_client_that_leaves_in_mid_stream_frees_its_place(catalogue):
                     connection.send(f"GET {url}/events HTTP/1.1\r\nHost: x\r\n\r\n".encode())
                     connection.settimeout(PATIENCE)
                     assert connection.recv(100).startswith(b"HTTP/1.1 200")
+                    assert world.service.streams.open == 1  # counted before the first word is sent
                 for _ in range(int(PATIENCE / 0.02)):
                     if world.service.streams.open == 0:
                         break
