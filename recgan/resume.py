@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,14 @@ def run_folder(out: str | Path) -> Path:
 
 
 @contextmanager
-def run_place(out: str | Path, *, resume: bool, overwrite: bool, grows: bool) -> Iterator[Path]:
+def run_place(
+    out: str | Path, is_run: Callable[[Path], bool], *, resume: bool, overwrite: bool, grows: bool
+) -> Iterator[Path]:
     """Refuse before the work what would fail after it; hold ``out`` for this training alone, and yield its run folder.
 
     Args:
         out: where the result will lie, a path or a URL.
+        is_run: whether a folder is one that such a training has written; another is neither gone on with nor removed.
         resume: whether a run is gone on with.
         overwrite: whether ``out`` may exist.
         grows: whether the run of a finished training stays, so that it can be gone on with; else what is at ``out``
@@ -48,6 +51,8 @@ def run_place(out: str | Path, *, resume: bool, overwrite: bool, grows: bool) ->
     with one_at_a_time(folder):
         if resume and not folder.is_dir():
             raise ArtifactError(f"there is no run to resume at '{folder}'; train without --resume")
+        if folder.exists() and not (folder.is_dir() and (is_run(folder) or not any(folder.iterdir()))):
+            raise ArtifactError(f"'{folder}' holds something that no such training has written; choose another --out")
         if not overwrite:
             _refuse_taken(out, folder, resume=resume, grows=grows)
         yield folder

@@ -487,7 +487,7 @@ def test_a_generator_begins_with_the_one_that_comes_with_recgan(run, tmp_path, t
     argv = ("train", "gan", tiny_bundle.path, "--pretrained", "shipped", "--images-seen", 16, "--no-monitor")
     code, _, err = run(*argv, "--size", 32, "--out", tmp_path / "gan")
     assert code == 2
-    assert "its images have 64 px" in err
+    assert "makes images of 64 px, not 32" in err
     answer = answered(run(*argv, "--out", tmp_path / "gan", "--json"))
     assert answer["recipe"] == "dcgan-lsgan"
     assert "began with the weights of another generator" in (tmp_path / "gan" / "MODEL_CARD.md").read_text()

@@ -161,6 +161,13 @@ def test_a_finished_run_can_be_trained_further(tiny_bundle: Bundle, tmp_path: Pa
     assert load_gan(tmp_path / "gan").manifest.metrics["images_seen"] == IMAGES
 
 
+def test_a_folder_that_is_no_run_is_left_alone(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "gan.run" / "000002").mkdir(parents=True)  # as a recommender's training leaves it
+    with pytest.raises(ArtifactError, match=r"gan\.run' holds something that no such training has written"):
+        train(tiny_bundle, tmp_path / "gan", images_seen=4, overwrite=True)
+    assert (tmp_path / "gan.run" / "000002").is_dir()
+
+
 def test_another_runs_generator_is_replaced_only_where_that_is_said(tiny_bundle: Bundle, tmp_path: Path) -> None:
     out = tmp_path / "gan"
     train(tiny_bundle, tmp_path / "other", images_seen=4, seed=1)

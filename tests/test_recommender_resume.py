@@ -122,6 +122,15 @@ def test_a_finished_model_is_replaced_only_where_that_is_said(tiny_bundle, tmp_p
     np.testing.assert_array_equal(resumed.item_factors, train(tiny_bundle, "bpr_mf").item_factors)
 
 
+@pytest.mark.parametrize("options", [{"overwrite": True}, {"resume": True}, {}])
+def test_a_folder_that_is_no_run_is_left_alone(tiny_bundle, tmp_path, options):
+    (tmp_path / "notes.run").mkdir()
+    (tmp_path / "notes.run" / "thesis.txt").write_text("years of work")
+    with pytest.raises(ArtifactError, match=r"notes\.run' holds something that no such training has written"):
+        train(tiny_bundle, "bpr_mf", out=tmp_path / "notes", **options)
+    assert (tmp_path / "notes.run" / "thesis.txt").read_text() == "years of work"
+
+
 def test_two_trainings_do_not_share_a_place(tiny_bundle, tmp_path):
     def another(step: str, done: int, total: int | None = None, note: str = "") -> None:
         if step.startswith("training") and done == 2:

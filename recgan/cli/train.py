@@ -158,7 +158,13 @@ def train_gan_(
         raise SettingsError("--on-alarm act needs somebody who looks; leave out --no-monitor")
     if dry_run:
         plan = plan_gan(
-            Bundle.open(bundle), chosen, size=size, images_seen=images_seen, device=device, all_images=everything
+            Bundle.open(bundle),
+            chosen,
+            size=size,
+            images_seen=images_seen,
+            device=device,
+            all_images=everything,
+            pretrained=start,
         )
         answer(plan, json.dumps(plan, indent=2, ensure_ascii=False), as_json=as_json)
         return

@@ -117,10 +117,10 @@ class FoldIn:
 
     def _lowest(self, parts: Sequence[_Part], start: np.ndarray) -> np.ndarray:
         """Return where the mean of the parts, and the regularisation, is lowest, float64 [D]: by Newton's method."""
-        v = np.asarray(start, dtype=np.float64).copy()
         parts = [part for part in parts if len(part)]
         if not parts:  # everything there is was liked, or disliked: nothing to compare
-            return v
+            return np.asarray(self.start, dtype=np.float64).copy()
+        v = np.asarray(start, dtype=np.float64).copy()
         free = np.isfinite(self.regularisation)
         value, gradient, curvature = self._terms(parts, v)
         for _ in range(_STEPS):

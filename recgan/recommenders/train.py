@@ -69,7 +69,9 @@ def train_recommender(
     with ExitStack() as stack:
         checkpoints = None
         if out is not None and recommender.resumable:  # told now, not after the training
-            folder = stack.enter_context(run_place(out, resume=resume, overwrite=overwrite, grows=False))
+            folder = stack.enter_context(
+                run_place(out, Checkpoints.is_run, resume=resume, overwrite=overwrite, grows=False)
+            )
             checkpoints = Checkpoints(folder, resume=resume, seconds=checkpoint_seconds)
         elif out is not None:
             check_out(out, overwrite=overwrite)

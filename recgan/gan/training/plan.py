@@ -8,10 +8,12 @@ from recgan.config import Recipe
 from recgan.dataset.bundle import Bundle
 from recgan.device import resolve_device
 from recgan.errors import DataError
+from recgan.gan.artifact import TrainedGAN
 from recgan.gan.data import training_rows
 from recgan.gan.networks import empty_networks
 from recgan.gan.recipes import find_recipe
 from recgan.gan.training.trainer import default_length, training_parts
+from recgan.gan.training.transfer import check_shape
 
 __all__ = ["plan_gan"]
 
@@ -24,6 +26,7 @@ def plan_gan(
     images_seen: int | None = None,
     device: str = "auto",
     all_images: bool = False,
+    pretrained: TrainedGAN | None = None,
 ) -> dict[str, Any]:
     """Return everything that `recgan.gan.train_gan` would do with these arguments, JSON-able; nothing is computed or
     written.
@@ -33,6 +36,8 @@ def plan_gan(
     """
     recipe = find_recipe(recipe)
     where = resolve_device(device)
+    if pretrained is not None:
+        check_shape(pretrained, recipe, size)
     generator, discriminator = empty_networks(recipe, len(bundle.category_names), size)
     rows = training_rows(bundle, training_parts(all_images))
     if not len(rows):
@@ -57,4 +62,5 @@ def plan_gan(
         "training_images": len(rows),
         "pixels_megabytes": round(len(rows) * size * size * 3 / 1e6, 1),
         "images_by_category": counts,
+        "pretrained": None if pretrained is None else pretrained.digest,
     }

@@ -43,7 +43,7 @@ from recgan.gan.training.mending import Mender
 from recgan.gan.training.parallel import join
 from recgan.gan.training.run import TrainingRun
 from recgan.gan.training.steps import new_state
-from recgan.gan.training.transfer import nearest_classes, take_over
+from recgan.gan.training.transfer import begun_with, check_shape, nearest_classes, take_over
 from recgan.progress import Progress, quiet
 from recgan.resume import differences, is_taken, run_folder, run_place
 
@@ -92,7 +92,7 @@ def train_gan(
             than `recgan.gan.monitor.quality.FEWEST` images are held out. With ``on_alarm="act"`` alarms are acted upon
             (`recgan.gan.training.mending`).
         pretrained: begin with the weights of this GAN, whose networks and size must be the same
-            (`recgan.gan.training.transfer`); a resumed run is given the same one.
+            (`recgan.gan.training.transfer`). A resumed run knows what it began with.
         sheet_every: images between two sample sheets; None: ten in the whole run.
         checkpoint_seconds: time between two checkpoints.
         progress: called every few batches. An error that it raises stops the run, after saving a checkpoint.
@@ -119,18 +119,22 @@ def train_gan(
         )
     rng = torch.Generator().manual_seed(seed)
     networks = build_networks(recipe, len(bundle.category_names), size, rng)
+    if pretrained is not None:
+        check_shape(pretrained, recipe, size)
     place = (
-        run_place(out, resume=resume, overwrite=overwrite, grows=True) if world.first else nullcontext(run_folder(out))
+        run_place(out, _is_run, resume=resume, overwrite=overwrite, grows=True)
+        if world.first
+        else nullcontext(run_folder(out))
     )
     with place as folder:
         parts = training_parts(all_images)
         images = CatalogueImages.of(bundle, size, parts, where, progress)
         if not len(images):
             raise DataError(f"bundle '{bundle.path}' has no image in its train part; import more or pass --all")
-        began_with = None
-        if pretrained is not None:
+        began_with = begun_with(folder, pretrained) if resume else None
+        if pretrained is not None and not resume:
             kinship = nearest_classes(pretrained, images, bundle.category_names, seed=seed)
-            take_over(pretrained, networks, recipe, kinship)
+            take_over(pretrained, networks, kinship)
             began_with = {
                 "gan": pretrained.digest,
                 "dataset": pretrained.manifest.facts["dataset"],
@@ -184,18 +188,25 @@ def train_gan(
     return load_gan(out, str(where))
 
 
+def _is_run(folder: Path) -> bool:
+    """Return whether a run folder is one of a GAN."""
+    return (folder / "checkpoints").is_dir() or (folder / "config.json").is_file()
+
+
 def _refuse_another(out: str | Path, run: TrainingRun) -> None:
     """Refuse to replace, by a run that is gone on with, what is at ``out`` if it is not of that run."""
     if not is_taken(out):
         return
     manifest = open_artifact(out, KIND, format_version=FORMAT_VERSION, verify=False).manifest
-    made = {
+    made: dict[str, Any] = {
         "recipe": manifest.config["recipe"],
         "size": manifest.config["size"],
         "seed": manifest.facts["seed"],
         "catalogue": manifest.parents["catalogue"],
+        "parts": manifest.facts["parts"],
+        "pretrained": manifest.facts.get("pretrained"),
     }
-    own = {name: run.identity[name] for name in made}
+    own = {name: run.identity.get(name) for name in made}
     made["recipe"] = {name: value for name, value in made["recipe"].items() if name in own["recipe"]}
     if changed := differences(made, own):
         raise MismatchError(

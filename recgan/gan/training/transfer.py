@@ -11,21 +11,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from torch import nn
 
+from recgan.artifacts import open_artifact
 from recgan.config import Recipe
 from recgan.encoders import load_encoder
-from recgan.errors import SettingsError
+from recgan.errors import MismatchError, SettingsError
 from recgan.gan.artifact import TrainedGAN
 from recgan.gan.data import CatalogueImages
 from recgan.gan.networks import empty_networks, load_network, network_arrays
 from recgan.gan.sampling import design_seeds, in_blocks, latents
-from recgan.resume import differences
+from recgan.gan.training.checkpoint import FORMAT_VERSION, latest_checkpoint
+from recgan.gan.training.checkpoint import KIND as CHECKPOINT
 
-__all__ = ["Kinship", "nearest_classes", "take_over"]
+__all__ = ["Kinship", "begun_with", "check_shape", "nearest_classes", "take_over"]
 
 LOOKED_AT = 32
 """Photos of a new class, and samples of a known one, that are compared at most."""
@@ -93,31 +98,73 @@ def nearest_classes(
     return Kinship.of(classes, distances)
 
 
-def take_over(gan: TrainedGAN, networks: tuple[nn.Module, nn.Module], recipe: Recipe, kinship: Kinship) -> None:
-    """Fill new networks with the weights of a trained GAN.
+def check_shape(gan: TrainedGAN, recipe: Recipe, size: int) -> None:
+    """Refuse, before the work, networks that are not of a trained GAN's shape but for the number of classes.
+
+    Raises:
+        SettingsError: they are not; what makes the difference is told.
+    """
+    if size != gan.size:
+        raise SettingsError(
+            f"the generator to begin with makes images of {gan.size} px, not {size}; give --size {gan.size}, or train "
+            "without --pretrained"
+        )
+    if _shapes(recipe, size) == _shapes(gan.recipe, size):
+        return
+    theirs, own = (one.model_dump(exclude=_UNSHAPED) for one in (gan.recipe, recipe))
+    changed = [name for name in own if own[name] != theirs[name] and _reshapes(gan.recipe, name, own[name], size)]
+    told = "; ".join(f"{name} was {theirs[name]}, is now {own[name]}" for name in changed)
+    raise SettingsError(
+        f"the networks are not those of the generator to begin with ({told}); leave out --recipe and such settings, or "
+        "train without --pretrained"
+    )
+
+
+def _shapes(recipe: Recipe, size: int) -> list[dict[str, torch.Size]]:
+    networks = empty_networks(recipe, 2, size)
+    return [{name: tensor.shape for name, tensor in network.state_dict().items()} for network in networks]
+
+
+def _reshapes(recipe: Recipe, name: str, value: Any, size: int) -> bool:
+    """Return whether a setting by itself makes networks of other shapes, or does not fit to the others."""
+    try:
+        return _shapes(Recipe(**(recipe.model_dump() | {name: value})), size) != _shapes(recipe, size)
+    except (ValidationError, SettingsError):
+        return True
+
+
+def take_over(gan: TrainedGAN, networks: tuple[nn.Module, nn.Module], kinship: Kinship) -> None:
+    """Fill new networks with the weights of a trained GAN, which `check_shape` has found to be of the same shape.
 
     Args:
         gan: the trained GAN.
         networks: the new generator and discriminator, as `recgan.gan.networks.build_networks` gives them.
-        recipe: theirs.
         kinship: which class of ``gan`` each of theirs begins with.
-
-    Raises:
-        SettingsError: their networks are not of the GAN's shape.
     """
     fewer, more = (empty_networks(gan.recipe, count, gan.size) for count in (2, 3))
     for network, trained, small, large in zip(networks, (gan.generator, gan.discriminator), fewer, more):
-        theirs, own = network_arrays(trained), network_arrays(network)
-        two, three = small.state_dict(), large.state_dict()
-        if own.keys() != theirs.keys():
-            raise SettingsError(_other_shape(gan, recipe))
+        own, two, three = network_arrays(network), small.state_dict(), large.state_dict()
         placed = {}
-        for name, array in theirs.items():
+        for name, array in network_arrays(trained).items():
             axis, each = _class_axis(two[name].shape, three[name].shape)
             placed[name] = array if axis is None else _of_classes(array, own[name], axis, each, kinship)
-            if placed[name].shape != own[name].shape:
-                raise SettingsError(_other_shape(gan, recipe))
         load_network(network, placed)
+
+
+def begun_with(folder: Path, pretrained: TrainedGAN | None) -> dict[str, Any] | None:
+    """Return what the run in ``folder`` began with, as its last checkpoint tells, which has its weights.
+
+    Raises:
+        MismatchError: ``pretrained`` is given, and it is not that.
+    """
+    newest = latest_checkpoint(folder / "checkpoints")
+    known = newest and open_artifact(newest, CHECKPOINT, format_version=FORMAT_VERSION).manifest.config.get(
+        "pretrained"
+    )
+    if pretrained is not None and (not known or known["gan"] != pretrained.digest):
+        what = "another generator" if known else "no trained generator"
+        raise MismatchError(f"the run in '{folder}' began with {what}; leave out --pretrained")
+    return known or None
 
 
 def _class_axis(two: torch.Size, three: torch.Size) -> tuple[int | None, int]:
@@ -132,19 +179,8 @@ def _of_classes(array: np.ndarray, own: np.ndarray, axis: int, each: int, kinshi
     come last along ``axis``, ``each`` a class; ``own`` are first weights, as the new network was drawn."""
     trained, fresh = np.moveaxis(array, axis, 0), np.moveaxis(own, axis, 0)
     first = len(fresh) - each * len(kinship.classes)
-    if first < 0 or trained[:first].shape != fresh[:first].shape:
-        return array  # of another shape altogether
     entries = trained[first:].reshape(-1, each, *trained.shape[1:])[kinship.classes]
     begun = fresh[first:].reshape(entries.shape)
     entries[kinship.alike] = (entries[kinship.alike] + begun[kinship.alike]) / np.sqrt(np.float32(2))  # as varied
     joined = np.concatenate([trained[:first], entries.reshape(-1, *trained.shape[1:])])
     return np.ascontiguousarray(np.moveaxis(joined, 0, axis))
-
-
-def _other_shape(gan: TrainedGAN, recipe: Recipe) -> str:
-    theirs, own = (one.model_dump(mode="json", exclude=_UNSHAPED) for one in (gan.recipe, recipe))
-    changed = "; ".join(differences(theirs, own)) or f"its images have {gan.size} px"
-    return (
-        f"the networks are not those of the generator to begin with ({changed}); "
-        f"leave out --recipe and give --size {gan.size}, or train without --pretrained"
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Mapping
@@ -20,6 +21,10 @@ _KIND = "recommender-checkpoint"
 _FORMAT_VERSION = 1
 
 
+_NAMES = re.compile(r"\d{6}|\.\d{6}\.(building|replaced)-.*|[0-9a-f]{16}")
+"""What lies in a run folder: checkpoints, what a killed process left of them, and parts of an evaluation."""
+
+
 class Checkpoints:
     """The checkpoints of one training, each an artifact ``<folder>/<epoch>``; the newest alone is kept.
 
@@ -31,6 +36,11 @@ class Checkpoints:
         self.folder, self._resume, self._seconds = folder, resume, seconds
         self._identity: dict[str, Any] = {}
         self._saved_at = time.monotonic()
+
+    @staticmethod
+    def is_run(folder: Path) -> bool:
+        """Return whether nothing but checkpoints of trainings, or parts of evaluations, lie in a folder."""
+        return all(_NAMES.fullmatch(path.name) for path in folder.iterdir())
 
     def begin(self, identity: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
         """Begin a training, or go on: return what the newest checkpoint holds, None for a new training.
