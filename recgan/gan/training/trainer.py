@@ -206,7 +206,7 @@ def _refuse_another(out: str | Path, run: TrainingRun) -> None:
         "parts": manifest.facts["parts"],
         "pretrained": manifest.facts.get("pretrained"),
     }
-    own = {name: run.identity.get(name) for name in made}
+    own: dict[str, Any] = {name: run.identity.get(name) for name in made}
     made["recipe"] = {name: value for name, value in made["recipe"].items() if name in own["recipe"]}
     if changed := differences(made, own):
         raise MismatchError(
