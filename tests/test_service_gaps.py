@@ -115,6 +115,21 @@ def test_an_edit_of_a_cohort_s_design_is_for_the_cohort(world):
     assert world.designer.asked[-1][0] == ["b/c"]
 
 
+def test_what_was_known_of_a_cohort_is_in_the_settings_file_alone(world):
+    event = {"user_id": "b/c", "item_id": "50%", "event": "purchase"}
+    world.client.post("/v1/events", json={"events": [event]})  # who has done something since is folded in
+    begun = design(world, user_id=None, cohort=2, n=2)
+    like = finished(world, ask(world, "like", ref(begun), n=2).headers["location"])
+    for path in (begun["url"], like["url"], "/v1/designs"):
+        answer = world.client.get(path).text
+        assert '"vector"' not in answer
+        assert '"seen"' not in answer
+        assert len(answer) < 15_000
+    for done in (begun, like):
+        known, folded = world.client.get(done["results"][0]["settings_url"]).json()["settings"]["user"]
+        assert (known, len(folded["vector"]), folded["seen"]) == ("anna", 4096, ["50%"])
+
+
 def test_what_says_too_much_or_too_little_of_a_cohort(world):
     def asked(**who):
         return world.client.post("/v1/designs", json={"category": "coats", **who})

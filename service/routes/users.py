@@ -82,8 +82,4 @@ def _of_one(design: DesignStatus, user_id: str) -> DesignStatus:
     if not design.request.users:
         return design
     request = design.request.model_copy(update={"users": [user_id]})
-    results = []
-    for one in design.results:
-        settings = {name: value for name, value in one.settings.items() if name != "user"}
-        results.append(one.model_copy(update={"settings": settings}))
-    return design.model_copy(update={"request": request, "results": results})
+    return design.model_copy(update={"request": request})

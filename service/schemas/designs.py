@@ -220,12 +220,12 @@ class DesignedItem(Answer):
     nearest: list[NearItem]
     """The real items that look most like it, nearest first."""
     settings: dict[str, Any] = Field(examples=[{"preset": "default", "size": 64}])
-    """How it was searched for: with the seed and the same model, it comes again. Of an edited one, `edit` says what was
-    done to what (`verb`, `of`), and how unlike that it looks (`distance`); of an item or a photo also how far off the
-    generator was when it drew it (`inversion`: `pixel_error`, root mean square in steps of 255, and the perceptual
-    `distance`). Of a tailored one it also says how far it was allowed to go (`leash`, `within_leash`), and how much the
-    user is thought to like what it was made of (`score_of_subject`) and the generator's drawing of it
-    (`score_of_start`)."""
+    """How it was searched for; the request says for whom. The file at `settings_url` also holds what was known of them,
+    and all else that, with the seed and the same model, makes it again. Of an edited one, `edit` says what was done to
+    what (`verb`, `of`), and how unlike that it looks (`distance`); of an item or a photo also how far off the generator
+    was when it drew it (`inversion`: `pixel_error`, root mean square in steps of 255, and the perceptual `distance`).
+    Of a tailored one it also says how far it was allowed to go (`leash`, `within_leash`), and how much the user is
+    thought to like what it was made of (`score_of_subject`) and the generator's drawing of it (`score_of_start`)."""
 
 
 class DesignOrigin(Answer):
