@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from recgan.dataset.bundle import Bundle
-from recgan.errors import ArtifactError
+from recgan.errors import ArtifactError, DataError
 from service.gaps import read_gaps
 from tests.conftest import png
 from tests.service_edits import ask, faults, grey, ref
@@ -113,6 +113,24 @@ def test_an_edit_of_a_cohort_s_design_is_for_the_cohort(world):
     assert more["request"]["cohort"] == 2
     finished(world, ask(world, "tailor", {"item": "plain"}, users=["b/c"], n=1).headers["location"])
     assert world.designer.asked[-1][0] == ["b/c"]
+
+
+def test_why_a_cohort_s_design_failed_is_exported_without_naming_the_others(world):
+    world.designer.failure = DataError("user 'b/c' is not known")
+    failed = design(world, user_id=None, cohort=2, n=1)
+    own = design(world, n=1)
+    assert "b/c" in failed["problem"]["detail"]
+    exported = world.client.get("/v1/users/anna")
+    assert "b/c" not in exported.text.replace(own["problem"]["detail"], "", 1)
+    of_several, of_one = exported.json()["designs"]
+    assert of_several["problem"] == {**failed["problem"], "detail": ""}
+    assert of_one["problem"] == own["problem"]
+
+
+def test_a_picture_of_an_item_that_is_deleted_is_not_pointed_to(world):
+    assert world.client.delete("/v1/items/a%2Fb").status_code == 204
+    nearest = world.client.get("/v1/gaps").json()["briefs"][0]["nearest"]
+    assert [(one["item_id"], one["image_url"]) for one in nearest] == [("a/b", None), ("bare", None)]
 
 
 def test_what_was_known_of_a_cohort_is_in_the_settings_file_alone(world):
