@@ -51,6 +51,25 @@ def brief(cohort: int, category: str, users, place: int) -> dict:
     }
 
 
+def briefly(**changed) -> dict:
+    """Of ``gaps.json``: one brief, with changes."""
+    return {"gaps": [{**brief(2, "hats", ["anna"], 0), **changed}]}
+
+
+DAMAGE = [
+    (briefly(palette=[{"hex": "navy", "name": "navy", "share": 0.75}]), r"\(BriefColour: hex: "),
+    (briefly(percentile=None), r"\(Brief: percentile: "),
+    (briefly(gap={"mean": 0.5}), r"\(Difference: low: Field required"),
+    (briefly(nearest=[{"item_id": "a/b"}]), r"\(it lacks 'distance'\)"),
+    (briefly(attributes=["plain"]), r"\(.*'list'.* 'items'\)"),
+    (briefly(design={"image": "design-000.png", "settings": {"user": [7]}}), r"\(.*: 0: .*string"),
+    (briefly(design={"image": "design-000.png", "settings": {}}), r"\(it lacks 'user'\)"),
+    ({"about": {}}, r"\(it lacks 'catalogue'\)"),
+    ({"users": "many"}, r"\(GapList: users: "),
+]
+"""What ``gaps.json`` may hold that cannot be shown, and what is said of it."""
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of gaps."""
@@ -81,6 +100,35 @@ def test_briefs_are_told_with_their_cohorts_and_pictures(world):
     picture = world.client.get(first["image_url"])
     assert world.client.get(first["image_url"], headers={"If-None-Match": picture.headers["etag"]}).status_code == 304
     assert "2 briefs" in assert_problem(world.client.get("/v1/gaps/2.png"), "not-found")["detail"]
+
+
+def test_what_is_shown_is_what_was_read_at_the_start(catalogue, tmp_path):
+    own = write_gaps(tmp_path / "own")
+    with running(catalogue, gaps=own) as world:
+        before = world.client.get("/v1/gaps").json()
+        for file in own.iterdir():
+            file.unlink()
+        assert world.client.get("/v1/gaps").json() == before
+        assert [grey(world, one["image_url"]) for one in before["briefs"]] == [60, 61]
+
+
+@pytest.mark.parametrize(("damaged", "told"), DAMAGE)
+def test_what_cannot_be_shown_is_told_in_a_line(damaged, told, tmp_path):
+    own = write_gaps(tmp_path / "own")
+    whole = json.loads((own / "gaps.json").read_text())
+    (own / "gaps.json").write_text(json.dumps({**whole, **damaged}))
+    with pytest.raises(ArtifactError, match=f"is damaged, or was made by another version {told}") as raised:
+        read_gaps(own)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_picture_that_cannot_be_read_is_told(folder, monkeypatch):
+    def failing(file: Path) -> bytes:
+        raise OSError(5, "Input/output error", str(file))
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    with pytest.raises(ArtifactError, match=r"cannot be read \(.*design-000\.png'\); copy it again"):
+        read_gaps(folder)
 
 
 def test_who_is_in_a_cohort_is_not_told(world):
