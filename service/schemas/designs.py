@@ -82,7 +82,7 @@ class DesignRequest(Strict):
     cohort: int | None = Field(None, ge=1, le=10_000)
     """Or a cohort of `GET /v1/gaps`, by its number: its members become ``users``."""
     category: Id | None = None
-    """What to design; of an edit what is edited shows it, and it may be left out, unless that is a photo."""
+    """What to design; of an edit with a photo what the photo shows, and of any other it may be left out."""
     n: int = Field(4, ge=1, le=MAX_DESIGNS_A_JOB)
     """How many designs; of a mix at least two. A slide is one, and may leave it out."""
     seed: int | None = Field(None, ge=0, le=MAX_SEED)
