@@ -81,16 +81,17 @@ def _shown(job: Job, design: StoredDesign) -> DesignedItem:
         starred=design.starred,
         verdict=design.verdict,
         nearest=nearest,
-        settings=_without_latents(facts.pop("settings")),
+        settings=_brief(facts.pop("settings")),
         **facts,
     )
 
 
-def _without_latents(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a design's settings without where the designs lie that it was made of: hundreds of numbers each, which
-    the file at ``settings_url`` holds."""
+def _brief(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a design's settings without what the file at ``settings_url`` holds: the users, with the vector and the
+    items of each who was folded in, and where the designs lie that it was made of; hundreds of numbers each."""
+    settings = {name: value for name, value in settings.items() if name != "user"}
     if "edit" not in settings:
-        return dict(settings)
+        return settings
     edit = dict(settings["edit"])
     for end in ("of", "end"):
         if "design" in edit.get(end, {}):

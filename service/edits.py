@@ -46,8 +46,8 @@ def with_photos_taken_in(edit: DesignEdit, settings: ServiceSettings, side: int)
 
 
 def completed(asked: DesignRequest, shop: Shop, store: Store) -> DesignRequest:
-    """Return a request with what one for an edit leaves out: the category of what it begins with, and, where nobody is
-    named, those whom the first design was for.
+    """Return a request with what one for an edit leaves out: the category of what it begins with (it names that of a
+    photo itself), and, where nobody is named, those whom the first design was for.
 
     Raises:
         ProblemError: invalid-request (422), another category, or a slider does not go so far; no-sliders (422); as
@@ -59,9 +59,11 @@ def completed(asked: DesignRequest, shop: Shop, store: Store) -> DesignRequest:
     if edit.kind == "slide":
         _check_moves(edit.moves, shop.models)
     first = subjects_of(edit, asked.category, shop, store)[0]
-    if asked.category not in (None, first.category):
-        raise invalid("/category", f"what is edited is of category '{first.category}'; leave it out")
-    filled: dict[str, Any] = {"category": first.category}
+    filled: dict[str, Any] = {}
+    if all(one.photo is None for one in edit.of):
+        if asked.category not in (None, first.category):
+            raise invalid("/category", f"what is edited is of category '{first.category}'; leave it out")
+        filled["category"] = first.category
     if asked.names_nobody:
         assert edit.of[0].design is not None
         assert edit.of[0].index is not None

@@ -186,13 +186,14 @@ def _parts(settings: ServiceSettings, designer: Designer | None) -> tuple[Slider
     """Load what belongs to the generator."""
     if designer is None:
         return None, None
-    from recgan.gan.latent import load_inverter
+    from recgan.gan.latent import LatentSpace, load_inverter
 
     sliders = load_sliders(settings.directions, designer.gan) if settings.directions else None
     inverter = load_inverter(settings.inverter, designer.gan) if settings.inverter else None
-    if sliders and inverter and sliders.directions.space != inverter.space.name:
+    space = inverter.space if inverter else LatentSpace(designer.gan.generator, designer.gan.recipe)  # as editors do
+    if sliders and sliders.directions.space != space.name:
         raise MismatchError(
-            f"'{settings.directions}' holds directions of {sliders.directions.space}, and the inverter finds pictures "
-            f"in {inverter.space.name}; find directions with --space {inverter.space.name}"
+            f"'{settings.directions}' holds directions of {sliders.directions.space}, and designs are edited in "
+            f"{space.name} here; find directions with --space {space.name}"
         )
     return sliders, inverter

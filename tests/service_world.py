@@ -178,7 +178,8 @@ class FakeDesigner:
         """Wait for ``release`` between two steps, or fail."""
         self.asked.append((user, category, n, seed))
         self.work(progress, preview)
-        return [painted(seed + place, category, place, seed + place, settings) for place in range(n)]
+        made_for = told(user)
+        return [painted(seed + place, category, place, seed + place, settings, user=made_for) for place in range(n)]
 
     def work(self, progress: Progress, preview: Preview | None = None) -> None:
         """Take two steps, and wait for ``release`` in between, or fail."""
@@ -190,6 +191,15 @@ class FakeDesigner:
         if self.failure is not None:
             raise self.failure
         progress("climbing", 2, 2)
+
+
+def told(user: Any) -> Any:
+    """Return for whom a design is, as a designer records it, with what is known of who was folded in: 4,096 numbers."""
+    if isinstance(user, list):
+        return [told(one) for one in user]
+    if isinstance(user, str):
+        return user
+    return {"vector": [float(user.values[0])] * 4096, "seen": [IDS[row] for row in user.seen]}
 
 
 def painted(grey: float, category: str, place: int, seed: int, settings: DesignSettings, **more: Any) -> Design:
@@ -228,7 +238,7 @@ class FakeEditor:
         edit = {"verb": "like", "of": subject.told, "distance": 0.25}
         greys = [float(subject.point[0]) + 10 * (place + 1) for place in range(n)]
         return [
-            painted(grey, subject.category, place, seed + place, DesignSettings(), edit=edit)
+            painted(grey, subject.category, place, seed + place, DesignSettings(), edit=edit, user=told(user))
             for place, grey in enumerate(greys)
         ]
 

@@ -23,6 +23,7 @@ from recgan.gan.latent import (
     LatentSpace,
     class_walk,
     direction_sheets,
+    directions,
     find_directions,
     item_photos,
     lerp,
@@ -277,6 +278,16 @@ def test_directions_are_written_with_sheets_and_belong_to_their_generator(tmp_pa
         found.moved(space_of(toy(Squash())), torch.zeros(1, 6), torch.zeros(2))
     with pytest.raises(ArtifactError, match="exists"):
         save_directions(found, gan, tmp_path / "directions")
+
+
+def test_sheets_are_in_the_order_of_the_directions_also_of_more_than_a_hundred(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(directions, "SHEET", (1, 2))
+    gan, count = toy(), 102
+    one = find_directions(gan, count=1, samples=64)
+    each = {name: getattr(one, name)[[0] * count] for name in ("vectors", "units", "shares", "low", "high")}
+    save_directions(replace(one, **each), gan, tmp_path / "directions")
+    numbers = [int(path.stem.removeprefix("direction-")) for path in direction_sheets(tmp_path / "directions")]
+    assert numbers == list(range(count))
 
 
 @pytest.mark.parametrize(

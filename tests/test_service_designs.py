@@ -175,7 +175,7 @@ def test_pictures_in_two_forms_and_the_settings_that_reproduce_them(world):
     told = world.client.get(best["settings_url"])
     assert told.headers["content-disposition"].startswith("attachment")
     assert (told.json()["seed"], told.json()["request"]["seed"]) == (6, 5)
-    assert told.json()["settings"] == best["settings"]
+    assert told.json()["settings"] == {**best["settings"], "user": "anna"}
     assert told.json()["model"] == done["model"]
 
 
@@ -185,7 +185,8 @@ def test_all_designs_of_a_request_come_as_one_file(world):
     with zipfile.ZipFile(io.BytesIO(world.client.get(f"{done['url']}/all.zip").content)) as archive:
         assert sorted(archive.namelist()) == [f"design-0{n}.{form}" for n in range(2) for form in ("json", "png")]
         assert archive.read("design-00.png") == world.client.get(done["results"][0]["image_url"]).content
-        assert json.loads(archive.read("design-01.json"))["settings"] == done["results"][1]["settings"]
+        settings = json.loads(archive.read("design-01.json"))["settings"]
+        assert settings == {**done["results"][1]["settings"], "user": "anna"}
 
 
 def test_designs_are_starred_approved_and_rejected(world):

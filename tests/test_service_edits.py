@@ -134,10 +134,16 @@ def test_a_request_from_before_fingerprints_is_still_known_again(world):
     asked = {"edit": {"kind": "like", "of": [ref(begun)]}, "n": 2}
     world.client.put("/v1/designs/older", json=asked)
     done = finished(world, "/v1/designs/older")
+    stored = dict(world.service.store.jobs.get("older").request)
+    for name in ("users", "cohort"):  # requests could not say so then
+        del stored[name]
     with world.service.store.database.writing() as connection:
-        connection.execute(update(jobs).values(asked=None))
+        connection.execute(update(jobs).where(jobs.c.id == "older").values(asked=None, request=stored))
     assert world.client.put("/v1/designs/older", json=asked).json() == done
     assert_problem(world.client.put("/v1/designs/older", json={**asked, "n": 3}), "other-request")
+    with world.service.store.database.writing() as connection:
+        connection.execute(update(jobs).where(jobs.c.id == "older").values(owner="somebody else"))
+    assert_problem(world.client.put("/v1/designs/older", json=asked), "other-request")
 
 
 def test_an_edit_is_followed_cancelled_and_tried_again(world):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from recgan.dataset.bundle import Bundle
-from recgan.errors import ArtifactError
+from recgan.errors import ArtifactError, DataError
 from service.gaps import read_gaps
 from tests.conftest import png
 from tests.service_edits import ask, faults, grey, ref
@@ -51,6 +51,25 @@ def brief(cohort: int, category: str, users, place: int) -> dict:
     }
 
 
+def briefly(**changed) -> dict:
+    """Of ``gaps.json``: one brief, with changes."""
+    return {"gaps": [{**brief(2, "hats", ["anna"], 0), **changed}]}
+
+
+DAMAGE = [
+    (briefly(palette=[{"hex": "navy", "name": "navy", "share": 0.75}]), r"\(BriefColour: hex: "),
+    (briefly(percentile=None), r"\(Brief: percentile: "),
+    (briefly(gap={"mean": 0.5}), r"\(Difference: low: Field required"),
+    (briefly(nearest=[{"item_id": "a/b"}]), r"\(it lacks 'distance'\)"),
+    (briefly(attributes=["plain"]), r"\(.*'list'.* 'items'\)"),
+    (briefly(design={"image": "design-000.png", "settings": {"user": [7]}}), r"\(.*: 0: .*string"),
+    (briefly(design={"image": "design-000.png", "settings": {}}), r"\(it lacks 'user'\)"),
+    ({"about": {}}, r"\(it lacks 'catalogue'\)"),
+    ({"users": "many"}, r"\(GapList: users: "),
+]
+"""What ``gaps.json`` may hold that cannot be shown, and what is said of it."""
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of gaps."""
@@ -83,6 +102,35 @@ def test_briefs_are_told_with_their_cohorts_and_pictures(world):
     assert "2 briefs" in assert_problem(world.client.get("/v1/gaps/2.png"), "not-found")["detail"]
 
 
+def test_what_is_shown_is_what_was_read_at_the_start(catalogue, tmp_path):
+    own = write_gaps(tmp_path / "own")
+    with running(catalogue, gaps=own) as world:
+        before = world.client.get("/v1/gaps").json()
+        for file in own.iterdir():
+            file.unlink()
+        assert world.client.get("/v1/gaps").json() == before
+        assert [grey(world, one["image_url"]) for one in before["briefs"]] == [60, 61]
+
+
+@pytest.mark.parametrize(("damaged", "told"), DAMAGE)
+def test_what_cannot_be_shown_is_told_in_a_line(damaged, told, tmp_path):
+    own = write_gaps(tmp_path / "own")
+    whole = json.loads((own / "gaps.json").read_text())
+    (own / "gaps.json").write_text(json.dumps({**whole, **damaged}))
+    with pytest.raises(ArtifactError, match=f"is damaged, or was made by another version {told}") as raised:
+        read_gaps(own)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_picture_that_cannot_be_read_is_told(folder, monkeypatch):
+    def failing(file: Path) -> bytes:
+        raise OSError(5, "Input/output error", str(file))
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    with pytest.raises(ArtifactError, match=r"cannot be read \(.*design-000\.png'\); copy it again"):
+        read_gaps(folder)
+
+
 def test_who_is_in_a_cohort_is_not_told(world):
     answer = world.client.get("/v1/gaps").text
     assert "anna" not in answer
@@ -113,6 +161,39 @@ def test_an_edit_of_a_cohort_s_design_is_for_the_cohort(world):
     assert more["request"]["cohort"] == 2
     finished(world, ask(world, "tailor", {"item": "plain"}, users=["b/c"], n=1).headers["location"])
     assert world.designer.asked[-1][0] == ["b/c"]
+
+
+def test_why_a_cohort_s_design_failed_is_exported_without_naming_the_others(world):
+    world.designer.failure = DataError("user 'b/c' is not known")
+    failed = design(world, user_id=None, cohort=2, n=1)
+    own = design(world, n=1)
+    assert "b/c" in failed["problem"]["detail"]
+    exported = world.client.get("/v1/users/anna")
+    assert "b/c" not in exported.text.replace(own["problem"]["detail"], "", 1)
+    of_several, of_one = exported.json()["designs"]
+    assert of_several["problem"] == {**failed["problem"], "detail": ""}
+    assert of_one["problem"] == own["problem"]
+
+
+def test_a_picture_of_an_item_that_is_deleted_is_not_pointed_to(world):
+    assert world.client.delete("/v1/items/a%2Fb").status_code == 204
+    nearest = world.client.get("/v1/gaps").json()["briefs"][0]["nearest"]
+    assert [(one["item_id"], one["image_url"]) for one in nearest] == [("a/b", None), ("bare", None)]
+
+
+def test_what_was_known_of_a_cohort_is_in_the_settings_file_alone(world):
+    event = {"user_id": "b/c", "item_id": "50%", "event": "purchase"}
+    world.client.post("/v1/events", json={"events": [event]})  # who has done something since is folded in
+    begun = design(world, user_id=None, cohort=2, n=2)
+    like = finished(world, ask(world, "like", ref(begun), n=2).headers["location"])
+    for path in (begun["url"], like["url"], "/v1/designs"):
+        answer = world.client.get(path).text
+        assert '"vector"' not in answer
+        assert '"seen"' not in answer
+        assert len(answer) < 15_000
+    for done in (begun, like):
+        known, folded = world.client.get(done["results"][0]["settings_url"]).json()["settings"]["user"]
+        assert (known, len(folded["vector"]), folded["seen"]) == ("anna", 4096, ["50%"])
 
 
 def test_what_says_too_much_or_too_little_of_a_cohort(world):

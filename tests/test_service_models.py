@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from fastapi.testclient import TestClient
@@ -17,17 +19,20 @@ from fastapi.testclient import TestClient
 from recgan.config import SplitSettings
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.split import make_split
-from recgan.errors import ArtifactError
+from recgan.design import Designer
+from recgan.errors import ArtifactError, MismatchError
+from recgan.gan.latent import LatentSpace, find_directions, save_directions
 from recgan.recommenders import create_recommender, load_recommender, training_data
 from service.app import create_app
 from service.holder import ModelHolder, stored_model
-from service.models import Models
+from service.models import Models, _parts
 from service.retrain import retrain
 from service.settings import ServiceSettings
 from service.store import Store
 from service.store.events import Event
 from tests.conftest import write_bundle
 from tests.service_world import PATIENCE, assert_problem, models_of, until, write_catalogue
+from tests.test_latent import Squash, toy
 
 
 class Shelf:
@@ -105,6 +110,20 @@ def test_parts_of_a_generator_serve_with_it_alone(shelf, tmp_path):
         assert loaded[-1].recommender.name == name
         assert (loaded[-1].directions is not None, loaded[-1].inverter is not None) == (parts, parts)
     holder.stop()
+
+
+def test_directions_are_of_the_space_that_designs_are_edited_in(shelf, tmp_path):
+    mapped = toy(Squash())  # it has a w, which is edited in where no inverter says otherwise
+    for space in ("z", "w"):
+        found = find_directions(mapped, count=1, samples=64, space=LatentSpace(mapped.generator, mapped.recipe, space))
+        save_directions(found, mapped, tmp_path / space)
+    designer = cast(Designer, SimpleNamespace(gan=mapped))
+    settings = shelf.settings("a")
+    sliders, inverter = _parts(settings.model_copy(update={"directions": tmp_path / "w"}), designer)
+    assert sliders is not None
+    assert (sliders.directions.space, inverter) == ("w", None)
+    with pytest.raises(MismatchError, match=r"holds directions of z, .* edited in w here; .* --space w"):
+        _parts(settings.model_copy(update={"directions": tmp_path / "z"}), designer)
 
 
 @contextmanager

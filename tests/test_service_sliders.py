@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from service.store.keys import Scope
@@ -42,6 +44,22 @@ def test_a_design_is_moved_along_sliders_and_what_came_of_it_is_too(world):
     assert [(one["design"], one["index"]) for one in moved["origins"]] == [(begun["id"], 0)]
     back = edited(world, "slide", ref(moved), moves=moves(d0=-1.5), n=1)
     assert grey(world, back["results"][0]["image_url"]) == 5
+
+
+def test_as_many_sliders_are_told_as_can_be_moved(world):
+    begun = design(world, n=1)
+    holder, count = world.service.holder, 102
+    models = holder.get()
+    found = models.sliders.directions
+    each = {name: getattr(found, name)[[0] * count] for name in ("vectors", "units", "shares", "low", "high")}
+    many = replace(models.sliders, directions=replace(found, **each))
+    holder._models = replace(models, sliders=many)
+    vars(holder._models)["editor"] = models.editor
+    told = world.client.get("/v1/editing").json()["sliders"]
+    assert [one["direction"] for one in told] == list(range(100))
+    assert ask(world, "slide", ref(begun), moves=[{"direction": 99, "units": 1}]).status_code == 202
+    beyond = ask(world, "slide", ref(begun), moves=[{"direction": 100, "units": 1}])
+    assert faults(beyond) == ["/edit/moves/0/direction"]
 
 
 def test_a_slide_that_says_too_much_or_too_little(world):

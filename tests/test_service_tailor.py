@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -102,6 +103,25 @@ def test_more_like_an_item_and_the_way_from_a_photo_to_a_design(world, monkeypat
     assert [list(subject.told) for subject in given] == [["item"], ["photo", "category"], ["design"]]
     assert given[0].point is None
     assert given[2].point.tolist() == [50, 1]
+
+
+def test_a_design_is_mixed_with_a_photo_of_another_category(world, monkeypatch):
+    holder, given = world.service.holder, []
+    models = holder.get()
+    holder._models = replace(models, designable=frozenset({"coats", "hats"}))
+    vars(holder._models)["editor"] = models.editor
+    monkeypatch.setattr(models.editor, "mix", lambda *subjects, **options: given.extend(subjects[:2]) or [])
+    begun = design(world, n=1)
+    for of in (
+        (ref(begun), {"photo": photo(70)}),
+        ({"photo": photo(70)}, ref(begun)),
+        ({"item": "plain"}, {"photo": photo(70)}),
+    ):
+        done = edited(world, "mix", *of, category="hats", user_id="anna")
+        assert (done["state"], done["request"]["category"]) == ("succeeded", "hats")
+    assert [one.category for one in given] == ["coats", "hats", "hats", "coats", "coats", "hats"]
+    refused = ask(world, "mix", ref(begun), {"item": "plain"}, category="hats", user_id="anna")
+    assert faults(refused) == ["/category"]  # both say themselves what they show
 
 
 def test_tailoring_is_cancelled_and_tried_again(world):

@@ -122,7 +122,7 @@ class LiveCatalogue:
         if item is not None:
             return self.picture_count(item) > 0
         row = self.base.find(item_id)
-        return row is not None and self.base.has_photo(row)
+        return row is not None and item_id in self and self.base.has_photo(row)
 
     def picture_count(self, item: LiveItem) -> int:
         """Return how many pictures an item has."""

@@ -234,9 +234,18 @@ def _queued(service: Service, shop: Shop, caller: Caller, id: str, asked: Design
             share=settings.queue_share,
         )
     except JobConflict as error:
+        before = service.store.jobs.get(id)
+        if before is not None and before.owner == caller.owner and _is_same(before, request):
+            return before
         raise ProblemError("other-request", f"the id '{id}' was used for another request; take another id") from error
     except QueueFull as error:
         raise _full(service, error) from error
+
+
+def _is_same(job: Job, request: dict[str, Any]) -> bool:
+    """Return whether a job that is older than fingerprints is of a request: what requests could not say when it was
+    stored is as if it had been left out."""
+    return job.asked is None and DesignRequest.model_validate(job.request).model_dump(mode="json") == request
 
 
 def _check(shop: Shop, asked: DesignRequest) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
@@ -10,7 +11,7 @@ from service.caching import picture
 from service.context import CurrentShop
 from service.links import direction_path
 from service.problems import ProblemError, documented
-from service.schemas import Editing, EditKind, InverterFacts, Slider
+from service.schemas import MAX_DIRECTIONS, Editing, EditKind, InverterFacts, Slider
 from service.security import READ
 from service.sliders import Sliders
 
@@ -68,5 +69,5 @@ def _sliders(sliders: Sliders) -> list[Slider]:
     rows = zip(found.low.tolist(), found.high.tolist(), found.shares.tolist())
     return [
         Slider(direction=number, low=low, high=high, share=share, image_url=direction_path(number))
-        for number, (low, high, share) in enumerate(rows)
+        for number, (low, high, share) in enumerate(islice(rows, MAX_DIRECTIONS))
     ]

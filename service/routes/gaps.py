@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
 from service.caching import picture
 from service.context import CurrentShop, TheService
-from service.links import gap_image_path, item_image_path
+from service.links import item_image_path
 from service.live.catalogue import LiveCatalogue
 from service.problems import ProblemError, documented
-from service.schemas import Brief, BriefColour, BriefTrait, Difference, GapCohort, GapList, NearItem
+from service.schemas import Brief, GapList
 from service.security import READ
 
 __all__ = ["router"]
@@ -24,18 +23,8 @@ Index = Annotated[int, Path(ge=0, le=10_000, description="The brief's place.", e
 @router.get("", summary="See what the catalogue lacks", responses=documented("no-gaps", "loading"))
 def gaps(service: TheService, shop: CurrentShop) -> GapList:
     """The briefs that were found last, for the cohorts of users that they are for, the widest gap first."""
-    folder = service.need_gaps()
-    told = folder.told
-    return GapList(
-        catalogue=told["about"]["catalogue"],
-        users=told["users"],
-        found=told["found"],
-        cohorts=[
-            GapCohort(cohort=one.number, users=one.users, user_share=one.user_share, members=len(one.members))
-            for one in folder.cohorts.values()
-        ],
-        briefs=[_brief(place, gap, shop.catalogue) for place, gap in enumerate(told["gaps"])],
-    )
+    told = service.need_gaps().told
+    return told.model_copy(update={"briefs": [_pictured(brief, shop.catalogue) for brief in told.briefs]})
 
 
 @router.get(
@@ -56,27 +45,14 @@ def brief_picture(service: TheService, index: Index, request: Request) -> Respon
     pictures = service.need_gaps().pictures
     if index >= len(pictures):
         raise ProblemError("not-found", f"there are {len(pictures)} briefs, numbered from 0")
-    file, etag = pictures[index]
-    return picture(request, etag, "public, max-age=3600", lambda: (file.read_bytes(), "image/png"))
+    png, etag = pictures[index]
+    return picture(request, etag, "public, max-age=3600", lambda: (png, "image/png"))
 
 
-def _brief(place: int, gap: Mapping[str, Any], catalogue: LiveCatalogue) -> Brief:
+def _pictured(brief: Brief, catalogue: LiveCatalogue) -> Brief:
+    """Return a brief that points to the pictures of the items that have one now."""
     nearest = [
-        NearItem(
-            item_id=one["item_id"],
-            distance=one["distance"],
-            image_url=item_image_path(one["item_id"]) if catalogue.pictured(one["item_id"]) else None,
-        )
-        for one in gap["nearest"]
+        one.model_copy(update={"image_url": item_image_path(one.item_id)}) if catalogue.pictured(one.item_id) else one
+        for one in brief.nearest
     ]
-    same = ("cohort", "category", "found", "preferred_by", "percentile", "judged", "taken", "style")
-    return Brief(
-        index=place,
-        image_url=gap_image_path(place),
-        gap=Difference(**gap["gap"]),
-        like_for_like=Difference(**gap["like_for_like"]),
-        palette=[BriefColour(**one) for one in gap["palette"]],
-        attributes=[BriefTrait(name=name, **one) for name, one in gap["attributes"].items()],
-        nearest=nearest,
-        **{name: gap[name] for name in same},
-    )
+    return brief.model_copy(update={"nearest": nearest})

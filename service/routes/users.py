@@ -78,12 +78,9 @@ def forget(service: TheService, user_id: UserId) -> Response:
 
 
 def _of_one(design: DesignStatus, user_id: str) -> DesignStatus:
-    """Return a design that was for several users without the others' ids."""
+    """Return a design that was for several users without the others' ids, which why it failed may name, too."""
     if not design.request.users:
         return design
     request = design.request.model_copy(update={"users": [user_id]})
-    results = []
-    for one in design.results:
-        settings = {name: value for name, value in one.settings.items() if name != "user"}
-        results.append(one.model_copy(update={"settings": settings}))
-    return design.model_copy(update={"request": request, "results": results})
+    problem = design.problem and design.problem.model_copy(update={"detail": "", "errors": None})
+    return design.model_copy(update={"request": request, "problem": problem})

@@ -49,6 +49,7 @@ from service.schemas.designs import (
     NearItem,
 )
 from service.schemas.edits import (
+    MAX_DIRECTIONS,
     DesignEdit,
     Editing,
     EditKind,
@@ -87,6 +88,7 @@ from service.schemas.requests import (
 
 __all__ = [
     "MAX_COHORT",
+    "MAX_DIRECTIONS",
     "MAX_IDS",
     "MAX_PHOTOS",
     "Activation",

@@ -82,7 +82,7 @@ class DesignRequest(Strict):
     cohort: int | None = Field(None, ge=1, le=10_000)
     """Or a cohort of `GET /v1/gaps`, by its number: its members become ``users``."""
     category: Id | None = None
-    """What to design; of an edit what is edited shows it, and it may be left out, unless that is a photo."""
+    """What to design; of an edit with a photo what the photo shows, and of any other it may be left out."""
     n: int = Field(4, ge=1, le=MAX_DESIGNS_A_JOB)
     """How many designs; of a mix at least two. A slide is one, and may leave it out."""
     seed: int | None = Field(None, ge=0, le=MAX_SEED)
@@ -220,12 +220,12 @@ class DesignedItem(Answer):
     nearest: list[NearItem]
     """The real items that look most like it, nearest first."""
     settings: dict[str, Any] = Field(examples=[{"preset": "default", "size": 64}])
-    """How it was searched for: with the seed and the same model, it comes again. Of an edited one, `edit` says what was
-    done to what (`verb`, `of`), and how unlike that it looks (`distance`); of an item or a photo also how far off the
-    generator was when it drew it (`inversion`: `pixel_error`, root mean square in steps of 255, and the perceptual
-    `distance`). Of a tailored one it also says how far it was allowed to go (`leash`, `within_leash`), and how much the
-    user is thought to like what it was made of (`score_of_subject`) and the generator's drawing of it
-    (`score_of_start`)."""
+    """How it was searched for; the request says for whom. The file at `settings_url` also holds what was known of them,
+    and all else that, with the seed and the same model, makes it again. Of an edited one, `edit` says what was done to
+    what (`verb`, `of`), and how unlike that it looks (`distance`); of an item or a photo also how far off the generator
+    was when it drew it (`inversion`: `pixel_error`, root mean square in steps of 255, and the perceptual `distance`).
+    Of a tailored one it also says how far it was allowed to go (`leash`, `within_leash`), and how much the user is
+    thought to like what it was made of (`score_of_subject`) and the generator's drawing of it (`score_of_start`)."""
 
 
 class DesignOrigin(Answer):

@@ -10,7 +10,17 @@ from pydantic_core import PydanticCustomError
 from service.schemas.answers import Answer, ModelVersion
 from service.schemas.requests import Id, Photo64, Strict
 
-__all__ = ["DesignEdit", "DesignName", "EditKind", "EditSubject", "Editing", "InverterFacts", "Slider", "SliderMove"]
+__all__ = [
+    "MAX_DIRECTIONS",
+    "DesignEdit",
+    "DesignName",
+    "EditKind",
+    "EditSubject",
+    "Editing",
+    "InverterFacts",
+    "Slider",
+    "SliderMove",
+]
 
 DesignName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 EditKind = Literal["like", "mix", "slide", "tailor"]
@@ -117,8 +127,8 @@ class Editing(Answer):
 
     kinds: list[EditKind] = Field(examples=[["like", "mix", "slide", "tailor"]])
     """What can be done with a finished design."""
-    sliders: list[Slider]
-    """The directions of `slide`; none: there are none."""
+    sliders: list[Slider] = Field(max_length=MAX_DIRECTIONS)
+    """The directions of `slide`, the first of them where there are more; none: there are none."""
     inverter: InverterFacts | None
     """What finds items and photos, which can then be edited as designs can; null: there is none."""
     model: ModelVersion

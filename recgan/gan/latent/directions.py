@@ -262,7 +262,8 @@ def direction_sheets(folder: str | Path) -> list[Path]:
         ArtifactError: not such an artifact, or incomplete.
     """
     artifact = open_artifact(folder, KIND, format_version=FORMAT_VERSION, verify=False)
-    return [artifact.path(name) for name in sorted(artifact.manifest.files) if name.endswith(".png")]
+    names = [name for name in artifact.manifest.files if name.endswith(".png")]
+    return [artifact.path(name) for name in sorted(names, key=lambda name: (len(name), name))]  # 99 before 100
 
 
 def load_directions(folder: str | Path, gan: TrainedGAN) -> Directions:
