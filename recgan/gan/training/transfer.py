@@ -158,13 +158,15 @@ def begun_with(folder: Path, pretrained: TrainedGAN | None) -> dict[str, Any] | 
         MismatchError: ``pretrained`` is given, and it is not that.
     """
     newest = latest_checkpoint(folder / "checkpoints")
-    known = newest and open_artifact(newest, CHECKPOINT, format_version=FORMAT_VERSION).manifest.config.get(
+    if newest is None:  # there is nothing to go on with, which is told when it is tried
+        return None
+    known: dict[str, Any] | None = open_artifact(newest, CHECKPOINT, format_version=FORMAT_VERSION).manifest.config.get(
         "pretrained"
     )
-    if pretrained is not None and (not known or known["gan"] != pretrained.digest):
-        what = "another generator" if known else "no trained generator"
+    if pretrained is not None and (known is None or known["gan"] != pretrained.digest):
+        what = "no trained generator" if known is None else "another generator"
         raise MismatchError(f"the run in '{folder}' began with {what}; leave out --pretrained")
-    return known or None
+    return known
 
 
 def _class_axis(two: torch.Size, three: torch.Size) -> tuple[int | None, int]:
