@@ -1,4 +1,4 @@
-"""A training of a factor model that was stopped goes on to the same bits; another one is refused."""
+"""A training that was stopped goes on to the same bits; another one is refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 
 from recgan.artifacts import open_artifact
-from recgan.config import BPRMFSettings, EmbedSettings, Settings, VBPRSettings, VBPRSSMSettings
+from recgan.config import (
+    BlendSettings,
+    BPRMFSettings,
+    DVBPRSettings,
+    EmbedSettings,
+    Settings,
+    VBPRSettings,
+    VBPRSSMSettings,
+)
 from recgan.dataset.bundle import Bundle
 from recgan.errors import ArtifactError, MismatchError, SettingsError
 from recgan.recommenders import Recommender, train_recommender
@@ -64,6 +72,100 @@ def test_a_stopped_training_goes_on_to_the_same_bits(tiny_bundle, tmp_path, mode
     timeless = [{k: v for k, v in one.metrics.items() if k != "triples_per_second"} for one in (resumed, whole)]
     assert timeless[0] == timeless[1]
     assert not run_folder(out).exists()
+
+
+SEEING = DVBPRSettings(
+    backbone="efficientnet_lite0", input_size=32, dim=6, epochs=3, frozen_epochs=1, patience=3, batch_size=8
+)
+FROM_SCRATCH = DVBPRSettings(
+    backbone="cnn_f", input_size=32, hidden=16, dim=6, epochs=2, frozen_epochs=0, patience=2, batch_size=8, loss="ssm"
+)
+
+
+class StopAt:
+    """Sends Ctrl-C's signal at a report that begins so, when so much is done; SIGKILL's place is taken by an error."""
+
+    def __init__(self, step: str, done: int, error: type[Exception] | None = None) -> None:
+        self.step, self.done, self.error = step, done, error
+
+    def __call__(self, step: str, done: int, total: int | None = None, note: str = "") -> None:
+        if step.startswith(self.step) and done >= self.done:
+            if self.error is not None:
+                raise self.error("killed")
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def same(one: Recommender, other: Recommender) -> None:
+    for name, array in other.tensors().items():
+        np.testing.assert_array_equal(one.tensors()[name], array, err_msg=name)
+    speeds = ("triples_per_second", "images_per_second")
+    timeless = [{k: v for k, v in model.metrics.items() if k not in speeds} for model in (one, other)]
+    assert timeless[0] == timeless[1]
+
+
+@pytest.mark.parametrize("settings", [SEEING, FROM_SCRATCH], ids=["pretrained", "from scratch"])
+def test_one_that_learns_to_see_goes_on_from_within_an_epoch(tiny_bundle, tmp_path, settings):
+    whole = train(tiny_bundle, "dvbpr", settings)
+    out = tmp_path / "model"
+    moving = settings.frozen_epochs + 1
+    with pytest.raises(KeyboardInterrupt, match=rf"stopped in epoch {moving} of at most {settings.epochs}; go on with"):
+        train(tiny_bundle, "dvbpr", settings, out=out, progress=StopAt(f"epoch {moving}: learning", 16))
+    (first,) = run_folder(out).iterdir()
+    again = StopAt(f"epoch {moving + 1}: learning", 24, RuntimeError)
+    with pytest.raises(RuntimeError, match="killed"):
+        train(tiny_bundle, "dvbpr", settings, out=out, resume=True, checkpoint_seconds=0, progress=again)
+    (second,) = run_folder(out).iterdir()
+    assert int(second.name) > int(first.name)
+    other = settings.model_copy(update={"learning_rate": 0.5})
+    with pytest.raises(MismatchError, match=r"settings.learning_rate was 0.0001, is now 0.5\. Give"):
+        train(tiny_bundle, "dvbpr", other, out=out, resume=True)
+    same(train(tiny_bundle, "dvbpr", settings, out=out, resume=True), whole)
+    assert not run_folder(out).exists()
+
+
+def test_one_that_learns_to_see_goes_on_while_the_network_stands_still(tiny_bundle, tmp_path):
+    settings = SEEING.model_copy(update={"frozen_epochs": 2})
+    whole = train(tiny_bundle, "dvbpr", settings)
+    out = tmp_path / "model"
+    with pytest.raises(KeyboardInterrupt, match="stopped in epoch 2 of at most 3"):
+        train(tiny_bundle, "dvbpr", settings, out=out, progress=StopAt("training dvbpr", 1))
+    same(train(tiny_bundle, "dvbpr", settings, out=out, resume=True), whole)
+
+
+def test_a_blend_goes_on_with_the_part_that_was_under_way(tiny_bundle, tmp_path):
+    shape = {"epochs": EPOCHS, "patience": EPOCHS, "latent_dim": 4, "batch_size": 16}
+    options = {"vbpr": {**shape, "visual_dim": 3}, "bpr_mf": shape}
+    settings = BlendSettings(parts=("vbpr", "visual_knn", "bpr_mf"), options=options, width=6)
+    whole = train(tiny_bundle, "blend", settings)
+    out = tmp_path / "model"
+    with pytest.raises(KeyboardInterrupt, match=r"stopped after epoch 3 .*\.run/part-bpr_mf'"):
+        train(tiny_bundle, "blend", settings, out=out, progress=StopAt("training bpr_mf", 3))
+    assert {path.name for path in run_folder(out).iterdir()} == {"part-vbpr", "part-bpr_mf"}
+    with pytest.raises(ArtifactError, match=r"model\.run' exists already"):
+        train(tiny_bundle, "blend", settings, out=out)
+
+    told: list[tuple[str, int]] = []
+
+    def note(step: str, done: int, total: int | None = None, note: str = "") -> None:
+        told.append((step, done))
+
+    resumed = train(tiny_bundle, "blend", settings, out=out, resume=True, progress=note)
+    assert [done for step, done in told if step == "training bpr_mf"] == [4, 5, 6]
+    assert not [done for step, done in told if step == "training vbpr"]
+    same(resumed, whole)
+    assert not run_folder(out).exists()
+
+
+def test_a_blend_that_is_begun_anew_forgets_its_parts(tiny_bundle, tmp_path):
+    shape = {"epochs": EPOCHS, "patience": EPOCHS, "latent_dim": 4, "batch_size": 16}
+    settings = BlendSettings(parts=("visual_knn", "bpr_mf"), options={"bpr_mf": shape}, width=6)
+    out = tmp_path / "model"
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny_bundle, "blend", settings, out=out, progress=StopAt("training bpr_mf", 3))
+    other = settings.model_copy(update={"options": {"bpr_mf": {**shape, "learning_rate": 0.05}}})
+    with pytest.raises(MismatchError, match=r"settings.learning_rate was 0.2, is now 0.05"):
+        train(tiny_bundle, "blend", other, out=out, resume=True)
+    same(train(tiny_bundle, "blend", other, out=out, overwrite=True), train(tiny_bundle, "blend", other))
 
 
 def test_it_is_kept_from_time_to_time_and_a_killed_one_goes_on(tiny_bundle, tmp_path):

@@ -51,6 +51,7 @@ class Blend(VisualRecommender):
     """
 
     name = "blend"
+    resumable = True
     settings_type = BlendSettings
     chosen_by_validation: ClassVar[Mapping[str, str]] = {"weights": "weights", "cold_bias": "cold_bias"}
     settings: BlendSettings
@@ -64,7 +65,7 @@ class Blend(VisualRecommender):
     def _train(self, data: TrainingData, seed: int, device: str, progress: Progress) -> None:
         names = self.settings.parts
         self._look(data, self.settings, seed)
-        parts = [self._part(name).fit(data, seed=seed, device=device, progress=progress) for name in names]
+        parts = [self._fit(self._part(name), data, seed, device, progress) for name in names]
         cold = data.item_counts == 0
         spreads = np.array([_spread(part) for part in parts])
         unit = spreads[0] or 1.0
@@ -93,6 +94,10 @@ class Blend(VisualRecommender):
             self.metrics["cold_bias"] = self._offset
         if judged:
             self.metrics[validation.metric] = validation(self.user_factors, self.item_factors)
+
+    def _fit(self, part: Recommender, data: TrainingData, seed: int, device: str, progress: Progress) -> Recommender:
+        kept = self._checkpoints.part(part.name) if self._checkpoints and part.resumable else None
+        return part.fit(data, seed=seed, device=device, progress=progress, checkpoints=kept)
 
     def _choose(
         self,

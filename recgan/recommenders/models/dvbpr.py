@@ -42,6 +42,7 @@ class DVBPR(BiasedModel, VisualRecommender):
     settings_type = DVBPRSettings
     settings: DVBPRSettings
     end_to_end = True
+    resumable = True
 
     def _train(self, data: TrainingData, seed: int, device: str, progress: Progress) -> None:
         s, images = self.settings, data.images
@@ -61,7 +62,7 @@ class DVBPR(BiasedModel, VisualRecommender):
         self._cold_bias = float(prior[-1])
         trainer = EndToEndTrainer(data, images, encoder, looked, prior[:-1], s, seed, target)
         validation = Validation(data, s.criterion)
-        learned, self.metrics = trainer.run(validation, progress)
+        learned, self.metrics = trainer.run(validation, progress, self._checkpoints)
         self.user_factors, self.item_factors, self._visual_bias = learned.users, learned.items, learned.visual_bias
         self._complete(data, validation, choose=s.item_bias)
         self._keep(encoder)

@@ -1,4 +1,4 @@
-"""Checkpoints of the trainings of factor models: what a stopped one needs to go on as if it had not been stopped."""
+"""Checkpoints of trainings: what a stopped one needs to go on as if it had not been stopped."""
 
 from __future__ import annotations
 
@@ -12,30 +12,68 @@ from typing import Any
 import numpy as np
 
 from recgan.artifacts import open_artifact, write_artifact
+from recgan.config import Settings
 from recgan.errors import ArtifactError
+from recgan.recommenders.data import TrainingData
 from recgan.resume import check_same
 
-__all__ = ["Checkpoints"]
+__all__ = ["Checkpoints", "identity"]
 
 _KIND = "recommender-checkpoint"
 _FORMAT_VERSION = 1
 
 
-_NAMES = re.compile(r"\d{6}|\.\d{6}\.(building|replaced)-.*|[0-9a-f]{16}")
-"""What lies in a run folder: checkpoints, what a killed process left of them, and parts of an evaluation."""
+_NAMES = re.compile(r"\d{6,}|\.\d{6,}\.(building|replaced)-.*|[0-9a-f]{16}|part-[a-z_]+")
+"""What lies in a run folder: checkpoints, what a killed process left of them, parts of an evaluation or of a model."""
+
+
+def identity(
+    model: str, settings: Settings, seed: int, device: str, data: TrainingData, seen: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return what must be the same for a training to be gone on with, as JSON values; ``seen``: what it looks at."""
+    return {
+        "model": model,
+        "settings": settings.model_dump(mode="json"),
+        "seed": seed,
+        "device": device,
+        "catalogue": data.catalogue_digest,
+        "split": data.split_digest,
+        "features": seen,
+    }
 
 
 class Checkpoints:
-    """The checkpoints of one training, each an artifact ``<folder>/<epoch>``; the newest alone is kept.
+    """The checkpoints of one training, each an artifact ``<folder>/<how far it is>``; the newest alone is kept.
 
     A new one is complete on disk before the old one goes, so a training killed at any moment has one to go on from.
     """
 
-    def __init__(self, folder: Path, *, resume: bool = False, seconds: float = 300.0) -> None:
-        """Args: ``resume`` from the newest; one every so many ``seconds``, at the end of an epoch."""
-        self.folder, self._resume, self._seconds = folder, resume, seconds
+    def __init__(
+        self, folder: Path, *, resume: bool = False, seconds: float = 300.0, keep_finished: bool = False
+    ) -> None:
+        """Prepare.
+
+        Args:
+            folder: where they lie.
+            resume: from the newest.
+            seconds: from one to the next, at least.
+            keep_finished: whether there is to be one of the training's end, since more comes after it.
+        """
+        self.folder, self.keep_finished = folder, keep_finished
+        self._resume, self._seconds = resume, seconds
         self._identity: dict[str, Any] = {}
         self._saved_at = time.monotonic()
+
+    def part(self, name: str) -> Checkpoints:
+        """Return the checkpoints of the training of one part of a model; what is finished is gone on with at once."""
+        folder = self.folder / f"part-{name}"
+        resume = self._resume and folder.is_dir() and self.is_run(folder) and any(self._found(folder))
+        return Checkpoints(folder, resume=resume, seconds=self._seconds, keep_finished=True)
+
+    @staticmethod
+    def _found(folder: Path) -> list[Path]:
+        """Return the checkpoints in a folder, the newest last."""
+        return sorted((one for one in folder.glob("[0-9]*") if one.is_dir()), key=lambda one: int(one.name))
 
     @staticmethod
     def is_run(folder: Path) -> bool:
@@ -56,7 +94,7 @@ class Checkpoints:
         if not self._resume:
             self.remove()
             return None
-        found = sorted(path for path in self.folder.glob("[0-9]*") if path.is_dir())
+        found = self._found(self.folder)
         if not found:
             raise ArtifactError(f"'{self.folder}' has no checkpoint to resume; train anew with --overwrite")
         checkpoint = open_artifact(found[-1], _KIND, format_version=_FORMAT_VERSION)
@@ -68,13 +106,13 @@ class Checkpoints:
         """Whether it is time for another one."""
         return time.monotonic() - self._saved_at >= self._seconds
 
-    def save(self, epoch: int, state: Mapping[str, np.ndarray]) -> None:
-        """Keep the state at the end of an epoch, and remove the older ones.
+    def save(self, done: int, state: Mapping[str, np.ndarray]) -> None:
+        """Keep the state after so many epochs or steps, and remove the older ones.
 
         Raises:
             StorageError: it cannot be written.
         """
-        target = self.folder / f"{epoch:06d}"
+        target = self.folder / f"{done:06d}"
         if not target.exists():
             with write_artifact(
                 target, kind=_KIND, format_version=_FORMAT_VERSION, name=target.name, config=self._identity, parents={}

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, fields
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,9 +26,11 @@ from recgan.encoders import Encoder, embed_pixels
 from recgan.errors import DataError, TrainingError
 from recgan.progress import Progress
 from recgan.recommenders.data import ItemImages, TrainingData, concatenated
+from recgan.recommenders.training.checkpoint import Checkpoints, identity
 from recgan.recommenders.training.losses import pairwise_loss, sampled_softmax_loss, warp_loss
 from recgan.recommenders.training.sampler import InBatchNegatives, NegativeSampler, popularity_weights
 from recgan.recommenders.training.validation import Validation
+from recgan.resume import interrupts
 
 __all__ = ["EndToEndTrainer", "LearnedToSee", "see_all"]
 
@@ -46,6 +50,29 @@ class LearnedToSee:
     """float32 [n_items, 1 + dim]: b_i + b'.Phi, Phi."""
     visual_bias: np.ndarray
     """float32 [dim]: b'; zeros where items have no bias."""
+
+
+@dataclass
+class _Reached:
+    """How far a training is: so many whole epochs, and so many steps of the next one."""
+
+    best: LearnedToSee
+    best_network: dict[str, torch.Tensor]
+    best_value: float = -np.inf
+    best_epoch: int = 0
+    epoch: int = 0
+    step: int = 0
+    steps: int = 0
+    """Of all epochs."""
+    total: float = 0.0
+    """Sum of the losses of the epoch under way."""
+    loss: float = np.nan
+    """Mean of the last whole epoch."""
+    images_seen: int = 0
+    seconds: float = 0.0
+
+
+_COUNTERS = [one.name for one in fields(_Reached) if not one.name.startswith("best")] + ["best_value", "best_epoch"]
 
 
 @dataclass(frozen=True)
@@ -105,6 +132,7 @@ class EndToEndTrainer:
         """
         self.data, self.images, self.encoder, self.settings, self.device = data, images, encoder, settings, device
         self.generator = torch.Generator().manual_seed(seed)
+        self.eye = encoder.tuned_from or encoder.name
         known = concatenated(data.train, data.withheld)
         # What has no picture cannot be learned from, and what nobody took has nothing against it.
         usable = (data.item_counts > 0) & (images.rows >= 0)
@@ -141,41 +169,69 @@ class EndToEndTrainer:
         """What the trunk sees of all items, while it stands still."""
         if looked is not None and self.frozen_epochs:
             self.seen = torch.from_numpy(looked).to(device)
-        self.images_seen, self.seconds = 0, 0.0
+        self.epoch_start = self.generator.get_state()
+        self.dropout: dict[str, torch.Tensor] = {}
+        """Where dropout's generators were within an epoch that is gone on with, by the device ("" is the CPU)."""
         self.resident = self._resident()
 
-    def run(self, validation: Validation, progress: Progress) -> tuple[LearnedToSee, dict[str, float]]:
+    def run(
+        self, validation: Validation, progress: Progress, checkpoints: Checkpoints | None = None
+    ) -> tuple[LearnedToSee, dict[str, float]]:
         """Train until validation has stopped rising; the encoder is left as it was in the best epoch.
+
+        With ``checkpoints``, which are under way, it goes on from what they hold, and keeps itself there: from time to
+        time, and on Ctrl-C or SIGTERM after the step.
 
         Returns:
             The best epoch's parameters, and figures of the training.
 
         Raises:
             TrainingError: the loss is not finite.
+            KeyboardInterrupt: stopped by Ctrl-C or SIGTERM; the message says how to go on.
         """
-        s = self.settings
-        best_value, best_epoch, kept, network = -np.inf, 0, self._learned(progress), self._network()
-        for epoch in range(1, s.epochs + 1):
-            if epoch > self.frozen_epochs:
-                self._move_all()
-            began = time.perf_counter()
-            loss = self._epoch(epoch, progress)
-            self.seconds += time.perf_counter() - began
-            if not np.isfinite(loss):
-                raise TrainingError(f"dvbpr: the loss is not finite in epoch {epoch}; lower learning_rate")
-            learned = self._learned(progress)
-            value = validation(learned.users, learned.items)
-            progress("training dvbpr", epoch, s.epochs, f"loss {loss:.4f}, {validation.told(value)}")
-            if not value <= best_value:  # also without validation pairs, where it is NaN: the last epoch is kept
-                best_value, best_epoch, kept, network = value, epoch, learned, self._network()
-            elif epoch - best_epoch >= s.patience and epoch > self.frozen_epochs:
-                break
-        self.encoder.body.load_state_dict(network)
+        reached = _Reached(self._learned(progress), self._network())
+        if checkpoints is not None and (state := checkpoints.begin(self._identity())) is not None:
+            self._restore(state, reached)
+        with interrupts() if checkpoints else nullcontext() as interrupted:
+
+            def keep() -> None:
+                if checkpoints is None or interrupted is None:
+                    return
+                stopped = interrupted.is_set()
+                if stopped or checkpoints.due:
+                    checkpoints.save(reached.steps, self._state(reached))
+                if stopped:
+                    raise KeyboardInterrupt(
+                        f"stopped in epoch {reached.epoch + 1} of at most {self.settings.epochs}; go on with --resume "
+                        f"(the training is kept in '{checkpoints.folder}')"
+                    )
+
+            while not self._over(reached):
+                if reached.epoch >= self.frozen_epochs:
+                    self._move_all()
+                self._epoch(reached, progress, keep)
+                self._judge(reached, validation, progress)
+        self.encoder.body.load_state_dict(reached.best_network)
         self.encoder.body.requires_grad_(False).eval()
-        metrics = {"epochs": epoch, "loss": loss, "images_per_second": self.images_seen / max(self.seconds, 1e-9)}
-        if np.isfinite(best_value):
-            metrics |= {"best_epoch": best_epoch, validation.metric: best_value}
-        return kept, metrics
+        speed = reached.images_seen / max(reached.seconds, 1e-9)
+        metrics = {"epochs": reached.epoch, "loss": reached.loss, "images_per_second": speed}
+        if np.isfinite(reached.best_value):
+            metrics |= {"best_epoch": reached.best_epoch, validation.metric: reached.best_value}
+        return reached.best, metrics
+
+    def _over(self, reached: _Reached) -> bool:
+        s = self.settings
+        waited = reached.epoch - reached.best_epoch >= s.patience and reached.epoch > self.frozen_epochs
+        return reached.epoch >= s.epochs or waited
+
+    def _judge(self, reached: _Reached, validation: Validation, progress: Progress) -> None:
+        learned = self._learned(progress)
+        value = validation(learned.users, learned.items)
+        note = f"loss {reached.loss:.4f}, {validation.told(value)}"
+        progress("training dvbpr", reached.epoch, self.settings.epochs, note)
+        if not value <= reached.best_value:  # also without validation pairs, where it is NaN: the last epoch is kept
+            reached.best, reached.best_network = learned, self._network()
+            reached.best_value, reached.best_epoch = value, reached.epoch
 
     def _move_all(self) -> None:
         """From now on the network moves as a whole; a pretrained one with its head, at one rate."""
@@ -199,24 +255,90 @@ class EndToEndTrainer:
         items = np.concatenate([(bias + looks @ visual_bias)[:, None], looks], axis=1)
         return LearnedToSee(np.concatenate([np.ones_like(users[:, :1]), users], axis=1), items, visual_bias)
 
+    # ---- what a training goes on from
+
+    def _identity(self) -> dict[str, Any]:
+        seen = {"encoder": self.eye, "size": self.images.size, "transform": self.images.transform}
+        seed = self.generator.initial_seed()
+        return identity("dvbpr", self.settings, seed, self.device.type, self.data, seen)
+
+    @property
+    def _optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"tables": self.table_optimiser, "network": self.network_optimiser}
+
+    def _state(self, reached: _Reached) -> dict[str, np.ndarray]:
+        """Return all that the next steps depend on."""
+        state = {
+            "user_table": self.user_table.detach(),
+            "bias": self.bias.detach(),
+            "visual_bias": self.visual_bias,
+            "generator": self.epoch_start,
+            "dropout": torch.get_rng_state(),
+            **{f"network.{name}": value for name, value in self.encoder.body.state_dict().items()},
+            **{f"best_network.{name}": value for name, value in reached.best_network.items()},
+        }
+        if self.device.type == "cuda":
+            state["dropout.cuda"] = torch.cuda.get_rng_state(self.device)
+        arrays = {name: np.ascontiguousarray(value.cpu().numpy()) for name, value in state.items()}
+        for name, optimiser in self._optimisers.items():
+            for place, of_one in optimiser.state_dict()["state"].items():
+                for key, value in of_one.items():
+                    array = value.cpu().numpy() if isinstance(value, torch.Tensor) else np.array(value)
+                    arrays[f"optimiser.{name}.{place}.{key}"] = np.ascontiguousarray(array)
+        arrays |= {f"best.{one.name}": getattr(reached.best, one.name) for one in fields(LearnedToSee)}
+        arrays["counters"] = np.array([float(getattr(reached, name)) for name in _COUNTERS])
+        return arrays
+
+    def _restore(self, state: Mapping[str, np.ndarray], reached: _Reached) -> None:
+        for name, value in zip(_COUNTERS, state["counters"].tolist()):
+            setattr(reached, name, type(getattr(reached, name))(value))
+        reached.best = LearnedToSee(**{one.name: state[f"best.{one.name}"] for one in fields(LearnedToSee)})
+        reached.best_network = _under(state, "best_network.")
+        with torch.no_grad():
+            self.encoder.body.load_state_dict(_under(state, "network."))
+            for name in ("user_table", "bias", "visual_bias"):
+                getattr(self, name).copy_(torch.from_numpy(state[name]))
+        for name, optimiser in self._optimisers.items():
+            parameters = [one for group in optimiser.param_groups for one in group["params"]]
+            for key, value in _under(state, f"optimiser.{name}.").items():
+                place, what = key.split(".")
+                parameter = parameters[int(place)]
+                optimiser.state[parameter][what] = _steps(value) if what == "step" else _like(parameter, value)
+        self.generator.set_state(torch.from_numpy(state["generator"]))
+        self.dropout = _under(state, "dropout")
+
     # ---- an epoch
 
-    def _epoch(self, epoch: int, progress: Progress) -> float:
+    def _epoch(self, reached: _Reached, progress: Progress, keep: Callable[[], None]) -> None:
+        """Do what is left of the epoch under way, letting it be kept after each step."""
         frozen = self.seen is not None
         self.encoder.body.requires_grad_(not frozen).train(not frozen)
         self.head.requires_grad_(True)
-        total, done = 0.0, 0
+        self.epoch_start = self.generator.get_state()
         # Dropout draws from torch's own generator.
         with torch.random.fork_rng(), torch_threads():
             torch.manual_seed(int(torch.randint(1 << 62, (), generator=self.generator)))
-            for step, pixels in self._fetched(self._steps(), not frozen):
-                total += self._learn(step, pixels)
-                done += len(step.taken[0])
+            steps = islice(self._steps(), reached.step, None)
+            if reached.step:
+                torch.set_rng_state(self.dropout[""])
+                if ".cuda" in self.dropout:
+                    torch.cuda.set_rng_state(self.dropout[".cuda"], self.device)
+            before = time.perf_counter()
+            for step, pixels in self._fetched(steps, not frozen):
+                reached.total += self._learn(step, pixels)
+                reached.step, reached.steps = reached.step + 1, reached.steps + 1
+                reached.images_seen += 0 if frozen else len(step.rows)
+                reached.seconds += time.perf_counter() - before
+                done = min(reached.step * self.settings.batch_size, len(self.users))
                 if not frozen:
-                    progress(
-                        f"epoch {epoch}: learning from pictures", done, len(self.users), f"loss {total / done:.4f}"
-                    )
-        return total / len(self.users)
+                    note = f"loss {reached.total / done:.4f}"
+                    progress(f"epoch {reached.epoch + 1}: learning from pictures", done, len(self.users), note)
+                keep()
+                before = time.perf_counter()
+        reached.loss = reached.total / len(self.users)
+        reached.epoch, reached.step, reached.total = reached.epoch + 1, 0, 0.0
+        if not np.isfinite(reached.loss):
+            raise TrainingError(f"dvbpr: the loss is not finite in epoch {reached.epoch}; lower learning_rate")
 
     def _steps(self) -> Iterator[_Step]:
         order = torch.randperm(len(self.users), generator=self.generator)
@@ -272,7 +394,6 @@ class EndToEndTrainer:
             looks = self.head(self.seen[rows])
         else:
             assert pixels is not None
-            self.images_seen += len(rows)
             with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
                 looks = self.encoder(to_float(pixels, self.device)).float()
         users, seen = self.user_table.detach()[user_rows], looks.detach()
@@ -318,6 +439,21 @@ class EndToEndTrainer:
 def _sparse(rows: torch.Tensor, values: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
     """Return the gradient of a table that is 0 but in ``rows``; rows that come twice are summed."""
     return torch.sparse_coo_tensor(rows[None], values, table.shape, check_invariants=False).coalesce()
+
+
+def _under(state: Mapping[str, np.ndarray], prefix: str) -> dict[str, torch.Tensor]:
+    """Return what is named after ``prefix``, by the rest of its name."""
+    return {name.removeprefix(prefix): torch.tensor(a) for name, a in state.items() if name.startswith(prefix)}
+
+
+def _like(parameter: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """Return what an optimiser remembers of a parameter, laid out as the parameter is."""
+    return torch.empty_like(parameter, requires_grad=False).copy_(value)
+
+
+def _steps(value: torch.Tensor) -> torch.Tensor | int:
+    """Return an optimiser's count of steps, a tensor of a float or a plain number as it was."""
+    return value.reshape(()) if value.is_floating_point() else int(value)
 
 
 def _on_gpu(encoder: Encoder) -> bool:

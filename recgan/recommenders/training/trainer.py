@@ -16,7 +16,7 @@ from recgan.device import resolve_device, torch_threads
 from recgan.errors import DataError, TrainingError
 from recgan.progress import Progress
 from recgan.recommenders.data import TrainingData, concatenated
-from recgan.recommenders.training.checkpoint import Checkpoints
+from recgan.recommenders.training.checkpoint import Checkpoints, identity
 from recgan.recommenders.training.losses import rank_weights
 from recgan.recommenders.training.parameters import Learned, Parameters, VisualPart
 from recgan.recommenders.training.sampler import InBatchNegatives, NegativeSampler, popularity_weights
@@ -121,13 +121,14 @@ class Trainer:
             KeyboardInterrupt: stopped by Ctrl-C or SIGTERM; the message says how to go on.
         """
         most, reached = self.settings.epochs, _Reached(self.parameters.learned())
-        if checkpoints is not None and (state := checkpoints.begin(self._identity(validation))) is not None:
+        if checkpoints is not None and (state := checkpoints.begin(self._identity())) is not None:
             reached = self._restore(state)
         with interrupts() if checkpoints else nullcontext() as interrupted:
-            while reached.epoch < most and reached.epoch - reached.best_epoch < self.settings.patience:
+            while not self._over(reached):
                 self._judged_epoch(reached, validation, progress)
                 stopped = interrupted is not None and interrupted.is_set()
-                if checkpoints is not None and (stopped or checkpoints.due):
+                finished = checkpoints is not None and checkpoints.keep_finished and self._over(reached)
+                if checkpoints is not None and (stopped or finished or checkpoints.due):
                     checkpoints.save(reached.epoch, self._state(reached))
                     if stopped:
                         raise KeyboardInterrupt(
@@ -142,6 +143,10 @@ class Trainer:
         if np.isfinite(reached.best_value):
             metrics |= {"best_epoch": reached.best_epoch, validation.metric: reached.best_value}
         return reached.best, metrics
+
+    def _over(self, reached: _Reached) -> bool:
+        most, patience = self.settings.epochs, self.settings.patience
+        return reached.epoch >= most or reached.epoch - reached.best_epoch >= patience
 
     def _judged_epoch(self, reached: _Reached, validation: Validation, progress: Progress) -> None:
         start = time.perf_counter()
@@ -161,19 +166,11 @@ class Trainer:
         if not value <= reached.best_value:  # also without validation pairs, where it is NaN: the last epoch is kept
             reached.best, reached.best_value, reached.best_epoch = learned, value, reached.epoch
 
-    def _identity(self, validation: Validation) -> dict[str, Any]:
-        """Return what must be the same for this training to be gone on with, as JSON values."""
+    def _identity(self) -> dict[str, Any]:
         features = self.data.features
         seen = {"encoder": features.encoder_digest, "size": features.size} if self.visual and features else None
-        return {
-            "model": self.name,
-            "settings": self.settings.model_dump(mode="json"),
-            "seed": self.generator.initial_seed(),
-            "device": self.device.type,
-            "catalogue": self.data.catalogue_digest,
-            "split": self.data.split_digest,
-            "features": seen,
-        }
+        seed = self.generator.initial_seed()
+        return identity(self.name, self.settings, seed, self.device.type, self.data, seen)
 
     def _state(self, reached: _Reached) -> dict[str, np.ndarray]:
         """Return all that the next epochs depend on."""
