@@ -45,9 +45,11 @@ from recommending.shop import shop_scale
 from recommending.topk import topk_vs_implicit
 from recommending.vbpr import vbpr_vs_cornac
 
-BENCHMARKS: dict[str, Callable[[str], dict[str, Any]]] = {
+TRAININGS: dict[str, Callable[[str, int], dict[str, Any]]] = {
     "vbpr_vs_cornac": vbpr_vs_cornac,
     "bpr_vs_implicit": bpr_vs_implicit,
+}
+SCALES: dict[str, Callable[[str], dict[str, Any]]] = {
     "topk_vs_implicit": topk_vs_implicit,
     "shop_scale": shop_scale,
     "shop_scale_ideal_point": partial(shop_scale, model="ideal_point"),
@@ -59,12 +61,20 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scale", choices=list(SIZES), default="small")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result here")
-    parser.add_argument("--only", choices=list(BENCHMARKS), action="append", help="only this one; may be repeated")
+    parser.add_argument("--only", choices=[*TRAININGS, *SCALES], action="append", help="only this one; may be repeated")
+    parser.add_argument("--seed", type=int, default=0, help="of the interactions drawn for the two trainings")
     options = parser.parse_args(arguments)
-    result: dict[str, Any] = {"scale": options.scale, "cores": available_cores(), "load_before": os.getloadavg()[0]}
-    for name in options.only or BENCHMARKS:
+    result: dict[str, Any] = {
+        "scale": options.scale,
+        "seed": options.seed,
+        "cores": available_cores(),
+        "load_before": os.getloadavg()[0],
+    }
+    for name in options.only or [*TRAININGS, *SCALES]:
         start = time.perf_counter()
-        result[name] = BENCHMARKS[name](options.scale)
+        result[name] = (
+            TRAININGS[name](options.scale, options.seed) if name in TRAININGS else SCALES[name](options.scale)
+        )
         print(f"{name} ({time.perf_counter() - start:.0f} s)", file=sys.stderr)
         for key, value in result[name].items():
             print(

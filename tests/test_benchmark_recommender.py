@@ -22,7 +22,7 @@ def test_training_is_compared_on_the_same_data(benchmark, tmp_path):
     out = tmp_path / "result.json"
     benchmark.main(["--scale", "tiny", "--only", "bpr_vs_implicit", "--only", "vbpr_vs_cornac", "--json", str(out)])
     result = json.loads(out.read_text())
-    assert {"scale", "cores", "load_before", "load_after", "bpr_vs_implicit", "vbpr_vs_cornac"} == set(result)
+    assert {"scale", "seed", "cores", "load_before", "load_after", "bpr_vs_implicit", "vbpr_vs_cornac"} == set(result)
     image_free = result["bpr_vs_implicit"]
     assert {"auc_ours", "auc_implicit", "seconds_ours", "seconds_implicit", "choice_ours"} <= set(image_free)
     for clock in ("triples_per_second", "triples_per_cpu_second"):
@@ -32,6 +32,15 @@ def test_training_is_compared_on_the_same_data(benchmark, tmp_path):
     if "skipped" not in visual:
         assert {"auc_cornac", "seconds_cornac", "cpu_seconds_cornac", "reached_in_epoch"} <= set(visual)
     assert visual["auc_ours"] > 0.65  # there is something to learn, and to see
+
+
+def test_another_seed_is_another_world(benchmark):
+    from recommending.data import world
+
+    one, other, again = world("tiny"), world("tiny", 1), world("tiny", 0)
+    np.testing.assert_array_equal(one.data.train.items, again.data.train.items)
+    assert (one.data.train.items != other.data.train.items).mean() > 0.9
+    assert len(one.test) == len(other.test)
 
 
 def test_the_lists_of_all_are_compared(benchmark, monkeypatch):

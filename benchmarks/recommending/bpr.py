@@ -24,9 +24,9 @@ IMPLICIT_JUDGED_EVERY = 5
 """An epoch of implicit's learns less than one of ours: it has so many for each of ours."""
 
 
-def bpr_vs_implicit(scale: str) -> dict[str, Any]:
+def bpr_vs_implicit(scale: str, seed: int = 0) -> dict[str, Any]:
     """Compare image-free BPR, 64 factors, with implicit's: triples a second, and the AUC of the best of six choices."""
-    drawn = world(scale)
+    drawn = world(scale, seed)
     ours = []
     for rate, pull in OURS_BPR if scale != "tiny" else OURS_BPR[:1]:
         settings = BPRMFSettings(

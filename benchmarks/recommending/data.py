@@ -48,10 +48,10 @@ class World:
 
 
 @cache
-def world(scale: str) -> World:
+def world(scale: str, seed: int = 0) -> World:
     """Draw a world: each user takes the items with the largest of utility plus Gumbel noise."""
     n_users, n_items, per_user, width = WORLDS[scale]
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     looks, taste = rng.normal(size=(n_items, HIDDEN)), rng.normal(size=(n_users, HIDDEN))
     hidden, liking = rng.normal(size=(n_items, HIDDEN)), rng.normal(size=(n_users, HIDDEN))
     features = np.tanh(looks @ rng.normal(size=(HIDDEN, width)) / 2) + 0.3 * rng.normal(size=(n_items, width))

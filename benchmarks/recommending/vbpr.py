@@ -25,9 +25,9 @@ OURS = (1.0, 0.5)
 """What both learning rates of ours are multiplied by: validation chooses, as it does for cornac."""
 
 
-def vbpr_vs_cornac(scale: str) -> dict[str, Any]:
+def vbpr_vs_cornac(scale: str, seed: int = 0) -> dict[str, Any]:
     """Train VBPR, 32 latent and 32 visual factors, by cornac and by ours."""
-    drawn = world(scale)
+    drawn = world(scale, seed)
     mine = [_ours(drawn, EPOCHS[scale], factor) for factor in (OURS if scale != "tiny" else OURS[:1])]
     ours, epochs = max(mine, key=lambda one: one[0]["validation_auc_ours"])
     ours |= {"tried_ours": [figures.copy() for figures, _ in mine]}
