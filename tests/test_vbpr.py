@@ -53,6 +53,23 @@ def test_the_bias_of_cold_items_is_the_one_with_the_best_validation_auc(data):
     assert badly.metrics["validation_auc"] < chosen - 0.02
 
 
+def test_a_new_user_is_pulled_back_to_where_training_stopped(data):
+    model, rows = fitted(data, latent_regularisation=0.0, visual_regularisation=0.001), range(0, 80, 5)
+
+    def agreement() -> float:
+        found = []
+        for row in rows:
+            liked = np.unique(data.train.items[data.train.users == row])
+            folded = model.fold_in([str(one) for one in data.items["item_id"][liked]])
+            found.append(np.corrcoef(model.score([folded])[0], model.score([data.user_ids[row]])[0])[0, 1])
+        return float(np.mean(found))
+
+    assert model._pull > 0.01
+    chosen, model._pull = agreement(), 0.0
+    assert chosen > agreement() + 0.05
+    assert fitted(data, latent_regularisation=0.0, visual_regularisation=0.001)._pull > 0.01  # chosen anew, alike
+
+
 def test_an_item_to_come_gets_the_bias_of_cold_items(data):
     model = fitted(data)
     cold = np.flatnonzero(data.item_counts == 0)

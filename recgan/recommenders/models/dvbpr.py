@@ -64,8 +64,8 @@ class DVBPR(BiasedModel, VisualRecommender):
         validation = Validation(data, s.criterion)
         learned, self.metrics = trainer.run(validation, progress, self._checkpoints)
         self.user_factors, self.item_factors, self._visual_bias = learned.users, learned.items, learned.visual_bias
-        self._complete(data, validation, choose=s.item_bias)
         self._keep(encoder)
+        self._complete(data, validation, choose=s.item_bias)
         self.item_features = self.item_factors[:, 1:].astype(np.float16)
         # Phi needs no whitening; a control's pictures are not its items'.
         self.whitening = _identity(encoder.dim) if s.features == "real" else None
