@@ -19,7 +19,7 @@ from recgan.config import (
     VBPRSettings,
     VisualKNNSettings,
 )
-from recgan.dataset.pixels import TRANSFORM, load_pixels, to_float
+from recgan.dataset.pixels import TRANSFORM, load_pixels, to_float, to_uint8
 from recgan.dataset.split import Pairs
 from recgan.design import (
     PRESETS,
@@ -31,7 +31,9 @@ from recgan.design import (
     search,
     seed_of_design,
 )
+from recgan.design.visible import VisibleChange
 from recgan.encoders import Features, embed_items
+from recgan.encoders.perceptual import PerceptualDistance
 from recgan.errors import ArtifactError, MismatchError, NotFoundError, SettingsError
 from recgan.gan import TrainedGAN, train_gan
 from recgan.recommenders import TrainingData, UserVector, VisualRecommender, train_recommender
@@ -142,7 +144,9 @@ def toy_gan(**changes):
     return TrainedGAN(**{**parts, **changes})
 
 
-FREE = DesignSettings(samples=8, starts=2, steps=40, learning_rate=0.05, realism_weight=0, prior_weight=0)
+FREE = DesignSettings(
+    samples=8, starts=2, steps=40, learning_rate=0.05, realism_weight=0, prior_weight=0, visible=False
+)
 BEST_OF_N = FREE.model_copy(update={"steps": 0})
 
 
@@ -475,13 +479,29 @@ def test_a_gpu_makes_the_same_designs(real_designer):
     assert_agree(*designs)
 
 
+def test_what_differs_less_than_the_class_s_pictures_do_looks_the_same(real_designer):
+    vivid = dataclasses.replace(
+        real_designer.gan, generator=lambda z, classes: torch.tanh(3000 * real_designer.gan.generator(z, classes))
+    )
+    differs, eye, kinds = VisibleChange(vivid), PerceptualDistance("cpu"), np.array([0, 1])
+    made = to_uint8(vivid.sample(torch.randn(64, vivid.recipe.latent_dim), torch.zeros(64, dtype=torch.int64)))
+    usual = eye(made, np.roll(made, 1, axis=0))
+    assert usual.min() * 0.5 < differs.alike(0) < np.median(usual)  # near the 5th percentile of other pairs
+    assert differs.alike(1) > 0
+    before = made[[0, 1]]
+    assert not differs(before, before, kinds).any()
+    noisy = np.clip(before.astype(int) + np.random.default_rng(0).integers(-2, 3, before.shape), 0, 255)
+    assert not differs(before, noisy.astype(np.uint8), kinds).any()
+    assert differs(before, 255 - before, kinds).all()
+
+
 def test_climbing_raises_the_objective_through_the_real_networks(real_designer):
     # Hardly trained, the generator paints all but grey, less than what rounding to 8 bits does: its contrast is raised.
     gan = real_designer.gan
     vivid = dataclasses.replace(gan, generator=lambda z, classes: torch.tanh(3000 * gan.generator(z, classes)))
     designer = Designer(real_designer.recommender, vivid, device="cpu")
     climbed, sampled = (
-        designer.design("user-01", "shoes", 2, settings=DesignSettings(samples=2, starts=1, steps=steps))
+        designer.design("user-01", "shoes", 2, settings=DesignSettings(samples=2, starts=1, steps=steps, visible=False))
         for steps in (8, 0)
     )
     for after, before in zip(climbed, sampled, strict=True):

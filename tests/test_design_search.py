@@ -192,6 +192,30 @@ def test_only_the_best_samples_are_climbed():
     torch.testing.assert_close(torch.stack(climbed), expected)
 
 
+def test_of_a_climb_that_looks_the_same_the_start_is_the_design():
+    settings = DesignSettings(samples=4, starts=2, steps=30, learning_rate=0.05)
+    z = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(5))
+    z[0] = torch.atanh(TARGET)  # as good as can be: what a climb changes there is less than a shade
+    told = []
+
+    def differs(before, after, classes):
+        told.append((before.shape, after.shape, classes.tolist()))
+        return (np.abs(after.astype(int) - before).max(axis=(1, 2, 3)) > 8) & (classes == 0)
+
+    free = search(flat_world(), near(TARGET), z, 0, settings, quiet)
+    found = search(flat_world(), near(TARGET), z, 0, settings, quiet, differs=differs)
+    assert told == [((2, 4, 4, 3), (2, 4, 4, 3), [0, 0])] * 2  # a block a design
+    np.testing.assert_array_equal(found.z[0], torch.atanh(TARGET))
+    np.testing.assert_array_equal(found.pixels[0], found.start[0])
+    torch.testing.assert_close(found.z[1], free.z[1])
+    np.testing.assert_array_equal(found.pixels[1], free.pixels[1])
+    assert (found.start[1] != found.pixels[1]).any()
+    features = to_float(found.pixels).mean(dim=(2, 3))
+    np.testing.assert_allclose(found.objective, -((features - TARGET) ** 2).sum(dim=1), atol=1e-5)
+    other = search(flat_world(), near(TARGET), z, 1, settings, quiet, differs=differs)
+    np.testing.assert_array_equal(other.pixels, other.start)
+
+
 def test_what_is_found_is_judged_by_its_8_bit_image():
     z = torch.randn(2, 8, 3, generator=torch.Generator().manual_seed(3))
     found = search(flat_world(), near(TARGET), z, 0, DesignSettings(steps=5), quiet)

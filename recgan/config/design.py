@@ -42,6 +42,9 @@ class DesignSettings(Settings):
     """CMA-ES: points a generation, one step being one generation."""
     keep: Literal["best", "last"] = "best"
     """Which point of a climb is kept: its highest or its last."""
+    visible: bool = True
+    """Whether a climb counts only where its end looks different from its start (`recgan.design.visible`); if it does
+    not, the start is the design. What else would be gained, the recommender alone could see."""
     validate_by: Literal["none", "companions"] = Field("none", validate_default=True)
     """Whether a scorer that is held back (`Designer`'s companions) says which point of a climb and which start is
     kept, and when a climb ends."""

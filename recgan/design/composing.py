@@ -25,6 +25,7 @@ from recgan.design.terms import (
     typicality,
     within_radius,
 )
+from recgan.design.visible import VisibleChange
 from recgan.errors import SettingsError
 from recgan.gan.latent import LatentSpace
 from recgan.gan.sampling import design_seeds, latent_spread, latents
@@ -43,6 +44,7 @@ class Plan:
     space: Space
     objective: Objective
     validate: Callable[[Candidates], Tensor] | None
+    differs: VisibleChange | None
     draw: Callable[[Sequence[int], Tensor], Tensor]
     """From designs' seeds and classes int64 [n] to their samples, float32 [n, samples, dz], on the device."""
     std: float
@@ -57,6 +59,7 @@ class Composer:
         self._companions = companions
         self._real: FeatureClouds | None = None
         self._generated: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._visible: VisibleChange | None = None
 
     def plan(
         self, audiences: Sequence[Audience], settings: DesignSettings, terms: Sequence[tuple[float, Term]] = ()
@@ -87,7 +90,8 @@ class Composer:
             views=settings.views,
             box=settings.box * std if settings.box is not None else None,
         )
-        return Plan(space, Objective(composed), validate, self._drawing(settings, prior), latent_spread(prior))
+        differs = self._differs() if settings.visible and settings.steps else None
+        return Plan(space, Objective(composed), validate, differs, self._drawing(settings, prior), latent_spread(prior))
 
     def judged(self, audience: Audience, whitened: np.ndarray, cohort: Cohort) -> np.ndarray:
         """Return what an audience thinks of pictures by their whitened features [N, width], as of its real items."""
@@ -209,6 +213,11 @@ class Composer:
         return FeatureClouds.fitted(
             features[kept], index[kept], len(gan.category_names), self._sight.whitening, str(gan.device)
         )
+
+    def _differs(self) -> VisibleChange:
+        if self._visible is None:
+            self._visible = VisibleChange(self._sight.gan)
+        return self._visible
 
     # ---- space
 

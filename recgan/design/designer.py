@@ -195,6 +195,7 @@ class Designer:
             seeds=seeds,
             std=plan.std,
             validate=plan.validate,
+            differs=plan.differs,
         )
         made: list[list[Design]] = []
         for which, request in enumerate(requests):

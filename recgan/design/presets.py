@@ -25,6 +25,7 @@ PRESETS: dict[str, DesignSettings] = {
             steps=10,
             learning_rate=0.05,
             keep="last",
+            visible=False,
             latent_std=0.5,
             preference="raw",
             realism="least_squares",

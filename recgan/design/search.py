@@ -95,6 +95,7 @@ def search(
     seeds: Sequence[int] | None = None,
     std: float = 1.0,
     validate: Callable[[Candidates], Tensor] | None = None,
+    differs: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray] | None = None,
 ) -> Found:
     """Search from the latents ``z`` [n, samples, dz] of n designs, moved into the space's box; return one candidate a
     design.
@@ -112,6 +113,8 @@ def search(
         seeds: of the designs, for what a method draws; default: their places.
         std: spread of the space's prior.
         validate: a scorer that is held back (`recgan.design.climbing.Climb.validate`).
+        differs: tells which of N ends uint8 [N, S, S, 3] look different from their starts, bool [N], given both and
+            their classes; of the others the start is kept. None: all do.
 
     Raises:
         TrainingError: a value or a gradient is not finite.
@@ -169,6 +172,12 @@ def search(
             )
         )
         seen, image = space.see_rounded(climbed[block], of_class[block], own[block])
+        if differs is not None and settings.steps:
+            before = to_uint8(space.generator(rows[block], of_class[block]).detach())
+            same = ~torch.from_numpy(differs(before, image, of_class[block].cpu().numpy())).to(device)
+            if same.any():
+                climbed[block] = torch.where(same[:, None], rows[block], climbed[block])
+                seen, image = space.see_rounded(climbed[block], of_class[block], own[block])
         with torch.no_grad():
             values[block] = finite(objective(seen))
             ranks[block] = values[block] if validate is None else finite(validate(seen))

@@ -66,7 +66,8 @@ def tailored(
 ) -> list[list[Design]]:
     """Return n designs of each picture for its user: see `recgan.design.editing.editor.Editor.tailor_many`."""
     given = search if search is not None else DesignSettings()
-    search = overridden(given, [*(f"{name}=1" for name in _ONE), f"space={places.space.name}"])
+    # A leash keeps the picture near what it was; whether enough has changed to be seen is for who looks.
+    search = overridden(given, [*(f"{name}=1" for name in _ONE), f"space={places.space.name}", "visible=False"])
     subjects = [subject for subject, _ in pairs]
     requests = [Request(user, subject.category, n, seed) for subject, user in pairs]
     lengths = np.array([settings.leash * usual(subject.category) for subject in subjects])
