@@ -10,7 +10,7 @@ import numpy as np
 
 from recgan.design.search import Preview
 from recgan.progress import Progress
-from service.edits import amounts, subjects_of
+from service.edits import amounts, subjects_of, tailoring
 from service.live.shop import Shop
 from service.live.tastes import Taste
 from service.pictures import decode_base64, encode_png
@@ -107,8 +107,16 @@ def _edited(
         directions = models.need_sliders().directions
         return [editor.slide(subjects[0], directions, amounts(edit.moves), someone, seed=seed, progress=progress)]
     if edit.kind == "tailor":
-        search = _search(request)
-        designs = editor.tailor(subjects[0], someone, n, seed=seed, search=search, progress=progress, preview=preview)
+        designs = editor.tailor(
+            subjects[0],
+            someone,
+            n,
+            seed=seed,
+            settings=tailoring(edit, editor.settings),
+            search=_search(request),
+            progress=progress,
+            preview=preview,
+        )
     else:
         designs = editor.like(subjects[0], someone, n, seed=seed, progress=progress)
     return sorted(designs, key=lambda design: -design.score)

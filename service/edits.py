@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from recgan.config import EditSettings
 from recgan.design.results import Design
 from recgan.errors import SettingsError
 from service.live.shop import Shop
@@ -26,7 +27,7 @@ from service.store.designs import StoredDesign
 if TYPE_CHECKING:
     from recgan.design.editing import Subject
 
-__all__ = ["amounts", "completed", "subjects_of", "with_photos_taken_in"]
+__all__ = ["amounts", "completed", "subjects_of", "tailoring", "with_photos_taken_in"]
 
 
 def with_photos_taken_in(edit: DesignEdit, settings: ServiceSettings, side: int) -> DesignEdit:
@@ -95,6 +96,14 @@ def subjects_of(edit: DesignEdit, category: str | None, shop: Shop, store: Store
 def amounts(moves: Sequence[SliderMove]) -> dict[int, float]:
     """Return how far each slider is moved, by its number."""
     return {move.direction: move.units for move in moves}
+
+
+def tailoring(edit: DesignEdit, usual: EditSettings) -> EditSettings:
+    """Return how something is tailored: as usual, but for what the request says."""
+    asked: dict[str, Any] = {"keep_colour": edit.keep_colour or usual.keep_colour}
+    if edit.leash is not None:
+        asked["leash"] = edit.leash
+    return usual.model_copy(update=asked)
 
 
 def _check_moves(moves: Sequence[SliderMove], models: Models) -> None:

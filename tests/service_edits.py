@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,10 @@ def ref(done: dict, index: int = 0) -> dict:
     return {"design": done["id"], "index": index}
 
 
-def ask(world: World, kind: str, *of: dict, moves: Sequence[dict] = (), **more):
-    """Ask for an edit; return the answer."""
-    edit = {"kind": kind, "of": list(of)} | ({"moves": list(moves)} if moves else {})
-    return world.client.post("/v1/designs", json={"edit": edit, **more})
+def ask(world: World, kind: str, *of: dict, moves: Sequence[dict] = (), edit: Mapping = MappingProxyType({}), **more):
+    """Ask for an edit, ``edit`` being what else it says of itself; return the answer."""
+    asked = {"kind": kind, "of": list(of)} | ({"moves": list(moves)} if moves else {}) | dict(edit)
+    return world.client.post("/v1/designs", json={"edit": asked, **more})
 
 
 def edited(world: World, kind: str, *of: dict, **more) -> dict:

@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 from fastapi.testclient import TestClient
 
-from recgan.config import DesignSettings, Recipe, Settings
+from recgan.config import DesignSettings, EditSettings, Recipe, Settings
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.pixels import decode_image, pixel_digest
@@ -229,6 +229,7 @@ class FakeEditor:
 
     def __init__(self, designer: FakeDesigner) -> None:
         self.designer = designer
+        self.settings = EditSettings()
 
     def like(self, subject: Subject, user: Any, n: int, *, seed: int = 0, progress: Progress = quiet) -> list[Design]:
         """As `FakeDesigner.design`."""
@@ -285,6 +286,7 @@ class FakeEditor:
         n: int,
         *,
         seed: int = 0,
+        settings: EditSettings,
         search: DesignSettings,
         progress: Progress = quiet,
         preview: Preview | None = None,
@@ -299,11 +301,11 @@ class FakeEditor:
             "of": subject.told,
             "inversion": inversion if subject.point is None else None,
             "distance": 0.2,
-            "leash": 0.4,
+            "leash": 0.4 * settings.leash,
             "within_leash": True,
             "score_of_subject": -1.0,
             "score_of_start": -1.5,
-            "settings": {"leash": 1.0},
+            "settings": settings.model_dump(),
         }
         return [painted(begun + place + 1, subject.category, place, seed, search, edit=edit) for place in range(n)]
 

@@ -357,6 +357,8 @@ def test_a_photo_is_tailored_for_somebody_with_photos(page, site, tmp_path):
     expect(page.locator("#notice")).to_have_text("Choose a photo first.")
     page.set_input_files("#photos", [photo(tmp_path, "liked.png")])
     expect(page.locator("#tailor .for-whom")).to_have_text("yourself")
+    page.select_option("#tailor-leash", "a little")
+    page.get_by_label("keep its colour").check()
     page.set_input_files("#tailor-photo", photo(tmp_path, "mine.png"))
     expect(page.get_by_alt_text("The photo that is to be tailored")).to_be_visible()
     assert page.locator("#tailor-category option").all_inner_texts() == ["coats"]
@@ -367,6 +369,8 @@ def test_a_photo_is_tailored_for_somebody_with_photos(page, site, tmp_path):
     expect(page.get_by_alt_text("The photo, which they were made of")).to_be_visible()
     page.wait_for_function("() => document.querySelector('#origins img').naturalWidth > 0")
     assert site.designer.asked[-1][1:3] == ("coats", 1)
+    edit = site.app.state.service.store.jobs.page(before=None, limit=1, starred=False)[0].request["edit"]
+    assert (edit["leash"], edit["keep_colour"]) == (0.5, True)
 
 
 def test_without_inverter_and_directions_neither_is_offered(browser, catalogue):

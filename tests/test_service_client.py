@@ -156,12 +156,15 @@ def test_designs_items_and_photos_are_moved_and_tailored(shop, world, tmp_path):
         shop.tailor("plain", user_id="b/c", n=2, seed=1),
         shop.tailor(photo, "coats", user_id="b/c", n=1, realism=2),
         shop.tailor(("begun", 0), user_id="b/c", n=1, preset="kang2017", design_id="again"),
+        shop.tailor("plain", user_id="b/c", n=1, leash=0.5, keep_colour=True),
     ]
     done = [shop.wait_for_design(one.id, timeout=PATIENCE) for one in asked]
-    assert [len(one.results) for one in done] == [2, 1, 1]
+    assert [len(one.results) for one in done] == [2, 1, 1, 1]
+    held = [one.results[0].settings["edit"]["settings"] for one in done]
+    assert [(one["leash"], one["keep_colour"]) for one in held] == [(1, False)] * 3 + [(0.5, True)]
     of = [one.results[0].settings["edit"]["of"] for one in done]
     assert (of[0], of[1]["category"], of[2]["design"]["seed"]) == ({"item": "plain"}, "coats", 5)
-    assert [one[0] for one in world.designer.asked[-3:]] == ["b/c"] * 3
+    assert [one[0] for one in world.designer.asked[-4:]] == ["b/c"] * 4
     assert shop.tailor(("begun", 0), user_id="b/c", n=1, preset="kang2017", design_id="again").results
 
 

@@ -57,6 +57,8 @@ def test_more_like_a_design_is_for_the_same_user_and_says_what_it_came_from(worl
         "kind": "like",
         "of": [{**ref(begun), "item": None, "photo": None}],
         "moves": [],
+        "leash": None,
+        "keep_colour": False,
     }
     again = world.client.get(best["image_url"])
     same = world.client.get(best["image_url"], headers={"If-None-Match": again.headers["etag"]})

@@ -92,6 +92,31 @@ def test_a_design_is_tailored_to_another_user_and_needs_no_inverter(world):
     assert done["results"][0]["settings"]["edit"]["inversion"] is None
 
 
+def test_how_far_it_may_go_and_whether_it_keeps_its_colour(world):
+    def told(**more) -> dict:
+        return edited(world, "tailor", {"item": "plain"}, user_id="anna", n=1, **more)["results"][0]["settings"]["edit"]
+
+    usual = told()
+    assert (usual["settings"]["leash"], usual["settings"]["keep_colour"]) == (1.0, False)
+    held = told(edit={"leash": 0.5, "keep_colour": True})
+    assert (held["settings"]["leash"], held["settings"]["keep_colour"], held["leash"]) == (0.5, True, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "pointer"),
+    [
+        ("tailor", {"leash": 0}, "/edit/leash"),
+        ("tailor", {"leash": 5}, "/edit/leash"),
+        ("tailor", {"leash": "far"}, "/edit/leash"),
+        ("tailor", {"keep_colour": "very"}, "/edit/keep_colour"),
+        ("like", {"leash": 1}, "/edit/leash"),
+        ("like", {"keep_colour": True}, "/edit/keep_colour"),
+    ],
+)
+def test_a_leash_that_is_none(world, kind, more, pointer):
+    assert faults(ask(world, kind, {"item": "plain"}, user_id="anna", edit=more)) == [pointer]
+
+
 def test_more_like_an_item_and_the_way_from_a_photo_to_a_design(world, monkeypatch):
     """Items and photos can be edited as designs can: they reach the editor."""
     begun, given = design(world, n=1, seed=50), []

@@ -152,6 +152,8 @@ class DesignCalls(Calls):
         seed: int | None = None,
         preset: str = "default",
         realism: float | None = None,
+        leash: float | None = None,
+        keep_colour: bool = False,
         design_id: str | None = None,
     ) -> DesignStatus:
         """Ask for something changed so that somebody likes it more and it still looks like itself; return at once.
@@ -159,10 +161,12 @@ class DesignCalls(Calls):
         Args:
             what: an item's id, a photo, or a finished design. Items and photos need an inverter (`editing`).
             category: what a photo shows.
+            leash: how far it may go, in units of how unlike two items of the category usually look; None: 1.
+            keep_colour: whether it keeps its colour.
             design_id: as in `submit_design`.
         """
         asked: dict[str, Any] = {"preset": preset, "realism": realism, "category": category, "n": n, "seed": seed}
-        asked["edit"] = _edit("tailor", _named(what))
+        asked["edit"] = _edit("tailor", _named(what)) | {"leash": leash, "keep_colour": keep_colour}
         return self._submit(asked | _whom(user_id, liked, photos), design_id)
 
     def design(self, design_id: str) -> DesignStatus:

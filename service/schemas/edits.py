@@ -27,6 +27,7 @@ EditKind = Literal["like", "mix", "slide", "tailor"]
 _SUBJECTS = {"like": 1, "mix": 2, "slide": 1, "tailor": 1}
 MAX_DIRECTIONS = 100
 MAX_UNITS = 100.0
+MAX_LEASH = 4.0
 
 
 class EditSubject(Strict):
@@ -71,6 +72,10 @@ class DesignEdit(Strict):
     """The one, or the two."""
     moves: list[SliderMove] = Field(default_factory=list, max_length=MAX_DIRECTIONS)
     """Of a slide: all at once."""
+    leash: float | None = Field(None, gt=0, le=MAX_LEASH, allow_inf_nan=False, examples=[1.0])
+    """How far a tailored one may go, in units of how unlike two items of the category usually look; null: 1."""
+    keep_colour: bool = False
+    """Whether a tailored one keeps its colour."""
 
     @model_validator(mode="after")
     def _as_many_as_needed(self) -> Self:
@@ -90,6 +95,11 @@ class DesignEdit(Strict):
             raise PydanticCustomError(
                 "moves_of_no_slide", "'{kind}' moves no sliders; leave it out", {"kind": self.kind, "field": "moves"}
             )
+        for name in ("leash", "keep_colour"):
+            if self.kind != "tailor" and getattr(self, name) != type(self).model_fields[name].default:
+                raise PydanticCustomError(
+                    "not_of_this_edit", "'{kind}' has no leash; leave it out", {"kind": self.kind, "field": name}
+                )
         if self.kind == "slide" and not self.moves:
             raise PydanticCustomError("no_moves", "say which slider moves, and how far", {"field": "moves"})
         if len({move.direction for move in self.moves}) < len(self.moves):

@@ -101,6 +101,7 @@ class Editor:
         n: int = 1,
         *,
         seed: int = 0,
+        settings: EditSettings | None = None,
         search: DesignSettings | None = None,
         progress: Progress = quiet,
         preview: Preview | None = None,
@@ -113,6 +114,7 @@ class Editor:
         Args:
             subject: an item, a photo or a design.
             user: as in `Designer.design`; None: the average user.
+            settings: how far it may go, and what is kept; None: the editor's own.
             n, seed, search, preview: as there; but ``samples``, ``starts`` and ``pool`` are 1, and ``space`` is the
                 inverter's.
 
@@ -120,7 +122,7 @@ class Editor:
             SettingsError: an item or a photo without an inverter; as `Designer.design`.
         """
         check_request(n, seed)
-        return self._tailored([(subject, user)], n, seed, search, progress, preview)[0]
+        return self._tailored([(subject, user)], n, seed, settings, search, progress, preview)[0]
 
     def tailor_many(
         self,
@@ -136,7 +138,7 @@ class Editor:
         made: list[list[Design]] = []
         for start in range(0, len(pairs), _TOGETHER):
             progress("tailoring", start, len(pairs))
-            made += self._tailored(pairs[start : start + _TOGETHER], n, seed, search, progress)
+            made += self._tailored(pairs[start : start + _TOGETHER], n, seed, None, search, progress)
         progress("tailoring", len(pairs), len(pairs))
         return made
 
@@ -290,6 +292,7 @@ class Editor:
         pairs: Sequence[tuple[Subject, Someone | None]],
         n: int,
         seed: int,
+        settings: EditSettings | None,
         search: DesignSettings | None,
         progress: Progress,
         preview: Preview | None = None,
@@ -299,7 +302,7 @@ class Editor:
             self.designer,
             self.places,
             self.usual,
-            self.settings,
+            settings if settings is not None else self.settings,
             named,
             n,
             seed=seed,

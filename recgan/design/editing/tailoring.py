@@ -48,6 +48,8 @@ def climb_settings(settings: DesignSettings, assignments: Sequence[str], option:
             )
         if name == "space":
             raise SettingsError(f"{option} {assignment}: tailoring moves in the inverter's own space; leave it out")
+        if name == "visible":
+            raise SettingsError(f"{option} {assignment}: a tailored picture is to look like itself; leave it out")
     return overridden(settings, assignments, option)
 
 

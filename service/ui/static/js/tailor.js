@@ -11,7 +11,8 @@ export function startTailoring(categories, begin) {
   const designable = categories.filter((category) => category.designable).map(({ name }) => name);
   const tailor = async (subject, more = {}) => {
     if (!isSomebody()) throw new Error("Choose a user first, or show photos.");
-    await begin({ kind: "tailor", of: [subject] }, { ...someone(), ...more, realism: Number(byId("realism").value) });
+    const held = { leash: Number(byId("tailor-leash").value), keep_colour: byId("tailor-colour").checked };
+    await begin({ kind: "tailor", of: [subject], ...held }, { ...someone(), ...more, realism: Number(byId("realism").value) });
   };
   offerTailoring((item) => (designable.includes(item.category) ? () => tailor({ item: item.item_id }) : null));
   byId("tailor-category").replaceChildren(...designable.map((name) => make("option", { value: name, textContent: name })));
