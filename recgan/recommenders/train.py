@@ -47,7 +47,7 @@ def train_recommender(
         out: folder or URL of the artifact.
         overwrite: whether ``out`` may exist; it is replaced at the end.
         resume: go on with a training for ``out`` that was stopped. On the CPU the result is, to the bit, that of a
-            training that was not. Only for models that learn by the trainer of `vbpr`.
+            training that was not. Only for models that are `resumable`.
         seed: of everything random in the training (the split has its own).
         device: where features are computed and visual models are trained.
         checkpoint_seconds: how often such a model is kept in ``<out>.run`` meanwhile; it goes when the training ends.
