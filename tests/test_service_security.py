@@ -22,7 +22,7 @@ from service.security import COOKIE
 from service.settings import service_settings
 from service.store.keys import Scope
 from tests.databases import postgres_server, store_url  # noqa: F401
-from tests.service_world import PATIENCE, World, assert_problem, running
+from tests.service_world import PATIENCE, World, assert_problem, running, until
 
 
 @pytest.fixture
@@ -85,6 +85,19 @@ def test_each_scope_includes_those_before_it_and_no_more(world):
         for answer in answers:
             if answer.status_code == 403:
                 assert_problem(answer, "not-allowed")
+
+
+def test_what_a_user_did_is_not_for_a_key_that_may_only_read(world):
+    asked = world.client.post(
+        "/v1/designs", json={"user_id": "anna", "category": "coats", "n": 1}, headers=key(world, Scope.write)
+    )
+    url = asked.headers["location"]
+    for scope, expected in ((Scope.read, 403), (Scope.write, 200)):
+        headers = key(world, scope)
+        until(lambda: world.client.get(url, headers=headers).json()["state"] == "succeeded")  # noqa: B023
+        assert world.client.get(f"{url}/0.png", headers=headers).status_code == 200
+        for path in (f"{url}/0.json", f"{url}/all.zip", "/v1/users/anna"):
+            assert world.client.get(path, headers=headers).status_code == expected, path
 
 
 def test_a_revoked_key_is_refused(world, monkeypatch):

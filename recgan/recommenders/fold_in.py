@@ -4,8 +4,8 @@ It is that of the users in training for `bpr_mf`, `vbpr` and `dvbpr` with the BP
 with a softmax (`vbpr_ssm`, `dvbpr`) compares with what other users took in the same step, corrected for how often that
 is, and a new user is compared with all items; what learns by ranks (`warp`, `dvbpr` with its loss) is folded in by BPR;
 with ``negative_power`` above 0, and in implicit's `bpr`, training draws popular items more often to compare with, and
-here all are drawn alike. Training stops before it is at the minimum; `recgan.recommenders.models.factors` adds what stands
-for that to the regularisation.
+here all are drawn alike. Training stops before it is at the minimum; `recgan.recommenders.models.factors` adds what
+stands for that to the regularisation.
 """
 
 from __future__ import annotations

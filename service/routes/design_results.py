@@ -76,7 +76,7 @@ def webp(service: TheService, design_id: DesignId, index: Index, request: Reques
         200: {"description": "The settings", "content": {"application/json": {"schema": {"type": "object"}}}},
         **_PROBLEMS,
     },
-    dependencies=[READ],
+    dependencies=[WRITE],  # as a user's export: it tells of whom it is for what they did
 )
 def settings(service: TheService, design_id: DesignId, index: Index) -> JSONResponse:
     """All that reproduces one design with the same models, as a file."""
@@ -96,7 +96,7 @@ def settings(service: TheService, design_id: DesignId, index: Index) -> JSONResp
         },
         **documented("unknown-design", "not-ready"),
     },
-    dependencies=[READ],
+    dependencies=[WRITE],
 )
 def download(service: TheService, design_id: DesignId) -> Response:
     """The pictures of all designs of a request, each with the settings that reproduce it."""
