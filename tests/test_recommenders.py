@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 from recgan.config import (
@@ -272,6 +274,13 @@ class TestLearning:
     def test_a_visual_model_needs_features(self, name, bundle, split):
         with pytest.raises(DataError, match=f"'{name}' needs (features|images)"):
             create_recommender(name).fit(training_data(bundle, split))
+
+    @pytest.mark.parametrize("name", ["bpr", "als"])
+    def test_implicit_has_nothing_to_warn_of(self, name, data, monkeypatch):
+        monkeypatch.setattr("implicit.utils._checked_blas_config", False)
+        with threadpool_limits(2, "blas"), warnings.catch_warnings():
+            warnings.simplefilter("error")
+            create_recommender(name, settings_of(name)).fit(data, seed=0, device="cpu")
 
     def test_a_diverging_training_is_an_error(self, data):
         wild = VBPRSettings(latent_dim=4, visual_dim=4, learning_rate=1e30, visual_learning_rate=1e30)

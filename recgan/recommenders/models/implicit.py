@@ -28,7 +28,6 @@ class _Implicit(Recommender):
         from implicit.recommender_base import ModelFitError
 
         s = self.settings
-        model = kind(factors=s.factors, iterations=s.epochs, random_state=seed, num_threads=s.threads, **options)
         matrix = csr_matrix(
             (np.ones(len(data.train), dtype=np.float32), (data.train.users, data.train.items)),
             shape=(data.n_users, data.n_items),
@@ -37,7 +36,10 @@ class _Implicit(Recommender):
         keywords: dict[str, Any] = {"show_progress": False}
         keywords["callback"] = lambda epoch, *rest: progress(f"training {self.name}", epoch + 1, s.epochs)
         try:
-            with threadpool_limits(1, "blas"):  # implicit runs its own threads
+            with threadpool_limits(1, "blas"):  # implicit runs its own threads, and warns of others
+                model = kind(
+                    factors=s.factors, iterations=s.epochs, random_state=seed, num_threads=s.threads, **options
+                )
                 model.fit(matrix, **keywords)
         except ModelFitError as error:
             raise TrainingError(
