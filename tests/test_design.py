@@ -145,7 +145,7 @@ def toy_gan(**changes):
 
 
 FREE = DesignSettings(
-    samples=8, starts=2, steps=40, learning_rate=0.05, realism_weight=0, prior_weight=0, visible=False
+    samples=8, starts=2, steps=40, learning_rate=0.05, realism_weight=0, prior_weight=0, crowd_weight=0, visible=False
 )
 BEST_OF_N = FREE.model_copy(update={"steps": 0})
 
@@ -264,7 +264,7 @@ def test_by_default_the_length_of_a_users_vector_does_not_change_the_designs(rec
     for one, other in zip(weak, strong, strict=True):
         np.testing.assert_allclose(one.z, other.z, atol=1e-4)
         assert other.score == pytest.approx(8 * one.score, rel=1e-4)
-    raw = settings.model_copy(update={"preference": "raw"})
+    raw = settings.model_copy(update={"preference": "raw", "crowd_weight": 0.0})
     weak, strong = (designer.design("ruby", "bag", 1, settings=raw) for designer in designers)
     assert np.abs(weak[0].z - strong[0].z).max() > 0.01
 

@@ -9,7 +9,7 @@ import torch
 from recgan.config import DesignSettings, overridden
 from recgan.design.climbing import STRATEGIES, Climb, cma_es, langevin
 from recgan.design.objective import Candidates, Objective
-from recgan.design.preference import Eye, preference_of
+from recgan.design.preference import Eye, crowd_taste, crowd_term, preference_of
 from recgan.design.search import passes, search
 from recgan.design.select import k_dpp, mmr
 from recgan.design.space import Space
@@ -62,6 +62,25 @@ def test_a_cohorts_liking_is_its_mean_its_least_or_the_share_beyond_their_best(h
     term = preference_of(eyes, members, cohort=how, best=torch.tensor([[3.0, 6.0], [3.0, 0.0]]))
     values = term(seen([[3.0, 7.0], [3.0, 7.0]], owner=[0, 1]))
     assert values.tolist() == pytest.approx([expected, 0.5 if how == "share" else 3.0])
+
+
+def test_the_crowds_taste_is_the_mean_of_what_each_user_thinks_in_the_users_own_unit():
+    rng = torch.Generator().manual_seed(0)
+    items, users = (
+        torch.randn(30, 5, generator=rng),
+        torch.randn(7, 5, generator=rng) * torch.logspace(-2, 3, 7)[:, None],
+    )
+    users[3] = 0  # likes all alike: no opinion
+    scores = (items @ users[[0, 1, 2, 4, 5, 6]].T).double()
+    expected = ((scores - scores.mean(dim=0)) / scores.std(dim=0, correction=0)).mean(dim=1)
+    vector, mean = crowd_taste(items, users)
+    assert (items @ vector - mean).tolist() == pytest.approx(expected.tolist(), abs=1e-5)
+    assert crowd_taste(items, users[3:4]) == (pytest.approx(torch.zeros(5)), 0.0)
+
+    vectors = torch.stack([vector, torch.zeros(5)])
+    term = crowd_term(lambda features, classes: features, vectors, torch.tensor([mean, 0.0]))
+    told = term(seen(items[:4], owner=[0, 1, 0, 1])).tolist()
+    assert told == pytest.approx([expected[0].item(), 0, expected[2].item(), 0], abs=1e-5)
 
 
 def test_of_several_eyes_disagreement_counts_against_a_design():
@@ -269,12 +288,14 @@ def test_passes_count_what_the_search_looks_at():
         return images.mean(dim=(2, 3))
 
     space = Space(world().generator, encoder)
-    settings = DesignSettings(samples=6, starts=2, steps=4)
+    settings = DesignSettings(samples=6, starts=2, steps=4, visible=False)
     search(space, NEAR, torch.randn(1, 6, 3), 0, settings, quiet)
     # A step looks forwards once, and its gradient costs about two looks more.
     assert passes(settings) == looked + 2 * 2 * 4
+    # Whether start and end look different is asked of each climb by two looks and one more picture of the generator.
+    assert passes(settings.model_copy(update={"visible": True})) == passes(settings) + 2 * 3
     looked = 0
-    settings = DesignSettings(samples=6, starts=2, steps=4, method="cma_es", population=5)
+    settings = DesignSettings(samples=6, starts=2, steps=4, method="cma_es", population=5, visible=False)
     search(space, NEAR, torch.randn(1, 6, 3), 0, settings, quiet)
     assert passes(settings) == looked
 
@@ -341,6 +362,17 @@ def test_a_cohort_gets_what_both_like_and_many_requests_are_as_each_alone(real_d
     assert many[2][0].settings["user"] == ["ruby", "hatter"]
 
 
+def test_a_design_for_one_user_is_drawn_towards_what_all_like_and_a_cohorts_is_not(real_designer_free):
+    def colours(someone, weight):
+        settings = DesignSettings(steps=20, realism_weight=0, prior_weight=0, visible=False, crowd_weight=weight)
+        return real_designer_free.design(someone, "bag", 1, seed=3, settings=settings)[0].image
+
+    apart, near = (np.abs(colours("ruby", w).astype(int) - colours("hatter", w)).mean() for w in (0.0, 100.0))
+    assert near < 0.2 * apart
+    both = ["ruby", "hatter"]
+    np.testing.assert_array_equal(colours(both, 0.0), colours(both, 100.0))
+
+
 def test_every_setting_of_the_objective_and_of_the_method_runs_in_the_designer(real_designer_free):
     for changes in (
         ["typical_weight=1", "class_weight=1", "views=1"],
@@ -359,13 +391,13 @@ def test_companions_help_to_score_or_are_held_back():
     from recgan.design import Designer
     from tests.test_design import toy_gan, train_palette
 
-    free = DesignSettings(steps=40, realism_weight=0, prior_weight=0, kappa=0)
+    free = DesignSettings(steps=40, realism_weight=0, prior_weight=0, crowd_weight=0, kappa=0)
     green = train_palette(ruby=(0, 1, 0))
     designer = Designer(train_palette(), toy_gan(), companions=[green], device="cpu")
     (both,) = designer.design("ruby", "bag", 1, settings=free)
     (one,) = Designer(train_palette(), toy_gan(), device="cpu").design("ruby", "bag", 1, settings=free)
     assert both.image[..., 1].mean() > one.image[..., 1].mean() + 20
-    held = DesignSettings(steps=40, realism_weight=0, prior_weight=0, validate_by="companions", validate_every=1)
+    held = overridden(free, ["validate_by=companions", "validate_every=1"])
     (chosen,) = designer.design("ruby", "bag", 1, settings=held)
     assert chosen.score <= one.score  # somewhere on the way to red, where green is liked best
     assert len(both.settings["companions"]) == 1

@@ -63,6 +63,9 @@ class DesignSettings(Settings):
     box: float | None = Field(None, gt=0)
     """Half the side, in standard deviations of the prior, of the box that z stays in: samples are moved into it, and
     climbs stay there by tanh (Kang et al. 2017). None: no box; in w there is none."""
+    crowd_weight: float = Field(1.5, ge=0)
+    """Weight of what users in general think of the picture, in a design for one user: a taste is known from few items,
+    so it is drawn towards the mean taste (`recgan.design.preference.crowd_term`). A cohort is a mean already."""
     preference: Literal["standardised", "raw"] = "standardised"
     """``standardised``: in standard deviations of the user's preference for the category's real items, so that the
     other weights mean the same for every user; ``raw``: as the recommender gives it (Kang et al. 2017)."""

@@ -13,7 +13,7 @@ from recgan.config import DesignSettings, Recipe
 from recgan.dataset.pixels import to_float, to_uint8
 from recgan.design.audience import Audience, companion_vectors, eye_of, units_of
 from recgan.design.objective import Candidates, Objective, Term
-from recgan.design.preference import Cohort, preference_of
+from recgan.design.preference import Cohort, crowd_term, preference_of
 from recgan.design.sight import Sight
 from recgan.design.space import Space
 from recgan.design.terms import (
@@ -79,6 +79,7 @@ class Composer:
         liking, validate = self._preferences(audiences, settings)
         composed = [
             (1.0, liking),
+            (settings.crowd_weight, self._crowd(audiences)),
             (settings.realism_weight, self._realism(settings)),
             (settings.prior_weight, self._prior(settings, prior, classes)),
             *self._clouds(settings),
@@ -152,6 +153,15 @@ class Composer:
         if not held_back:
             return liking, None
         return liking, preference_of(eyes[1:], members, cohort=settings.cohort, best=best, kappa=settings.kappa)
+
+    def _crowd(self, audiences: Sequence[Audience]) -> Term:
+        """Return what users in general think of a design for one user; of a cohort's, 0."""
+        sight = self._sight
+        tastes = [sight.crowd(audience.category) for audience in audiences]
+        alone = torch.tensor([len(audience.users) == 1 for audience in audiences])
+        vectors = torch.stack([vector for vector, _ in tastes]) * alone[:, None]
+        means = torch.tensor([mean for _, mean in tastes]) * alone
+        return crowd_term(sight.factors, vectors.to(sight.gan.device), means.to(sight.gan.device))
 
     def _realism(self, settings: DesignSettings) -> Term:
         gan = self._sight.gan

@@ -17,11 +17,13 @@ from torch import Tensor
 
 from recgan.design.objective import Candidates, Term
 
-__all__ = ["Cohort", "Eye", "preference_of", "preference_term"]
+__all__ = ["Cohort", "Eye", "crowd_taste", "crowd_term", "preference_of", "preference_term"]
 
 Cohort = Literal["mean", "min", "share"]
 """How the liking of several users becomes one number: the mean; the least; the share of them who like it more than
 their best real item."""
+_ALIKE = 1e-6
+"""A spread below this share of the scores' size is rounding."""
 _SOFTNESS = 0.25
 """Of the share, in standard deviations: a step would have no slope to climb."""
 
@@ -61,6 +63,44 @@ class Eye:
         vectors = self.vectors[candidates.design]
         own = torch.bmm(vectors, factors[:, :, None]).squeeze(2)
         return (own - self.mean[candidates.design]) / self.std[candidates.design]
+
+
+def crowd_term(factors: Callable[[Tensor, Tensor], Tensor], vectors: Tensor, means: Tensor) -> Term:
+    """Return the term of what users in general think of a design.
+
+    A user's vector is an estimate from few items. As in Stein's shrinkage, of two pictures that the user is predicted
+    to like as much, the one that people like in general is the surer guess.
+
+    Args:
+        factors: as an `Eye`'s.
+        vectors, means: what `crowd_taste` gives, of each design's category, float32 [n_designs, D] and [n_designs];
+            zeros: the term is 0.
+    """
+
+    def term(candidates: Candidates) -> Tensor:
+        own = factors(candidates.features, candidates.class_index)
+        return (own * vectors[candidates.design]).sum(dim=1) - means[candidates.design]
+
+    return term
+
+
+def crowd_taste(item_factors: Tensor, user_factors: Tensor) -> tuple[Tensor, float]:
+    """Return the mean over users of their liking, each standardised by the items, as a vector float32 [D] and a mean:
+    an item of factors q is liked by ``q @ vector - mean``.
+
+    Args:
+        item_factors: of the real items of a category, float32 [n, D].
+        user_factors: float32 [u, D]; those who like all items alike are left out.
+    """
+    items, users = item_factors.double(), user_factors.double()
+    middle = items.mean(dim=0)
+    covariance = (items - middle).T @ (items - middle) / len(items)
+    spread = ((users @ covariance) * users).sum(dim=1).clamp(min=0).sqrt()
+    counted = spread > _ALIKE * (users.norm(dim=1) * middle.norm() + 1e-12)
+    if not counted.any():
+        return torch.zeros_like(item_factors[0]), 0.0
+    vector = (users[counted] / spread[counted, None]).mean(dim=0)
+    return vector.float(), float(vector @ middle)
 
 
 def preference_of(

@@ -27,6 +27,7 @@ PRESETS: dict[str, DesignSettings] = {
             keep="last",
             visible=False,
             latent_std=0.5,
+            crowd_weight=0.0,
             preference="raw",
             realism="least_squares",
             realism_weight=1.0,

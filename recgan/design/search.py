@@ -6,7 +6,8 @@ that a design is the same to the bit whether it is made alone or among others (t
 on the shape of its batch). On an accelerator blocks mix designs and users, for speed, and designs agree to rounding.
 
 Cost of one design, in forward passes of one image through generator and encoder (a backward pass costs about two):
-``samples + starts * (3 * steps + 2)`` for the methods that follow gradients; `passes` tells it for all.
+``samples + starts * (3 * steps + 5)`` for the methods that follow gradients, 3 of them for whether a climb's end looks
+different from its start; `passes` tells it for all.
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ def passes(settings: DesignSettings) -> int:
     scored = s.samples if s.starts < s.samples else 0
     looks = s.steps // s.validate_every + 1 if s.validate_by != "none" else 0
     ends = 3 if s.method == "cma_es" and s.steps else 2
-    return s.pool * (scored + s.starts * (per_step * s.steps + ends + looks))
+    compared = 3 if s.visible and s.steps else 0
+    return s.pool * (scored + s.starts * (per_step * s.steps + ends + looks + compared))
 
 
 def blocks(designs: int, rows_each: int, device: torch.device) -> Iterator[slice]:

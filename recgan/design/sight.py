@@ -7,12 +7,15 @@ import torch
 from torch import Tensor
 
 from recgan.design.fitting import check_fit
+from recgan.design.preference import crowd_taste
 from recgan.encoders import Features
 from recgan.errors import SettingsError
 from recgan.gan import TrainedGAN
 from recgan.recommenders import Recommender, UserVector, VisualRecommender
 
 __all__ = ["Sight"]
+
+_CROWD = 10_000
 
 
 class Sight:
@@ -43,6 +46,7 @@ class Sight:
             self._real_features = whitened
         self._known: tuple[object, object] = (None, None)
         self._by_category: dict[str, tuple[np.ndarray, Tensor]] = {}
+        self._crowds: dict[str, tuple[Tensor, float]] = {}
 
     @property
     def comparable(self) -> int:
@@ -108,6 +112,16 @@ class Sight:
             )
         return float(scores.mean()), spread
 
+    def crowd(self, category: str) -> tuple[Tensor, float]:
+        """Return what users in general like of a category (`recgan.design.preference.crowd_taste`): the mean of at most
+        10,000 users of the training."""
+        _, factors = self._of_category(category)
+        if category not in self._crowds:
+            users = self.recommender.user_factors
+            rows = np.linspace(0, len(users) - 1, min(len(users), _CROWD)).astype(np.int64)
+            self._crowds[category] = crowd_taste(factors, torch.from_numpy(users[rows].astype(np.float32)))
+        return self._crowds[category]
+
     def factors(self, features: Tensor, class_index: Tensor) -> Tensor:
         """Return the factors of items that look like the encoder's features [N, d], float32 [N, D], differentiably."""
         return self.recommender.factors_from(self.whitening(features), class_index)
@@ -116,7 +130,7 @@ class Sight:
         """Return the rows and the factors of a category's items with a picture; kept until the catalogue changes."""
         now = (self.recommender.items, self.recommender.item_features)
         if any(one is not other for one, other in zip(self._known, now)):
-            self._known, self._by_category = now, {}
+            self._known, self._by_category, self._crowds = now, {}, {}
         if category not in self._by_category:
             rows = np.flatnonzero(self.recommender.items["category"].to_numpy()[: self.comparable] == category)
             features = self.features(rows)
