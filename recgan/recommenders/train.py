@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from recgan.artifacts import check_out
@@ -73,6 +74,7 @@ def train_recommender(
                 run_place(out, Checkpoints.is_run, resume=resume, overwrite=overwrite, grows=False)
             )
             checkpoints = Checkpoints(folder, resume=resume, seconds=checkpoint_seconds)
+            stack.enter_context(_going_on(checkpoints))
         elif out is not None:
             check_out(out, overwrite=overwrite)
         parts = make_split(bundle, split)
@@ -83,6 +85,19 @@ def train_recommender(
         if checkpoints is not None:
             checkpoints.remove()
     return recommender
+
+
+@contextmanager
+def _going_on(checkpoints: Checkpoints) -> Iterator[None]:
+    """Say how to go on where a training was stopped beside its steps, and what it did is kept."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if stop.args or not checkpoints.kept:
+            raise
+        raise KeyboardInterrupt(
+            f"stopped; go on with --resume (the training is kept in '{checkpoints.folder}')"
+        ) from None
 
 
 def data_for(
