@@ -81,7 +81,7 @@ def test_unknown_names_are_refused_in_code_too():
 
 
 def test_settings_that_do_not_fit_together_are_told_without_all_the_others():
-    with pytest.raises(SettingsError, match="^parts: name each model once$"):
+    with pytest.raises(SettingsError, match=r"^parts: name each model once$"):
         overridden(BlendSettings(), ['parts=["vbpr", "vbpr"]'])
 
 
