@@ -23,7 +23,7 @@ from recgan.config import (
 )
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.split import Pairs, make_split
-from recgan.errors import ArtifactError, MismatchError, SettingsError
+from recgan.errors import ArtifactError, MismatchError, SettingsError, StorageError
 from recgan.progress import Progress, quiet
 from recgan.recommenders import Recommender, TrainingData, create_recommender, train_recommender
 from recgan.recommenders.base import FORMAT_VERSION
@@ -236,6 +236,23 @@ def test_ctrl_c_beside_the_steps_says_how_to_go_on(tiny_bundle, tmp_path, monkey
         with pytest.raises(KeyboardInterrupt) as nothing:
             train(tiny_bundle, "blend", blend, out=tmp_path / "other")
     assert nothing.value.args == ()
+
+
+def test_a_model_that_has_no_room_is_kept_and_saved_later(tiny_bundle, tmp_path, monkeypatch):
+    def full(*_: Any, **__: Any) -> None:
+        raise StorageError("cannot write it; free some space")
+
+    out = tmp_path / "model"
+    with monkeypatch.context() as patched:
+        patched.setattr(Recommender, "save", full)
+        told = (
+            r"^cannot write it; free some space; then go on with --resume \(the training is kept in '.*model\.run'\)$"
+        )
+        with pytest.raises(StorageError, match=told):
+            train(tiny_bundle, "bpr_mf", out=out, checkpoint_seconds=0)
+        with pytest.raises(StorageError, match=r"free some space$"):
+            train(tiny_bundle, "bpr_mf", out=tmp_path / "other")  # too soon for a checkpoint
+    same(train(tiny_bundle, "bpr_mf", out=out, resume=True), train(tiny_bundle, "bpr_mf"))
 
 
 @pytest.mark.parametrize("change", ["candidates", "order"])
