@@ -6,7 +6,15 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from recgan.config import DesignSettings, IndexSettings, SplitSettings, VBPRSettings, index_settings, overridden
+from recgan.config import (
+    BlendSettings,
+    DesignSettings,
+    IndexSettings,
+    SplitSettings,
+    VBPRSettings,
+    index_settings,
+    overridden,
+)
 from recgan.device import available_cores, torch_threads
 from recgan.errors import SettingsError
 
@@ -70,6 +78,11 @@ def test_an_index_is_a_kind_and_its_own_settings():
 def test_unknown_names_are_refused_in_code_too():
     with pytest.raises(ValidationError, match="latent_dims"):
         VBPRSettings(latent_dims=8)
+
+
+def test_settings_that_do_not_fit_together_are_told_without_all_the_others():
+    with pytest.raises(SettingsError, match=r"^parts: name each model once$"):
+        overridden(BlendSettings(), ['parts=["vbpr", "vbpr"]'])
 
 
 def test_each_setting_is_documented():

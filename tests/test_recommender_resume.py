@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,13 @@ from recgan.config import (
     VBPRSSMSettings,
 )
 from recgan.dataset.bundle import Bundle
-from recgan.errors import ArtifactError, MismatchError, SettingsError
-from recgan.recommenders import Recommender, train_recommender
+from recgan.dataset.split import Pairs, make_split
+from recgan.errors import ArtifactError, MismatchError, SettingsError, StorageError
+from recgan.progress import Progress, quiet
+from recgan.recommenders import Recommender, TrainingData, create_recommender, train_recommender
 from recgan.recommenders.base import FORMAT_VERSION
+from recgan.recommenders.train import data_for
+from recgan.recommenders.training.checkpoint import Checkpoints
 from recgan.resume import run_folder
 
 EPOCHS = 6
@@ -127,9 +132,27 @@ def test_one_that_learns_to_see_goes_on_while_the_network_stands_still(tiny_bund
     settings = SEEING.model_copy(update={"frozen_epochs": 2})
     whole = train(tiny_bundle, "dvbpr", settings)
     out = tmp_path / "model"
-    with pytest.raises(KeyboardInterrupt, match="stopped in epoch 2 of at most 3"):
+    with pytest.raises(KeyboardInterrupt, match="stopped after epoch 1 of at most 3"):
         train(tiny_bundle, "dvbpr", settings, out=out, progress=StopAt("training dvbpr", 1))
+    (first,) = run_folder(out).iterdir()
+    die = StopAt("training dvbpr", 2, RuntimeError)
+    with pytest.raises(RuntimeError, match="killed"):  # before its end is kept: the one of its last step is
+        train(tiny_bundle, "dvbpr", settings, out=out, resume=True, checkpoint_seconds=0, progress=die)
+    (second,) = run_folder(out).iterdir()
+    assert int(second.name) == 2 * int(first.name)
     same(train(tiny_bundle, "dvbpr", settings, out=out, resume=True), whole)
+
+
+def test_ctrl_c_in_the_last_look_is_not_swallowed(tiny_bundle, tmp_path):
+    out = tmp_path / "model"
+    with pytest.raises(KeyboardInterrupt, match="stopped after epoch 2 of at most 2"):
+        train(tiny_bundle, "dvbpr", FROM_SCRATCH, out=out, progress=StopAt("training dvbpr", 2))
+    again: list[str] = []
+    resumed = train(
+        tiny_bundle, "dvbpr", FROM_SCRATCH, out=out, resume=True, progress=lambda step, *_: again.append(step)
+    )
+    assert not [step for step in again if step.startswith(("epoch", "training"))]  # nothing was left to do
+    same(resumed, train(tiny_bundle, "dvbpr", FROM_SCRATCH))
 
 
 def test_a_blend_goes_on_with_the_part_that_was_under_way(tiny_bundle, tmp_path):
@@ -140,7 +163,7 @@ def test_a_blend_goes_on_with_the_part_that_was_under_way(tiny_bundle, tmp_path)
     out = tmp_path / "model"
     with pytest.raises(KeyboardInterrupt, match=r"stopped after epoch 3 .*\.run/part-bpr_mf'"):
         train(tiny_bundle, "blend", settings, out=out, progress=StopAt("training bpr_mf", 3))
-    assert {path.name for path in run_folder(out).iterdir()} == {"part-vbpr", "part-bpr_mf"}
+    assert {path.name for path in run_folder(out).iterdir()} == {"000000", "part-vbpr", "part-bpr_mf"}
     with pytest.raises(ArtifactError, match=r"model\.run' exists already"):
         train(tiny_bundle, "blend", settings, out=out)
 
@@ -163,9 +186,105 @@ def test_a_blend_that_is_begun_anew_forgets_its_parts(tiny_bundle, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(tiny_bundle, "blend", settings, out=out, progress=StopAt("training bpr_mf", 3))
     other = settings.model_copy(update={"options": {"bpr_mf": {**shape, "learning_rate": 0.05}}})
-    with pytest.raises(MismatchError, match=r"settings.learning_rate was 0.2, is now 0.05"):
+    with pytest.raises(MismatchError, match=r"settings.options.bpr_mf.learning_rate was None, is now 0.05"):
         train(tiny_bundle, "blend", other, out=out, resume=True)
     same(train(tiny_bundle, "blend", other, out=out, overwrite=True), train(tiny_bundle, "blend", other))
+
+
+def test_a_blend_does_not_go_on_with_what_is_not_its_own(tiny_bundle, tmp_path):
+    """What is kept of another training would be removed at its end."""
+    out, shape = tmp_path / "model", {"epochs": EPOCHS, "patience": EPOCHS, "latent_dim": 4, "batch_size": 16}
+    blend = BlendSettings(parts=("visual_knn", "bpr_mf"), options={"bpr_mf": shape}, width=6)
+    stopped(tiny_bundle, "bpr_mf", out, epoch=2)
+    with pytest.raises(MismatchError, match=r"begun otherwise: model was bpr_mf, is now blend\. Give"):
+        train(tiny_bundle, "blend", blend, out=out, resume=True)
+    assert [path.name for path in run_folder(out).iterdir()] == ["000002"]
+    train(tiny_bundle, "bpr_mf", out=out, resume=True)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny_bundle, "blend", blend, out=out, overwrite=True, progress=StopAt("training bpr_mf", 3))
+    fewer = BlendSettings(parts=("visual_knn",), width=6)
+    for other, told in (
+        ({"settings": fewer}, r"settings.parts was \['visual_knn', 'bpr_mf'\], is now \['visual_knn'\]"),
+        ({"settings": blend.model_copy(update={"criterion": "auc"})}, "settings.criterion was both, is now auc"),
+        ({"settings": blend, "seed": 1}, "seed was 0, is now 1"),
+    ):
+        with pytest.raises(MismatchError, match=told):
+            train(tiny_bundle, "blend", out=out, resume=True, overwrite=True, **other)
+    with pytest.raises(MismatchError, match="model was blend, is now bpr_mf"):
+        train(tiny_bundle, "bpr_mf", out=out, resume=True, overwrite=True)
+    note = run_folder(out) / "part-bpr_mf" / "thesis.txt"
+    note.write_text("years of work")
+    with pytest.raises(ArtifactError, match=r"part-bpr_mf' holds something that no such training has written"):
+        train(tiny_bundle, "blend", blend, out=out, resume=True, overwrite=True)
+    assert {path.name for path in note.parent.iterdir()} == {"000003", "thesis.txt"}
+
+
+def test_ctrl_c_beside_the_steps_says_how_to_go_on(tiny_bundle, tmp_path, monkeypatch):
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    out, shape = tmp_path / "model", {"epochs": 2, "patience": 2, "latent_dim": 4, "batch_size": 16}
+    blend = BlendSettings(parts=("visual_knn", "bpr_mf"), options={"bpr_mf": shape}, width=6)
+    with monkeypatch.context() as patched:
+        patched.setattr("recgan.recommenders.models.blend.Blend._choose", interrupt)
+        with pytest.raises(KeyboardInterrupt, match=r"^stopped; go on with --resume .*kept in '.*model\.run'\)"):
+            train(tiny_bundle, "blend", blend, out=out)
+    same(train(tiny_bundle, "blend", blend, out=out, resume=True), train(tiny_bundle, "blend", blend))
+    with monkeypatch.context() as patched:
+        patched.setattr("recgan.recommenders.train.make_split", interrupt)
+        with pytest.raises(KeyboardInterrupt) as nothing:
+            train(tiny_bundle, "blend", blend, out=tmp_path / "other")
+    assert nothing.value.args == ()
+
+
+def test_a_model_that_has_no_room_is_kept_and_saved_later(tiny_bundle, tmp_path, monkeypatch):
+    def full(*_: Any, **__: Any) -> None:
+        raise StorageError("cannot write it; free some space")
+
+    out = tmp_path / "model"
+    with monkeypatch.context() as patched:
+        patched.setattr(Recommender, "save", full)
+        told = (
+            r"^cannot write it; free some space; then go on with --resume \(the training is kept in '.*model\.run'\)$"
+        )
+        with pytest.raises(StorageError, match=told):
+            train(tiny_bundle, "bpr_mf", out=out, checkpoint_seconds=0)
+        with pytest.raises(StorageError, match=r"free some space$"):
+            train(tiny_bundle, "bpr_mf", out=tmp_path / "other")  # too soon for a checkpoint
+    same(train(tiny_bundle, "bpr_mf", out=out, resume=True), train(tiny_bundle, "bpr_mf"))
+
+
+@pytest.mark.parametrize("change", ["candidates", "order"])
+def test_what_changes_daily_must_be_the_same(tiny_bundle, tmp_path, change):
+    """The digests of catalogue and split are those of the same products and pairs whatever is available, in any order:
+    the training that follows is not."""
+    data = data_for("bpr_mf", tiny_bundle, make_split(tiny_bundle), device="cpu")
+    with pytest.raises(KeyboardInterrupt):
+        fit(data, tmp_path / "run", progress=Stop(2))
+    if change == "candidates":
+        other = replace(data, candidates=np.append(data.candidates[:-1], not data.candidates[-1]))
+    else:
+        other = replace(data, train=Pairs(data.train.users[::-1].copy(), data.train.items[::-1].copy()))
+    assert (other.split_digest, other.catalogue_digest) == (data.split_digest, data.catalogue_digest)
+    with pytest.raises(MismatchError, match=r"begun otherwise: learned_from was \w{64}, is now \w{64}\. Give"):
+        fit(other, tmp_path / "run", resume=True)
+    np.testing.assert_array_equal(
+        fit(data, tmp_path / "run", resume=True).item_factors, fit(data, tmp_path / "new").item_factors
+    )
+
+
+def fit(data: TrainingData, folder: Path, *, resume: bool = False, progress: Progress = quiet) -> Recommender:
+    kept = Checkpoints(folder, resume=resume)
+    return create_recommender("bpr_mf", SETTINGS["bpr_mf"]).fit(data, device="cpu", progress=progress, checkpoints=kept)
+
+
+def test_what_an_evaluation_keeps_is_no_checkpoint(tiny_bundle, tmp_path):
+    out = tmp_path / "model"
+    (run_folder(out) / "0123456789abcdef").mkdir(parents=True)
+    (run_folder(out) / "0123456789012345").mkdir()
+    with pytest.raises(ArtifactError, match=r"model\.run' has no checkpoint to resume"):
+        train(tiny_bundle, "bpr_mf", out=out, resume=True)
 
 
 def test_it_is_kept_from_time_to_time_and_a_killed_one_goes_on(tiny_bundle, tmp_path):
@@ -191,7 +310,7 @@ def test_other_settings_and_data_are_refused(tiny_bundle, make_bundle, tmp_path)
         train(tiny_bundle, "bpr_mf", out=out, resume=True, seed=1)
     with pytest.raises(MismatchError, match=r"catalogue was .* split was "):
         train(make_bundle(seed=1), "bpr_mf", out=out, resume=True)
-    with pytest.raises(MismatchError, match="model was bpr_mf, is now vbpr"):
+    with pytest.raises(MismatchError, match=r"begun otherwise: model was bpr_mf, is now vbpr\. Give"):
         train(tiny_bundle, "vbpr", out=out, resume=True)
     assert run_folder(out).exists()
 
@@ -250,5 +369,9 @@ def test_a_damaged_checkpoint_is_told(tiny_bundle, tmp_path):
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(ArtifactError, match=r"state\.safetensors"):
+    told = r"cannot resume: .*'state\.safetensors' does not match its checksum \(.*\); begin anew with --overwrite, or"
+    with pytest.raises(ArtifactError, match=told):
+        train(tiny_bundle, "bpr_mf", out=out, resume=True)
+    (path.parent / "manifest.json").unlink()
+    with pytest.raises(ArtifactError, match=r"cannot resume: .* was not finished; begin anew with --overwrite, or"):
         train(tiny_bundle, "bpr_mf", out=out, resume=True)

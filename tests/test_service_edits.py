@@ -148,6 +148,30 @@ def test_a_request_from_before_fingerprints_is_still_known_again(world):
     assert_problem(world.client.put("/v1/designs/older", json=asked), "other-request")
 
 
+def test_a_request_is_known_again_by_a_service_whose_requests_can_say_more(world):
+    """Its fingerprint is then another, and what was stored lacks what could not be said."""
+    begun = design(world, n=1)
+    asked = {"edit": {"kind": "like", "of": [ref(begun)]}, "n": 2}
+    world.client.put("/v1/designs/older", json=asked)
+    done = finished(world, "/v1/designs/older")
+    stored = dict(world.service.store.jobs.get("older").request)
+    stored["edit"] = {name: value for name, value in stored["edit"].items() if name not in ("leash", "keep_colour")}
+    with world.service.store.database.writing() as connection:
+        connection.execute(update(jobs).where(jobs.c.id == "older").values(asked="0" * 64, request=stored))
+    assert world.client.put("/v1/designs/older", json=asked).json() == done
+    assert_problem(world.client.put("/v1/designs/older", json={**asked, "n": 3}), "other-request")
+
+
+def test_what_is_left_out_is_the_same_as_what_is_said_to_be_usual(world):
+    begun = design(world, n=1)
+    of = {"kind": "tailor", "of": [ref(begun)]}
+    world.client.put("/v1/designs/short", json={"edit": of, "n": 1})
+    done = finished(world, "/v1/designs/short")
+    assert world.client.delete(begun["url"]).status_code == 204  # so that it is known by what was asked alone
+    said = {"edit": {**of, "leash": None, "keep_colour": False}, "n": 1}
+    assert world.client.put("/v1/designs/short", json=said).json() == done
+
+
 def test_an_edit_is_followed_cancelled_and_tried_again(world):
     begun = design(world, n=1, seed=5)
     world.designer.entered.clear()

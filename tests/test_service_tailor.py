@@ -114,7 +114,10 @@ def test_how_far_it_may_go_and_whether_it_keeps_its_colour(world):
     ],
 )
 def test_a_leash_that_is_none(world, kind, more, pointer):
-    assert faults(ask(world, kind, {"item": "plain"}, user_id="anna", edit=more)) == [pointer]
+    answer = ask(world, kind, {"item": "plain"}, user_id="anna", edit=more)
+    assert faults(answer) == [pointer]
+    if kind == "like":
+        assert f"'like' takes no {pointer.rpartition('/')[2]}; leave it out" in answer.text
 
 
 def test_more_like_an_item_and_the_way_from_a_photo_to_a_design(world, monkeypatch):

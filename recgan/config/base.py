@@ -49,8 +49,11 @@ def overridden(settings: S, assignments: Sequence[str], option: str = "--set") -
 
 
 def complaint(error: ValidationError) -> str:
-    """Return pydantic's first complaint on one line: ``name=value: what is wrong``."""
+    """Return pydantic's first complaint on one line: ``name=value: what is wrong``; of settings that do not fit
+    together, only what is wrong, which names them."""
     first = error.errors(include_url=False)[0]
-    name = ".".join(str(part) for part in first["loc"]) or "settings"
+    name, wrong = ".".join(str(part) for part in first["loc"]), first["msg"].removeprefix("Value error, ")
+    if not name:
+        return str(wrong)
     given = repr(first.get("input"))
-    return f"{name}={given if len(given) <= 60 else given[:57] + '...'}: {first['msg'].removeprefix('Value error, ')}"
+    return f"{name}={given if len(given) <= 60 else given[:57] + '...'}: {wrong}"

@@ -19,10 +19,12 @@ _BLOCK = 8
 
 
 class VisibleChange:
-    """Tells pictures that look different from those that look the same, by a network that no recommender looks through.
+    """Tells pictures that look different from those that look the same, by `PerceptualDistance`: through another
+    network than recommenders look through unless they are told to.
 
     Two look the same if they are nearer, in perceptual distance, than 95 of 100 pairs that the generator makes of their
-    class. What a recommender likes better in such a picture it alone can see.
+    class. What a recommender likes better in such a picture it alone can see. How much anybody likes a picture does not
+    enter; but the network is that of the proof's judge B, and the proof's ``invisible`` is told by the same distance.
     """
 
     def __init__(self, gan: TrainedGAN) -> None:

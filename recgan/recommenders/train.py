@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from recgan.artifacts import check_out
@@ -10,7 +11,7 @@ from recgan.config import EmbedSettings, Settings, SplitSettings
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.split import Split, make_split
 from recgan.encoders import embed_items
-from recgan.errors import SettingsError
+from recgan.errors import SettingsError, StorageError
 from recgan.progress import Progress, quiet
 from recgan.recommenders.base import Recommender
 from recgan.recommenders.data import TrainingData, item_images, training_data
@@ -73,6 +74,7 @@ def train_recommender(
                 run_place(out, Checkpoints.is_run, resume=resume, overwrite=overwrite, grows=False)
             )
             checkpoints = Checkpoints(folder, resume=resume, seconds=checkpoint_seconds)
+            stack.enter_context(_going_on(checkpoints))
         elif out is not None:
             check_out(out, overwrite=overwrite)
         parts = make_split(bundle, split)
@@ -83,6 +85,22 @@ def train_recommender(
         if checkpoints is not None:
             checkpoints.remove()
     return recommender
+
+
+@contextmanager
+def _going_on(checkpoints: Checkpoints) -> Iterator[None]:
+    """Say how to go on where a training was stopped beside its steps, or had no room, and what it did is kept."""
+    go_on = f"go on with --resume (the training is kept in '{checkpoints.folder}')"
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if stop.args or not checkpoints.kept:
+            raise
+        raise KeyboardInterrupt(f"stopped; {go_on}") from None
+    except StorageError as error:
+        if not checkpoints.kept:
+            raise
+        raise StorageError(f"{error}; then {go_on}") from error
 
 
 def data_for(

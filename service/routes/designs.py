@@ -200,7 +200,8 @@ async def events(
 def _submit(
     service: Service, shop: Shop, caller: Caller, id: str, asked: DesignRequest, response: Response
 ) -> DesignStatus:
-    fingerprint = hashlib.sha256(asked.model_dump_json().encode()).hexdigest()
+    # Without what is left out: it stays the same when requests can say more one day.
+    fingerprint = hashlib.sha256(asked.model_dump_json(exclude_defaults=True).encode()).hexdigest()
     job = service.store.jobs.get(id)
     # The same as before is not looked into again: what it is made from may be gone by now.
     if job is None or job.owner != caller.owner or job.asked != fingerprint:
@@ -243,9 +244,9 @@ def _queued(service: Service, shop: Shop, caller: Caller, id: str, asked: Design
 
 
 def _is_same(job: Job, request: dict[str, Any]) -> bool:
-    """Return whether a job that is older than fingerprints is of a request: what requests could not say when it was
-    stored is as if it had been left out."""
-    return job.asked is None and DesignRequest.model_validate(job.request).model_dump(mode="json") == request
+    """Return whether a job is of a request, which was stored when requests could say less: what they could not say then
+    is as if it had been left out."""
+    return DesignRequest.model_validate(job.request).model_dump(mode="json") == request
 
 
 def _check(shop: Shop, asked: DesignRequest) -> None:

@@ -95,15 +95,19 @@ class DesignEdit(Strict):
             raise PydanticCustomError(
                 "moves_of_no_slide", "'{kind}' moves no sliders; leave it out", {"kind": self.kind, "field": "moves"}
             )
-        for name in ("leash", "keep_colour"):
-            if self.kind != "tailor" and getattr(self, name) != type(self).model_fields[name].default:
-                raise PydanticCustomError(
-                    "not_of_this_edit", "'{kind}' has no leash; leave it out", {"kind": self.kind, "field": name}
-                )
         if self.kind == "slide" and not self.moves:
             raise PydanticCustomError("no_moves", "say which slider moves, and how far", {"field": "moves"})
         if len({move.direction for move in self.moves}) < len(self.moves):
             raise PydanticCustomError("moved_twice", "move each slider once", {"field": "moves"})
+        return self
+
+    @model_validator(mode="after")
+    def _held_if_tailored(self) -> Self:
+        for name in ("leash", "keep_colour"):
+            if self.kind != "tailor" and getattr(self, name) != type(self).model_fields[name].default:
+                raise PydanticCustomError(
+                    "not_of_this_edit", "'{kind}' takes no {field}; leave it out", {"kind": self.kind, "field": name}
+                )
         return self
 
 

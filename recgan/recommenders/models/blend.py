@@ -12,12 +12,14 @@ import torch
 from pydantic import ValidationError
 
 from recgan.config import BlendSettings, LookSettings, Settings, complaint
+from recgan.device import resolve_device
 from recgan.errors import SettingsError
 from recgan.progress import Progress
 from recgan.recommenders.base import Recommender
 from recgan.recommenders.data import TrainingData
 from recgan.recommenders.models.visual import VisualRecommender
 from recgan.recommenders.registry import create_recommender, recommender_type
+from recgan.recommenders.training.checkpoint import identity, look
 from recgan.recommenders.training.validation import Validation, best_value
 
 __all__ = ["Blend"]
@@ -65,6 +67,7 @@ class Blend(VisualRecommender):
     def _train(self, data: TrainingData, seed: int, device: str, progress: Progress) -> None:
         names = self.settings.parts
         self._look(data, self.settings, seed)
+        self._begin(data, seed, device)
         parts = [self._fit(self._part(name), data, seed, device, progress) for name in names]
         cold = data.item_counts == 0
         spreads = np.array([_spread(part) for part in parts])
@@ -94,6 +97,14 @@ class Blend(VisualRecommender):
             self.metrics["cold_bias"] = self._offset
         if judged:
             self.metrics[validation.metric] = validation(self.user_factors, self.item_factors)
+
+    def _begin(self, data: TrainingData, seed: int, device: str) -> None:
+        """Refuse to go on with another training, and say from now on which one it is."""
+        if self._checkpoints is None:
+            return
+        own = identity(self.name, self.settings, seed, resolve_device(device).type, data, look(data))
+        if self._checkpoints.begin(own) is None:
+            self._checkpoints.save(0, {})
 
     def _fit(self, part: Recommender, data: TrainingData, seed: int, device: str, progress: Progress) -> Recommender:
         kept = self._checkpoints.part(part.name) if self._checkpoints and part.resumable else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import time
@@ -17,13 +18,12 @@ from recgan.errors import ArtifactError
 from recgan.recommenders.data import TrainingData
 from recgan.resume import check_same
 
-__all__ = ["Checkpoints", "identity"]
+__all__ = ["Checkpoints", "identity", "look"]
 
 _KIND = "recommender-checkpoint"
-_FORMAT_VERSION = 1
-
-
-_NAMES = re.compile(r"\d{6,}|\.\d{6,}\.(building|replaced)-.*|[0-9a-f]{16}|part-[a-z_]+")
+_FORMAT_VERSION = 2
+_CHECKPOINT = re.compile(r"\d{6,15}")
+_NAMES = re.compile(r"\d{6,15}|\.\d{6,15}\.(building|replaced)-.*|[0-9a-f]{16}|part-[a-z_]+")
 """What lies in a run folder: checkpoints, what a killed process left of them, parts of an evaluation or of a model."""
 
 
@@ -38,8 +38,26 @@ def identity(
         "device": device,
         "catalogue": data.catalogue_digest,
         "split": data.split_digest,
+        "learned_from": _digest_of_pairs(data),
         "features": seen,
     }
+
+
+def look(data: TrainingData) -> dict[str, Any] | None:
+    """Return what tells the features that a model looks at from others, for `identity`; None: it has none."""
+    if (features := data.features) is None:
+        return None
+    return {"encoder": features.encoder_digest, "size": features.size, "transform": features.transform}
+
+
+def _digest_of_pairs(data: TrainingData) -> str:
+    """Return the sha256 of what the digests of catalogue and split leave open and a training depends on: the order of
+    its pairs, what was taken again, and what can be recommended, which changes daily."""
+    hashed = hashlib.sha256(np.packbits(data.candidates).tobytes())
+    for pairs in (data.train, data.validation, data.withheld, data.repeats):
+        for rows in (pairs.users, pairs.items):
+            hashed.update(f"|{len(rows)}|".encode() + np.asarray(rows, dtype="<i8").tobytes())
+    return hashed.hexdigest()
 
 
 class Checkpoints:
@@ -65,15 +83,24 @@ class Checkpoints:
         self._saved_at = time.monotonic()
 
     def part(self, name: str) -> Checkpoints:
-        """Return the checkpoints of the training of one part of a model; what is finished is gone on with at once."""
+        """Return the checkpoints of the training of one part of a model; what is finished is gone on with at once.
+
+        Raises:
+            ArtifactError: what lies in their place is none.
+        """
         folder = self.folder / f"part-{name}"
-        resume = self._resume and folder.is_dir() and self.is_run(folder) and any(self._found(folder))
+        if folder.exists() and not (folder.is_dir() and self.is_run(folder)):
+            raise ArtifactError(
+                f"'{folder}' holds something that no such training has written; take it away, or choose another --out"
+            )
+        resume = self._resume and folder.is_dir() and any(self._found(folder))
         return Checkpoints(folder, resume=resume, seconds=self._seconds, keep_finished=True)
 
     @staticmethod
     def _found(folder: Path) -> list[Path]:
         """Return the checkpoints in a folder, the newest last."""
-        return sorted((one for one in folder.glob("[0-9]*") if one.is_dir()), key=lambda one: int(one.name))
+        found = (one for one in folder.iterdir() if _CHECKPOINT.fullmatch(one.name) and one.is_dir())
+        return sorted(found, key=lambda one: int(one.name))
 
     @staticmethod
     def is_run(folder: Path) -> bool:
@@ -94,12 +121,23 @@ class Checkpoints:
         if not self._resume:
             self.remove()
             return None
-        found = self._found(self.folder)
-        if not found:
+        if not self.kept:
             raise ArtifactError(f"'{self.folder}' has no checkpoint to resume; train anew with --overwrite")
-        checkpoint = open_artifact(found[-1], _KIND, format_version=_FORMAT_VERSION)
-        check_same(self.folder, checkpoint.manifest.config, self._identity)
+        newest = self._found(self.folder)[-1]
+        try:
+            checkpoint = open_artifact(newest, _KIND, format_version=_FORMAT_VERSION)
+        except ArtifactError as error:
+            why = str(error).rpartition(";")[0] or error  # without its mend, which is that of a model
+            raise ArtifactError(
+                f"cannot resume: {why}; begin anew with --overwrite, or choose another --out"
+            ) from error
+        check_same(self.folder, *_told(checkpoint.manifest.config, self._identity))
         return checkpoint.tensors("state")
+
+    @property
+    def kept(self) -> bool:
+        """Whether there is a checkpoint to go on from."""
+        return self.folder.is_dir() and bool(self._found(self.folder))
 
     @property
     def due(self) -> bool:
@@ -126,3 +164,10 @@ class Checkpoints:
     def remove(self) -> None:
         """Remove all of it: the training is over, or begins anew."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _told(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Return what is compared of two identities: where the models are others, their settings tell no more."""
+    if before["model"] == now["model"]:
+        return before, now
+    return {"model": before["model"]}, {"model": now["model"]}

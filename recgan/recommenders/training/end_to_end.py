@@ -180,7 +180,7 @@ class EndToEndTrainer:
         """Train until validation has stopped rising; the encoder is left as it was in the best epoch.
 
         With ``checkpoints``, which are under way, it goes on from what they hold, and keeps itself there: from time to
-        time, and on Ctrl-C or SIGTERM after the step.
+        time, and on Ctrl-C or SIGTERM after the step, or after the look at all items.
 
         Returns:
             The best epoch's parameters, and figures of the training.
@@ -197,12 +197,13 @@ class EndToEndTrainer:
             def keep() -> None:
                 if checkpoints is None or interrupted is None:
                     return
-                stopped = interrupted.is_set()
-                if stopped or checkpoints.due:
+                stopped, finished = interrupted.is_set(), checkpoints.keep_finished and self._over(reached)
+                if stopped or finished or checkpoints.due:
                     checkpoints.save(reached.steps, self._state(reached))
                 if stopped:
+                    where = f"in epoch {reached.epoch + 1}" if reached.step else f"after epoch {reached.epoch}"
                     raise KeyboardInterrupt(
-                        f"stopped in epoch {reached.epoch + 1} of at most {self.settings.epochs}; go on with --resume "
+                        f"stopped {where} of at most {self.settings.epochs}; go on with --resume "
                         f"(the training is kept in '{checkpoints.folder}')"
                     )
 
@@ -211,6 +212,7 @@ class EndToEndTrainer:
                     self._move_all()
                 self._epoch(reached, progress, keep)
                 self._judge(reached, validation, progress)
+                keep()
         self.encoder.body.load_state_dict(reached.best_network)
         self.encoder.body.requires_grad_(False).eval()
         speed = reached.images_seen / max(reached.seconds, 1e-9)
@@ -272,7 +274,7 @@ class EndToEndTrainer:
             "user_table": self.user_table.detach(),
             "bias": self.bias.detach(),
             "visual_bias": self.visual_bias,
-            "generator": self.epoch_start,
+            "generator": self.epoch_start if reached.step else self.generator.get_state(),
             "dropout": torch.get_rng_state(),
             **{f"network.{name}": value for name, value in self.encoder.body.state_dict().items()},
             **{f"best_network.{name}": value for name, value in reached.best_network.items()},

@@ -16,7 +16,7 @@ from recgan.device import resolve_device, torch_threads
 from recgan.errors import DataError, TrainingError
 from recgan.progress import Progress
 from recgan.recommenders.data import TrainingData, concatenated
-from recgan.recommenders.training.checkpoint import Checkpoints, identity
+from recgan.recommenders.training.checkpoint import Checkpoints, identity, look
 from recgan.recommenders.training.losses import rank_weights
 from recgan.recommenders.training.parameters import Learned, Parameters, VisualPart
 from recgan.recommenders.training.sampler import InBatchNegatives, NegativeSampler, popularity_weights
@@ -167,9 +167,7 @@ class Trainer:
             reached.best, reached.best_value, reached.best_epoch = learned, value, reached.epoch
 
     def _identity(self) -> dict[str, Any]:
-        features = self.data.features
-        seen = {"encoder": features.encoder_digest, "size": features.size} if self.visual and features else None
-        seed = self.generator.initial_seed()
+        seed, seen = self.generator.initial_seed(), look(self.data) if self.visual else None
         return identity(self.name, self.settings, seed, self.device.type, self.data, seen)
 
     def _state(self, reached: _Reached) -> dict[str, np.ndarray]:
