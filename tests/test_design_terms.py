@@ -401,6 +401,8 @@ def test_companions_help_to_score_or_are_held_back():
     (chosen,) = designer.design("ruby", "bag", 1, settings=held)
     assert chosen.score <= one.score  # somewhere on the way to red, where green is liked best
     assert len(both.settings["companions"]) == 1
+    (unasked,) = designer.design("ruby", "bag", 1, settings=overridden(free, ["companions=false"]))
+    np.testing.assert_array_equal(unasked.image, one.image)
     with pytest.raises(SettingsError, match="cohort=share"):
         designer.design("ruby", "bag", 1, settings=DesignSettings(cohort="share"))
     items = [str(item_id) for item_id in designer.recommender.item_ids[:2]]

@@ -72,6 +72,8 @@ class DesignSettings(Settings):
     cohort: Literal["mean", "min", "share"] = "mean"
     """Of a design for several users: what is raised is their mean liking, the least one, or the share of them who like
     it more than their best real item."""
+    companions: bool = True
+    """Whether the designer's companions, other recommenders of the same catalogue, have a say (`Designer`)."""
     kappa: float = Field(1.0, ge=0)
     """Where companions help to score (``validate_by=none``): how many standard deviations of their disagreement count
     against a design."""

@@ -107,15 +107,16 @@ class Composer:
         self, audiences: Sequence[Audience], settings: DesignSettings
     ) -> tuple[Term, Callable[[Candidates], Tensor] | None]:
         """Return the term of preference, and the scorer that is held back, if one is."""
-        if settings.validate_by == "companions" and not self._companions:
+        companions = self._companions if settings.companions else ()
+        if settings.validate_by == "companions" and not companions:
             raise SettingsError("validate_by=companions: give the designer companions (--beside DIR)")
-        if settings.cohort == "share" and self._companions:
+        if settings.cohort == "share" and companions:
             raise SettingsError(
                 "cohort=share compares with each user's best real item as one recommender sees it; leave out the "
                 "companions (--beside), or set cohort=mean"
             )
         one_each: dict[int, Audience] = {id(audience): audience for audience in audiences}
-        sights = [self._sight, *self._companions]
+        sights = [self._sight, *companions]
         eyes = []
         best = None
         for sight in sights:
@@ -125,7 +126,7 @@ class Composer:
                     vectors: Sequence = audience.vectors
                 else:
                     vectors = companion_vectors(sight, self._sight, audience)
-                raw = settings.preference == "raw" and len(vectors) == 1 and not self._companions
+                raw = settings.preference == "raw" and len(vectors) == 1 and not companions
                 by_audience[key] = vectors, None if raw else units_of(sight, audience, vectors)
             units = [by_audience[id(audience)][1] for audience in audiences]
             eyes.append(

@@ -293,7 +293,7 @@ class Designer:
             "torch": torch.__version__,
             "device": self.device.type,
         }
-        if self.companions:
+        if self.companions and settings.companions:
             record["companions"] = [
                 {"name": sight.recommender.name, "digest": sight.recommender.digest} for sight in self.companions
             ]

@@ -28,6 +28,7 @@ PRESETS: dict[str, DesignSettings] = {
             visible=False,
             latent_std=0.5,
             crowd_weight=0.0,
+            companions=False,
             preference="raw",
             realism="least_squares",
             realism_weight=1.0,

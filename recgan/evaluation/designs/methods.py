@@ -40,14 +40,17 @@ class Made:
 
 def design_settings(methods: Mapping[str, DesignSettings], main: str) -> dict[str, DesignSettings]:
     """Return the settings of all methods that design, the baselines among them: random samples of the generator, and
-    the best of as many as ``main`` looks at pictures."""
-    plain = DesignSettings(steps=0, samples=1, starts=1, realism_weight=0, prior_weight=0, crowd_weight=0)
+    the best, by scorer A alone, of as many as ``main`` looks at pictures."""
+    plain = DesignSettings(
+        steps=0, samples=1, starts=1, realism_weight=0, prior_weight=0, crowd_weight=0, companions=False
+    )
     equal = methods[main]
     best_of_n = DesignSettings(
         steps=0,
         starts=1,
         samples=min(passes(equal), 4096),
         crowd_weight=0.0,
+        companions=False,
         realism_weight=1.0,
         prior_weight=0.0,
     )
