@@ -119,6 +119,23 @@ def test_paths_and_queries_that_are_not_valid(world, path, pointer, detail):
         ),
         ("/v1/designs", {"user_id": "anna", "category": "coats", "a/b~c": 1}, "/a~1b~0c", "there is no field 'a/b~c'"),
         ("/v1/designs", [], "", "send a JSON object"),
+        # What is documented as a number, a truth value or a time is not read out of something else.
+        ("/v1/sessions/recommendations", {"liked": ["plain"], "k": "20"}, "/k", "valid integer"),
+        ("/v1/sessions/recommendations", {"liked": ["plain"], "k": True}, "/k", "valid integer"),
+        ("/v1/sessions/recommendations", {"liked": ["plain"], "k": 2.5}, "/k", "valid integer"),
+        ("/v1/designs", {"user_id": "anna", "category": "coats", "realism": "1"}, "/realism", "valid number"),
+        (
+            "/v1/items",
+            {"items": [{"item_id": "x", "category": "hats", "available": 1}]},
+            "/items/0/available",
+            "boolean",
+        ),
+        (
+            "/v1/events",
+            {"events": [{"user_id": "anna", "item_id": "plain", "timestamp": 1_700_000_000}]},
+            "/events/0/timestamp",
+            "a time is text",
+        ),
     ],
 )
 def test_bodies_that_are_not_valid(world, path, sent, pointer, detail):
@@ -126,6 +143,11 @@ def test_bodies_that_are_not_valid(world, path, sent, pointer, detail):
     assert body["errors"][0]["pointer"] == pointer
     assert detail in body["errors"][0]["detail"]
     assert body["errors"][0]["detail"] in body["detail"]
+
+
+def test_a_whole_number_may_be_written_with_a_point(world):
+    asked = {"liked": ["plain"], "k": 2.0}
+    assert len(world.client.post("/v1/sessions/recommendations", json=asked).json()["items"]) == 2
 
 
 def test_a_design_for_an_unknown_user_is_refused_at_once(world):
