@@ -10,6 +10,9 @@ from service.problems import FieldProblem, ProblemError
 
 __all__ = ["place_of", "to_cursor"]
 
+_PLACES = 1 << 63
+"""No list is longer, and no database takes a larger number."""
+
 
 def to_cursor(digest: str, place: int) -> str:
     """Return the cursor of ``place`` in a list of the artifact with ``digest``."""
@@ -30,7 +33,7 @@ def place_of(cursor: str | None, digest: str) -> int:
         version, place = value["v"], value["a"]
     except (binascii.Error, ValueError, TypeError, KeyError):
         version, place = None, None
-    if not isinstance(version, str) or type(place) is not int or place < 0:
+    if not isinstance(version, str) or type(place) is not int or not 0 <= place < _PLACES:
         raise _refused("it is not a cursor of this service; take next_cursor from an answer, or none")
     if version != digest[:16]:
         raise _refused("it belongs to another version of the list; start again without a cursor")

@@ -22,11 +22,14 @@ from recgan import errors
 from service.store.errors import StoreBusy, StoreUnavailable
 
 __all__ = [
+    "BODY",
+    "MEDIA_TYPE",
     "PROBLEMS",
     "Problem",
     "ProblemError",
     "ProblemKind",
     "answer",
+    "described",
     "documented",
     "install",
     "invalid",
@@ -88,6 +91,7 @@ PROBLEMS = {
         ProblemKind("queue-full", 429, "Too many designs are waiting"),
         ProblemKind("internal", 500, "Something went wrong inside the service"),
         ProblemKind("loading", 503, "The service is not ready yet"),
+        ProblemKind("no-memory", 503, "There is not enough memory"),
         ProblemKind("store-busy", 503, "The store is busy"),
         ProblemKind("store-unavailable", 503, "The store does not answer"),
         ProblemKind("too-many-streams", 503, "Too many clients follow designs"),
@@ -177,16 +181,24 @@ def problem_of(error: Exception, instance: str | None = None) -> Problem:
         slug = next(slug for cls, slug in _OF_ERROR if isinstance(error, cls))
         kind, detail = PROBLEMS[slug], str(error)
     else:
-        kind, detail = PROBLEMS["internal"], ""
+        kind, detail = PROBLEMS["no-memory" if _is_of_memory(error) else "internal"], ""
     if isinstance(error, StoreBusy):
         logger.warning("%s: %s", instance or "a design", error)
         detail = "others keep the store busy; try again in a moment"
     elif kind.status >= 500 and not isinstance(error, HTTPException):
         logger.error("%s failed", instance or "a design", exc_info=error)
         detail = "the service's log has the details; try again, and tell its operator when it goes on"
+        if kind.slug == "no-memory":
+            detail = "it needs more memory than there is now; ask for less, or try again in a moment"
     return Problem(
         type=kind.type, title=kind.title, status=kind.status, detail=detail, instance=instance, errors=faults
     )
+
+
+def _is_of_memory(error: Exception) -> bool:
+    """Return whether the computer or its GPU has no memory left, which torch tells in ways of its own."""
+    of_torch = type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator" in str(error)
+    return isinstance(error, MemoryError) or of_torch
 
 
 _DETAILS = {
@@ -274,13 +286,32 @@ def _fault(item: Mapping[str, Any]) -> FieldProblem:
     return FieldProblem(pointer=pointer, detail=detail[:1].lower() + detail[1:])
 
 
-_ANYWHERE = ("no-key", "not-allowed", "invalid-request", "rate-limit", "internal", "store-busy", "store-unavailable")
+BODY = ("unsupported-media-type", "too-slow")
+"""Problems of a request that brings a body."""
+_ANYWHERE = (
+    "bad-request",
+    "no-key",
+    "not-allowed",
+    "body-too-large",
+    "invalid-request",
+    "rate-limit",
+    "internal",
+    "no-memory",
+    "store-busy",
+    "store-unavailable",
+    "storage",
+)
 
 
 def documented(*slugs: str) -> dict[int | str, dict[str, Any]]:
     """Return OpenAPI ``responses`` for the problems that a route may answer with; those that any may are added."""
+    return described(*slugs, *_ANYWHERE)
+
+
+def described(*slugs: str) -> dict[int | str, dict[str, Any]]:
+    """Return OpenAPI ``responses`` for these problems alone."""
     by_status: dict[int, list[ProblemKind]] = {}
-    for slug in dict.fromkeys((*slugs, *_ANYWHERE)):
+    for slug in dict.fromkeys(slugs):
         by_status.setdefault(PROBLEMS[slug].status, []).append(PROBLEMS[slug])
     return {
         status: {

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
-__all__ = ["postgres_server", "store_url"]
+__all__ = ["new_database", "postgres_server", "store_url"]
 
 
 def _program(name: str) -> str | None:
@@ -68,10 +68,14 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'store.sqlite'}"
         return
-    server = request.getfixturevalue("postgres_server")
+    yield new_database(request.getfixturevalue("postgres_server"))
+
+
+def new_database(server: str) -> str:
+    """Make an empty database on the server of `postgres_server`, with which it goes, and return its URL."""
     name = f"t{uuid.uuid4().hex}"
     engine = create_engine(server.format(name="postgres"), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.execute(text(f"CREATE DATABASE {name}"))
     engine.dispose()
-    yield server.format(name=name)  # it goes with the server
+    return server.format(name=name)

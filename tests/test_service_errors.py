@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
+import torch
 
 from recgan import errors
 from service.problems import PROBLEMS, problem_of
@@ -59,6 +60,8 @@ def test_what_is_not_there(world, path, slug, detail):
         ("/v1/items?cursor=zzz", "?cursor", "not a cursor of this service"),
         ("/v1/items?cursor=eyJ2IjoiYSIsImEiOi0xfQ", "?cursor", "not a cursor of this service"),
         ("/v1/items?cursor=eyJ2IjoiYSIsImEiOjF9", "?cursor", "belongs to another version"),
+        # {"v":"designs","a":2**63}
+        ("/v1/designs?cursor=eyJ2IjoiZGVzaWducyIsImEiOjkyMjMzNzIwMzY4NTQ3NzU4MDh9", "?cursor", "not a cursor of this"),
         ("/v1/users?cursor=%ff", "?cursor", "not a cursor of this service"),
         ("/v1/items/%00", "{item_id}", "NUL"),
         ("/v1/items/%FF", "{item_id}", "unicode"),
@@ -116,6 +119,23 @@ def test_paths_and_queries_that_are_not_valid(world, path, pointer, detail):
         ),
         ("/v1/designs", {"user_id": "anna", "category": "coats", "a/b~c": 1}, "/a~1b~0c", "there is no field 'a/b~c'"),
         ("/v1/designs", [], "", "send a JSON object"),
+        # What is documented as a number, a truth value or a time is not read out of something else.
+        ("/v1/sessions/recommendations", {"liked": ["plain"], "k": "20"}, "/k", "valid integer"),
+        ("/v1/sessions/recommendations", {"liked": ["plain"], "k": True}, "/k", "valid integer"),
+        ("/v1/sessions/recommendations", {"liked": ["plain"], "k": 2.5}, "/k", "valid integer"),
+        ("/v1/designs", {"user_id": "anna", "category": "coats", "realism": "1"}, "/realism", "valid number"),
+        (
+            "/v1/items",
+            {"items": [{"item_id": "x", "category": "hats", "available": 1}]},
+            "/items/0/available",
+            "boolean",
+        ),
+        (
+            "/v1/events",
+            {"events": [{"user_id": "anna", "item_id": "plain", "timestamp": 1_700_000_000}]},
+            "/events/0/timestamp",
+            "a time is text",
+        ),
     ],
 )
 def test_bodies_that_are_not_valid(world, path, sent, pointer, detail):
@@ -123,6 +143,11 @@ def test_bodies_that_are_not_valid(world, path, sent, pointer, detail):
     assert body["errors"][0]["pointer"] == pointer
     assert detail in body["errors"][0]["detail"]
     assert body["errors"][0]["detail"] in body["detail"]
+
+
+def test_a_whole_number_may_be_written_with_a_point(world):
+    asked = {"liked": ["plain"], "k": 2.0}
+    assert len(world.client.post("/v1/sessions/recommendations", json=asked).json()["items"]) == 2
 
 
 def test_a_design_for_an_unknown_user_is_refused_at_once(world):
@@ -152,6 +177,7 @@ def test_other_methods_are_told_which_there_are(world):
         ("/v1/events", "GET", "POST"),
         ("/health/live", "DELETE", "GET, HEAD"),
         ("/static/page.css", "POST", "GET, HEAD"),
+        ("/v1/models/rollback", "GET", "POST"),
     ]:
         answer = world.client.request(method, path)
         assert_problem(answer, "method-not-allowed")
@@ -226,13 +252,17 @@ def test_an_error_of_ours_keeps_its_message_and_its_status(error, slug):
     [
         (errors.TrainingError("/srv/secret"), "internal"),
         (errors.StorageError("/srv/secret"), "storage"),
+        (MemoryError("/srv/secret"), "no-memory"),
+        (torch.OutOfMemoryError("/srv/secret"), "no-memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory at /srv/secret"), "no-memory"),
+        (RuntimeError("/srv/secret"), "internal"),
         (OSError("/srv/secret"), "internal"),
         (KeyError("/srv/secret"), "internal"),
     ],
 )
 def test_a_fault_of_ours_is_told_without_its_inside(error, slug):
     told = problem_of(error)
-    assert (told.type, told.status) == (f"urn:recgan:problem:{slug}", getattr(error, "http_status", 500))
+    assert (told.type, told.status) == (f"urn:recgan:problem:{slug}", PROBLEMS[slug].status)
     assert "secret" not in told.model_dump_json()
 
 
@@ -327,7 +357,7 @@ def test_every_operation_is_described_and_its_problems_are_documented(world):
             assert set(operation["tags"]) <= tags
             if not path.startswith("/v1"):
                 continue
-            for status in ("401", "403", "422", "429", "500", "503"):
+            for status in ("400", "401", "403", "413", "422", "429", "500", "503", "507"):
                 assert set(operation["responses"][status]["content"]) == {"application/problem+json"}
             for status, response in operation["responses"].items():
                 for example in (

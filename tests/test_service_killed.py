@@ -4,50 +4,18 @@ from __future__ import annotations
 
 import itertools
 import random
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import httpx
 import pytest
 
 from service.store.job import JobState
 from tests.databases import postgres_server, store_url  # noqa: F401
+from tests.service_program import Server
 from tests.service_world import until, write_catalogue
 
 PATIENCE = 120.0
-
-
-class Server:
-    """The process, and a client of it."""
-
-    def __init__(self, bundle: Path, store: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.service_program", str(bundle), store],
-            cwd=Path(__file__).parents[1],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.process.stdout.readline().strip()}", timeout=30)
-        until(self.ready)
-
-    def ready(self) -> bool:
-        """Whether it serves."""
-        try:
-            return self.client.get("/health/ready").status_code == 200
-        except httpx.TransportError:
-            return False
-
-    def kill(self) -> None:
-        """End it without a word."""
-        self.process.kill()
-        self.process.wait()
-        self.client.close()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
 
 
 class Asked:

@@ -135,6 +135,8 @@ def test_a_database_that_stays_locked_is_busy_and_not_broken(tmp_path, monkeypat
         with pytest.raises(StoreBusy):
             second.events.add([event()])
         assert second.events.history("anna").events == ()  # readers go on
+        with ThreadPoolExecutor(1) as other, pytest.raises(StoreBusy):
+            other.submit(first.events.add, [event()]).result()  # nor does who shares the connections wait for ever
     assert second.events.add([event()])["accepted"] == 1
 
 

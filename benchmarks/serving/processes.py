@@ -11,10 +11,13 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import httpx
 
@@ -24,12 +27,24 @@ from service.settings import PREFIX
 from service.store import Store
 from service.store.keys import Scope
 
-__all__ = ["Served", "designing", "floor", "serving"]
+__all__ = ["Served", "Usage", "designing", "floor", "serving"]
 
 _START_SECONDS = 600.0
 _SPAWN = multiprocessing.get_context("spawn")
 _LATE = 5.0
 """Seconds that a line of the log may be late."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a process holds."""
+
+    rss_mb: float
+    """Resident memory: what it shares with others, whole."""
+    pss_mb: float
+    """The same, but of what it shares its part."""
+    descriptors: int
+    """Open files and connections."""
 
 
 class Served:
@@ -38,6 +53,7 @@ class Served:
     def __init__(self, process: subprocess.Popen[bytes], log: Path, url: str, key: str) -> None:
         self.url, self.key = url, key
         self._process, self._log, self._read = process, log, 0
+        self._web: set[int] = set()
 
     def pids(self) -> list[int]:
         """The service's processes: the one that was started, and those that it started."""
@@ -53,15 +69,28 @@ class Served:
             ticks += int(fields[11]) + int(fields[12])
         return ticks / os.sysconf("SC_CLK_TCK")
 
+    def usage(self) -> dict[int, Usage]:
+        """What each process holds that is still there when it is looked at."""
+        held = {}
+        for pid in self.pids():
+            with suppress(OSError):
+                held[pid] = _usage(pid)
+        return held
+
+    def role(self, pid: int) -> str:
+        """What a process is for, by its command and by what the log tells of it."""
+        self._logged()
+        if pid in self._web:
+            return "web"
+        if pid == self._process.pid:
+            return "supervisor"
+        tracks = b"resource_tracker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return "resource tracker" if tracks else "designs"
+
     def megabytes(self) -> dict[str, float]:
         """Memory of all: ``rss`` counts what they share once each, ``pss`` once in all."""
-        told = Counter[str]()
-        for pid in self.pids():
-            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                name, _, rest = line.partition(":")
-                if name in ("Rss", "Pss"):
-                    told[name.lower()] += int(rest.split()[0])
-        return {name: round(kilobytes / 1024, 1) for name, kilobytes in told.items()}
+        held = self.usage().values()
+        return {"rss": round(sum(one.rss_mb for one in held), 1), "pss": round(sum(one.pss_mb for one in held), 1)}
 
     def shares(self, answered: int = 0) -> list[int]:
         """How many requests each web process has answered since this was last asked, by the log; it is waited for until
@@ -80,22 +109,49 @@ class Served:
         whole = new[: new.rfind(b"\n") + 1]
         self._read += len(whole)
         told = [json.loads(line) for line in whole.splitlines() if line.startswith(b"{")]
-        return Counter(line["process"] for line in told if "route" in line)
+        counted = Counter(line["process"] for line in told if "route" in line)
+        self._web |= counted.keys()
+        return counted
+
+
+def _usage(pid: int) -> Usage:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    megabytes = {name: int(rest.split()[0]) / 1024 for name, _, rest in (line.partition(":") for line in lines)}
+    return Usage(megabytes["Rss"], megabytes["Pss"], len(list(Path(f"/proc/{pid}/fd").iterdir())))
 
 
 @contextmanager
-def serving(data: Path, recommender: Path, workers: int) -> Iterator[Served]:
-    """Run the service, with keys, metrics and its log, and a store of its own, on loopback."""
+def serving(
+    data: Path,
+    recommender: Path,
+    workers: int,
+    *,
+    gan: Path | None = None,
+    scope: Scope = Scope.read,
+    settings: Mapping[str, Any] = MappingProxyType({}),
+) -> Iterator[Served]:
+    """Run the service, with keys, metrics and its log, and a store of its own, on loopback.
+
+    Args:
+        data: folder of the catalogue.
+        recommender: folder of the recommender.
+        workers: web processes.
+        gan: folder of the GAN; with one, a further process designs.
+        scope: of the key to it.
+        settings: further ones of the service.
+    """
     with tempfile.TemporaryDirectory(prefix="recgan-bench-") as folder:
         url, log = f"sqlite:///{folder}/store.sqlite", Path(folder) / "log"
-        _, key = Store(url).keys.create("benchmark", Scope.read, None)
+        _, key = Store(url).keys.create("benchmark", scope, None)
         command = [sys.executable, "-m", "recgan.cli", "serve", "--data", str(data), "--recommender", str(recommender)]
         command += ["--store", url, "--port", "0", "--keys", "--workers", str(workers)]
-        more = {f"{PREFIX}RATE_PER_MINUTE": "10000000", f"{PREFIX}LOG_FORMAT": "json"}
+        command += ["--gan", str(gan)] if gan else []
+        given = {"rate_per_minute": 10_000_000, "log_format": "json", **settings}
+        more = {f"{PREFIX}{name.upper()}": str(value) for name, value in given.items()}
         with log.open("wb") as err:
             process = subprocess.Popen(command, stderr=err, stdout=err, env={**os.environ, **more})
         try:
-            yield Served(process, log, _address(process, log, workers), key)
+            yield Served(process, log, _address(process, log, workers + (gan is not None)), key)
         finally:
             process.send_signal(signal.SIGTERM)
             try:
@@ -105,12 +161,12 @@ def serving(data: Path, recommender: Path, workers: int) -> Iterator[Served]:
                 process.wait()
 
 
-def _address(process: subprocess.Popen[bytes], log: Path, workers: int) -> str:
-    """Wait until all web processes are ready, and return their address."""
+def _address(process: subprocess.Popen[bytes], log: Path, processes: int) -> str:
+    """Wait until so many processes have loaded the models, and return the address."""
     end = time.monotonic() + _START_SECONDS
     while time.monotonic() < end and process.poll() is None:
         lines = [json.loads(line)["message"] for line in log.read_text().splitlines() if line.startswith("{")]
-        if sum(line.startswith("ready: ") for line in lines) >= workers:
+        if sum(line.startswith("ready: ") for line in lines) >= processes:
             url: str = next(line.split()[3].rstrip("/") for line in lines if line.startswith("recgan is at "))
             with Client(url) as client:
                 if client.ready().status == "ready":

@@ -1,4 +1,5 @@
-"""A synthetic shop: drawn factors, no pictures, as large as a real one."""
+"""Synthetic shops: one of drawn factors, without pictures, as large as a real one; and a small one with pictures and a
+generator that has hardly learned."""
 
 from __future__ import annotations
 
@@ -7,11 +8,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from recgan.config import EmbedSettings, Recipe, SimulateSettings, VBPRSettings
+from recgan.dataset.boutique import make_boutique
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.bundle_writer import BundleWriter
-from recgan.recommenders import Recommender, create_recommender
+from recgan.dataset.simulate import simulate_users
+from recgan.gan import train_gan
+from recgan.recommenders import Recommender, create_recommender, train_recommender
 
-__all__ = ["DIM", "SEEN", "SIZES", "make_shop", "user_id"]
+__all__ = ["DIM", "SEEN", "SIZES", "make_boutique_shop", "make_shop", "user_id"]
 
 SIZES = {"tiny": (500, 2_000), "small": (100_000, 200_000), "full": (500_000, 2_000_000)}
 """Items and users."""
@@ -19,6 +24,7 @@ DIM = 64
 SEEN = 20
 """Items that each user has had."""
 _CATEGORIES = 40
+_PIXELS = 32
 
 
 def user_id(row: int) -> str:
@@ -60,7 +66,25 @@ def _model(bundle: Bundle, n_users: int, rng: np.random.Generator) -> Recommende
             "seen_indptr": np.arange(n_users + 1, dtype=np.int64) * SEEN,
             "seen_items": seen.ravel().astype(np.int64),
             "cold_bias": np.zeros(1),
+            "pull": np.zeros(1),
             "warm": np.ones(n_items, dtype=bool),
         },
     )
     return model
+
+
+def make_boutique_shop(folder: Path, seed: int) -> tuple[Path, Path, Path]:
+    """Draw a catalogue, simulate its users, train a recommender and a GAN on it for a moment, and return where the
+    three are; what is there already is taken."""
+    data, model, gan = (folder / f"boutique-{name}" for name in ("catalogue", "recommender", "gan"))
+    if not data.exists():
+        drawn = make_boutique(folder / "boutique", items=208, size=64, seed=seed)
+        simulate_users(drawn, data, SimulateSettings(users=100, interactions=1_000))
+    bundle = Bundle.open(data)
+    if not model.exists():
+        embed = EmbedSettings(size=_PIXELS)
+        train_recommender(bundle, "vbpr", VBPRSettings(epochs=3), out=model, embed=embed, seed=seed, device="cpu")
+    if not gan.exists():
+        small = Recipe(name="small", generator_width=16, discriminator_width=16, latent_dim=8, batch_size=8)
+        train_gan(bundle, small, out=gan, size=_PIXELS, images_seen=64, seed=seed, device="cpu")
+    return data, model, gan

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Response
 
 from service.context import TheService
-from service.problems import documented
+from service.problems import BODY, documented
 from service.schemas import BlindVotes, VotesTaken
 from service.security import READ, WRITE
 
@@ -38,9 +38,7 @@ def script(service: TheService) -> Response:
 @router.post(
     "/votes",
     summary="Vote in the blind test",
-    responses=documented(
-        "no-blindtest", "invalid-data", "unsupported-media-type", "body-too-large", "too-slow", "storage"
-    ),
+    responses=documented(*BODY, "no-blindtest", "invalid-data"),
     dependencies=[WRITE],
 )
 def vote(service: TheService, given: Annotated[BlindVotes, Body()]) -> VotesTaken:

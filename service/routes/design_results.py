@@ -16,7 +16,7 @@ from service.context import Service, TheService
 from service.design_answers import statuses
 from service.lookup import find_design, find_job, finished_job, no_design
 from service.pictures import encode_webp
-from service.problems import documented
+from service.problems import BODY, documented
 from service.schemas import DesignId, DesignStatus, DesignVerdict
 from service.security import READ, WRITE
 from service.store.designs import StoredDesign
@@ -115,7 +115,7 @@ def download(service: TheService, design_id: DesignId) -> Response:
 @router.patch(
     "/{design_id}/{index:int}",
     summary="Star, approve or reject a design",
-    responses=documented("unknown-design", "not-found", "not-ready", "unsupported-media-type", "body-too-large"),
+    responses=documented(*BODY, "unknown-design", "not-found", "not-ready"),
     dependencies=[WRITE],
 )
 def say(service: TheService, design_id: DesignId, index: Index, said: Annotated[DesignVerdict, Body()]) -> DesignStatus:

@@ -19,7 +19,7 @@ from service.live.shop import Shop
 from service.lookup import find_job, unknown_design
 from service.paging import place_of, to_cursor
 from service.photos import as_base64, photos_of
-from service.problems import ProblemError, documented, invalid
+from service.problems import BODY, ProblemError, documented, invalid
 from service.schemas import DesignId, DesignPage, DesignQuery, DesignRequest, DesignStatus
 from service.security import READ, WRITE, Caller, Writer
 from service.store.job import Job, JobConflict, JobState, QueueFull
@@ -39,6 +39,7 @@ _ACCEPTED: dict[int | str, dict[str, Any]] = {
     }
 }
 _SUBMITTED = (
+    *BODY,
     "unknown-user",
     "unknown-design",
     "not-found",
@@ -50,15 +51,21 @@ _SUBMITTED = (
     "no-sliders",
     "no-inverter",
     "no-gaps",
-    "unsupported-media-type",
-    "body-too-large",
-    "too-slow",
     "refused-picture",
     "no-eye",
     "queue-full",
     "loading",
     "no-generator",
 )
+_EVENT = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string", "pattern": "^[0-9]+$"},
+        "event": {"enum": ["state", "progress", "picture"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["id", "event", "data"],
+}
 _CURSOR = "designs"
 _PHOTO_SIDE = 256
 
@@ -176,7 +183,7 @@ def delete(service: TheService, design_id: DesignId) -> Response:
             "description": "Server-sent events, `state`, `progress` and `picture` (a design as it is now: `index`, and "
             "`png` as Base64), until the request has ended. Each has an id: a "
             "client that comes back with it as Last-Event-ID misses none.",
-            "content": {MEDIA_TYPE: {"schema": {"type": "string"}}},
+            "content": {MEDIA_TYPE: {"itemSchema": _EVENT}},
         },
         204: {"description": "It has ended, and the client has seen all"},
         **documented("unknown-design", "too-many-streams"),

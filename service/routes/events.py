@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Header
 
 from service.context import CurrentShop, TheService
-from service.problems import ProblemError, documented
+from service.problems import BODY, ProblemError, documented
 from service.schemas import EventBatch, EventsAccepted
 from service.security import Writer
 from service.store.events import BatchConflict, Event
@@ -34,7 +34,7 @@ IdempotencyKey = Annotated[
     "",
     status_code=201,
     summary="Tell what users did",
-    responses=documented("unsupported-media-type", "body-too-large", "too-slow", "other-request", "loading"),
+    responses=documented(*BODY, "other-request", "loading"),
 )
 def post_events(
     service: TheService,

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Response
 
 from service.context import TheService
 from service.metrics import CONTENT_TYPE
-from service.problems import documented
+from service.problems import described, documented
 from service.schemas import Health, Readiness, Version
 from service.security import READ
 from service.store.database import alive
@@ -17,9 +17,10 @@ from service.store.database import alive
 __all__ = ["router"]
 
 router = APIRouter(tags=["health"])
+_PROBLEMS = described("bad-request", "body-too-large", "internal")  # no key, nothing asked for
 
 
-@router.get("/health/live", summary="Does the process answer?")
+@router.get("/health/live", summary="Does the process answer?", responses=_PROBLEMS)
 async def live() -> Health:
     """Answers as long as the event loop turns; restart the process when it does not."""
     return Health(status="live")
@@ -28,7 +29,7 @@ async def live() -> Health:
 @router.get(
     "/health/ready",
     summary="Can requests be served?",
-    responses={503: {"model": Readiness, "description": "Not yet, or not any more: see the reasons"}},
+    responses={503: {"model": Readiness, "description": "Not yet, or not any more: see the reasons"}, **_PROBLEMS},
 )
 async def ready(service: TheService, response: Response) -> Readiness:
     """Ready once the models are loaded, the store answers and the design worker runs; send traffic only then."""
@@ -44,7 +45,7 @@ async def ready(service: TheService, response: Response) -> Readiness:
     return Readiness(status="not ready" if reasons else "ready", reasons=reasons)
 
 
-@router.get("/version", summary="What runs here?")
+@router.get("/version", summary="What runs here?", responses=_PROBLEMS)
 async def version(service: TheService) -> Version:
     """The software's version and the digests of the artifacts that it serves."""
     return Version(recgan=importlib.metadata.version("recgan"), api="v1", model=service.holder.version)

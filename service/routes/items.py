@@ -15,7 +15,7 @@ from service.live.catalogue import LiveCatalogue
 from service.live.changes import LiveItem
 from service.live.shop import Shop
 from service.paging import place_of, to_cursor
-from service.problems import documented
+from service.problems import BODY, documented
 from service.schemas import (
     Category,
     CategoryList,
@@ -35,7 +35,6 @@ from service.store.items import StoredItem
 __all__ = ["router"]
 
 router = APIRouter(prefix="/v1", tags=["catalogue"])
-_BODY = ("unsupported-media-type", "body-too-large", "too-slow", "loading")
 _PICTURES = {
     media_type: {"schema": {"type": "string", "format": "binary"}}
     for media_type in ("image/jpeg", "image/png", "image/webp", "image/gif")
@@ -66,7 +65,7 @@ def items(shop: CurrentShop, query: Annotated[ItemQuery, Query()]) -> ItemPage:
 @router.post(
     "/items",
     summary="Put many items",
-    responses=documented(*_BODY, "refused-picture"),
+    responses=documented(*BODY, "loading", "refused-picture"),
     dependencies=[WRITE],
 )
 def put_items(service: TheService, shop: CurrentShop, batch: Annotated[ItemBatch, Body()]) -> ItemsChanged:
@@ -91,7 +90,7 @@ def item(shop: CurrentShop, item_id: ItemId) -> ItemDetail:
 @router.put(
     "/items/{item_id:id}",
     summary="Put an item",
-    responses=documented(*_BODY, "refused-picture"),
+    responses=documented(*BODY, "loading", "refused-picture"),
     dependencies=[WRITE],
 )
 def put_item(
@@ -105,7 +104,7 @@ def put_item(
 @router.patch(
     "/items/{item_id:id}",
     summary="Change an item",
-    responses=documented(*_BODY, "unknown-item"),
+    responses=documented(*BODY, "loading", "unknown-item"),
     dependencies=[WRITE],
 )
 def change_item(
@@ -127,7 +126,7 @@ def change_item(
 @router.put(
     "/items/{item_id:id}/image",
     summary="Put an item's picture",
-    responses=documented(*_BODY, "unknown-item", "refused-picture"),
+    responses=documented(*BODY, "loading", "unknown-item", "refused-picture"),
     openapi_extra={
         "requestBody": {
             "required": True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Path
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from recgan.errors import NotFoundError
 from service.context import Service, TheService
@@ -15,6 +16,14 @@ from service.store.models import StoredModel
 
 __all__ = ["router"]
 
+
+class _ModelIdConvertor(StringConvertor):
+    """One path segment, but for ``rollback``, which is no model and takes POST alone."""
+
+    regex = "(?!rollback$)[^/]+"
+
+
+register_url_convertor("model", _ModelIdConvertor())
 router = APIRouter(prefix="/v1/models", tags=["models"])
 ModelId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$", description="The model's id.", examples=["4f1d2c3b4a596877"])]
 
@@ -29,14 +38,14 @@ def models(service: TheService) -> ModelList:
     )
 
 
-@router.get("/{model_id}", summary="Get a model", responses=documented("unknown-model"), dependencies=[READ])
+@router.get("/{model_id:model}", summary="Get a model", responses=documented("unknown-model"), dependencies=[READ])
 def model(service: TheService, model_id: ModelId) -> ModelDetail:
     """One of them, with its metrics."""
     return _detail(service, _find(service, model_id), service.store.models.active())
 
 
 @router.post(
-    "/{model_id}/activate",
+    "/{model_id:model}/activate",
     status_code=202,
     summary="Let a model serve",
     responses=documented("unknown-model"),

@@ -14,7 +14,7 @@ from service.links import item_image_path
 from service.live.shop import Shop
 from service.photos import photos_of
 from service.pictures import taken_in
-from service.problems import ProblemError, documented
+from service.problems import BODY, ProblemError, documented
 from service.schemas import (
     Carrier,
     Explanation,
@@ -36,7 +36,6 @@ __all__ = ["router"]
 
 router = APIRouter(prefix="/v1", tags=["recommendations"], dependencies=[READ])
 _CARRIERS = 5
-_BODY = ("unsupported-media-type", "body-too-large", "too-slow", "loading")
 
 
 @router.get(
@@ -66,7 +65,7 @@ def user_recommendations(
 @router.post(
     "/sessions/recommendations",
     summary="Recommend to somebody without an account",
-    responses=documented(*_BODY, "refused-picture", "no-eye"),
+    responses=documented(*BODY, "loading", "refused-picture", "no-eye"),
 )
 def session_recommendations(
     service: TheService, shop: CurrentShop, session: Annotated[SessionRequest, Body()]
@@ -95,7 +94,7 @@ def similar(shop: CurrentShop, item_id: ItemId, query: Annotated[SimilarQuery, Q
 @router.post(
     "/search",
     summary="Search by photo",
-    responses=documented(*_BODY, "refused-picture", "no-eye"),
+    responses=documented(*BODY, "loading", "refused-picture", "no-eye"),
     openapi_extra={
         "requestBody": {
             "required": True,

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from service.schemas.answers import Answer
-from service.schemas.requests import Strict
+from service.schemas.requests import StrictBody
 
 __all__ = ["BlindVote", "BlindVotes", "VotesTaken"]
 
@@ -15,7 +15,7 @@ _LONGEST = 86_400
 MAX_VOTES = 5000
 
 
-class BlindVote(Strict):
+class BlindVote(StrictBody):
     """One person's answer to one question."""
 
     test: str = Field(max_length=100)
@@ -32,7 +32,7 @@ class BlindVote(Strict):
     """From being shown to answering."""
 
 
-class BlindVotes(Strict):
+class BlindVotes(StrictBody):
     """What the page of a blind test sends."""
 
     model_config = ConfigDict(

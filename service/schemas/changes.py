@@ -6,12 +6,20 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from service.schemas.answers import Answer, ModelVersion
 from service.schemas.designs import DesignStatus
-from service.schemas.requests import Id, Photo64, Strict
+from service.schemas.requests import Id, Photo64, StrictBody
 
 __all__ = [
     "EventBatch",
@@ -45,6 +53,12 @@ def _plain_json(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+def _text(time: Any) -> Any:
+    if isinstance(time, int | float):
+        raise PydanticCustomError("time_text", "a time is text, such as 2026-11-22T16:40:12+00:00")
+    return time
+
+
 def _sensible(time: datetime) -> datetime:
     if not _EARLIEST <= time <= datetime.now(UTC) + timedelta(days=1):
         raise PydanticCustomError("time", "an event happened between 1970 and now")
@@ -54,7 +68,7 @@ def _sensible(time: datetime) -> datetime:
 Attributes = Annotated[dict[str, Any], AfterValidator(_plain_json)]
 
 
-class ItemPut(Strict):
+class ItemPut(StrictBody):
     """An item as it is to be."""
 
     model_config = ConfigDict(
@@ -78,7 +92,7 @@ class NewItem(ItemPut):
     """The shop's own id."""
 
 
-class ItemBatch(Strict):
+class ItemBatch(StrictBody):
     """Items as they are to be."""
 
     model_config = ConfigDict(
@@ -100,7 +114,7 @@ class ItemBatch(Strict):
         return self
 
 
-class ItemChange(Strict):
+class ItemChange(StrictBody):
     """What is to change of an item; what is left out stays as it is."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"available": False}, {"attributes": {"price": 19.9}}]})
@@ -124,7 +138,7 @@ class ItemsChanged(Answer):
     """What answered."""
 
 
-class UserEvent(Strict):
+class UserEvent(StrictBody):
     """One thing that a user did with an item."""
 
     user_id: Id
@@ -136,11 +150,13 @@ class UserEvent(Strict):
     does not like the item; everything else says that they do."""
     weight: float = Field(1.0, ge=-1e9, le=1e9, allow_inf_nan=False)
     """How strongly; of a `rating`: its value, 1 to 5."""
-    timestamp: Annotated[AwareDatetime, AfterValidator(_sensible)] | None = None
+    timestamp: (
+        Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_text), AfterValidator(_sensible)] | None
+    ) = None
     """When, with its time zone; left out: now."""
 
 
-class EventBatch(Strict):
+class EventBatch(StrictBody):
     """Events, in their order."""
 
     model_config = ConfigDict(

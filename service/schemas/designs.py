@@ -13,7 +13,7 @@ from recgan.config import MAX_SEED
 from service.problems import Problem
 from service.schemas.answers import Answer, ModelVersion
 from service.schemas.edits import DesignEdit, DesignName
-from service.schemas.requests import MAX_IDS, MAX_PHOTOS, Id, Photo64, Strict, UserQuery
+from service.schemas.requests import MAX_IDS, MAX_PHOTOS, Id, Photo64, StrictBody, UserQuery, Whole
 from service.store.job import JobState
 
 __all__ = [
@@ -38,7 +38,7 @@ DesignId = Annotated[
 ]
 
 
-class DesignRequest(Strict):
+class DesignRequest(StrictBody):
     """New items for a user, for somebody known by liked items, or for a cohort; or what is made of designs, items and
     photos."""
 
@@ -79,13 +79,13 @@ class DesignRequest(Strict):
     """Photos of things that such a user likes; kept, small, as long as the request is."""
     users: list[Id] = Field(default_factory=list, max_length=MAX_COHORT)
     """Or several known users, for all of whom it shall be: the mean of what they like, each in their own units."""
-    cohort: int | None = Field(None, ge=1, le=10_000)
+    cohort: Whole | None = Field(None, ge=1, le=10_000)
     """Or a cohort of `GET /v1/gaps`, by its number: its members become ``users``."""
     category: Id | None = None
     """What to design; of an edit with a photo what the photo shows, and of any other it may be left out."""
-    n: int = Field(4, ge=1, le=MAX_DESIGNS_A_JOB)
+    n: Whole = Field(4, ge=1, le=MAX_DESIGNS_A_JOB)
     """How many designs; of a mix at least two. A slide is one, and may leave it out."""
-    seed: int | None = Field(None, ge=0, le=MAX_SEED)
+    seed: Whole | None = Field(None, ge=0, le=MAX_SEED)
     """The same seed gives the same designs; none: the service draws one and tells it."""
     preset: str = Field("default", max_length=100)
     """How to search: `default`, or `kang2017`, the search of the paper that this is built after. Of edits `tailor`
@@ -155,7 +155,7 @@ class DesignQuery(UserQuery):
     """Only those with a starred design."""
 
 
-class DesignVerdict(Strict):
+class DesignVerdict(StrictBody):
     """What is thought of a design; what is left out stays as it is."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"starred": True}, {"verdict": "approved"}]})

@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from service.schemas.answers import Answer, ModelVersion
-from service.schemas.requests import Id, Photo64, Strict
+from service.schemas.requests import Id, Photo64, StrictBody, Whole
 
 __all__ = [
     "MAX_DIRECTIONS",
@@ -30,12 +30,12 @@ MAX_UNITS = 100.0
 MAX_LEASH = 4.0
 
 
-class EditSubject(Strict):
+class EditSubject(StrictBody):
     """What an edit begins with: a finished design, an item of the catalogue, or a photo."""
 
     design: DesignName | None = Field(None, examples=["0f8c6b7c2d6e4a5f9b1c2d3e4f5a6b7c"])
     """Id of the request that the design was made for; the generator that serves now must have made it."""
-    index: int | None = Field(None, ge=0, le=10_000, examples=[0])
+    index: Whole | None = Field(None, ge=0, le=10_000, examples=[0])
     """Its place among the results."""
     item: Id | None = None
     """Or the id of an item with a picture. This and a photo need an inverter (`GET /v1/editing`)."""
@@ -52,16 +52,16 @@ class EditSubject(Strict):
         return self
 
 
-class SliderMove(Strict):
+class SliderMove(StrictBody):
     """How far one slider is moved."""
 
-    direction: int = Field(ge=0, lt=MAX_DIRECTIONS, examples=[0])
+    direction: Whole = Field(ge=0, lt=MAX_DIRECTIONS, examples=[0])
     """Its number."""
     units: float = Field(ge=-MAX_UNITS, le=MAX_UNITS, allow_inf_nan=False, examples=[1.5])
     """From where the picture lies, in the slider's units, from its `low` to its `high`."""
 
 
-class DesignEdit(Strict):
+class DesignEdit(StrictBody):
     """What is to be made of designs, items or photos."""
 
     kind: EditKind

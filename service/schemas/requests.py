@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Annotated, Any, Self
 
 from fastapi import Path
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from recgan.errors import nearest_name
@@ -21,8 +29,10 @@ __all__ = [
     "SessionRequest",
     "SimilarQuery",
     "Strict",
+    "StrictBody",
     "UserId",
     "UserQuery",
+    "Whole",
 ]
 
 MAX_ID = 512
@@ -39,6 +49,12 @@ def _no_control(value: str) -> str:
     return value
 
 
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+"""A whole number in a body; some programs write 4 as 4.0, which is the same to JSON."""
 Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID), AfterValidator(_no_control)]
 """An id of the shop's own: any Unicode text of 1 to 512 characters without NUL."""
 Photo64 = Annotated[str, StringConstraints(min_length=1, max_length=16 << 20)]
@@ -69,6 +85,12 @@ class Strict(BaseModel):
                         {"name": str(name)[:100], "hint": hint, "field": str(name)[:100]},
                     )
         return given
+
+
+class StrictBody(Strict):
+    """A request's body: its values are of the types that are documented, and are not read out of others."""
+
+    model_config = ConfigDict(strict=True)
 
 
 class RecommendationQuery(Strict):
@@ -121,7 +143,7 @@ class ItemQuery(UserQuery):
     """Only items of this category."""
 
 
-class SessionRequest(Strict):
+class SessionRequest(StrictBody):
     """Recommendations for somebody without an account, from what they like."""
 
     model_config = ConfigDict(
@@ -134,7 +156,7 @@ class SessionRequest(Strict):
     """Photos of liked things, which need not be in the catalogue; they are looked at and not kept."""
     disliked: list[Id] = Field(default_factory=list, max_length=MAX_IDS)
     """Ids of disliked items."""
-    k: int = Field(20, ge=1, le=MAX_K)
+    k: Whole = Field(20, ge=1, le=MAX_K)
     """How many items."""
     categories: list[Id] = Field(default_factory=list, max_length=100)
     """Only items of these categories; empty: of all."""

@@ -52,8 +52,7 @@ class Database:
         if not self.is_sqlite:
             options |= {"pool_pre_ping": True, "connect_args": {"connect_timeout": BUSY_SECONDS}}
         self.engine: Engine = create_engine(self.url, **options)
-        # Writers of this process queue here, in order, rather than by SQLite's polling.
-        self._writers = threading.Lock() if self.is_sqlite else nullcontext()
+        self._writers = threading.Lock()
         if self.is_sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
@@ -76,10 +75,22 @@ class Database:
             StoreBusy, StoreUnavailable: the database does not answer.
             StorageError: it has no more room.
         """
-        with _told(), self._writers, self.engine.connect() as connection:
+        turn = self._turn() if self.is_sqlite else nullcontext()
+        with _told(), turn, self.engine.connect() as connection:
             connection = connection.execution_options(writes=True)
             with connection.begin():
                 yield connection
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Let writers of this process queue here, in order, rather than by SQLite's polling; and none for longer than
+        the database itself is waited for."""
+        if not self._writers.acquire(timeout=BUSY_SECONDS):
+            raise StoreBusy(f"others of this process wrote to the store for longer than {BUSY_SECONDS} s")
+        try:
+            yield
+        finally:
+            self._writers.release()
 
     def lock(self, connection: Connection, number: int) -> None:
         """Keep others out of what ``number`` stands for until the transaction's end. (A SQLite writer is alone.)"""
