@@ -192,7 +192,7 @@ class TestEfficientNetLite:
 
 @pytest.mark.parametrize(
     ("glibc", "said", "told"),
-    [(True, {}, [(-4, 0), (-1, 2**31 - 1)]), (False, {}, []), (True, {"MALLOC_ARENA_MAX": "1"}, [])],
+    [(True, {}, [(-4, 0), (-1, 2**31 - 1), (-8, 3)]), (False, {}, []), (True, {"MALLOC_ARENA_MAX": "1"}, [])],
 )
 def test_memory_that_is_freed_is_kept_where_glibc_would_give_it_back(monkeypatch, glibc, said, told):
     library = SimpleNamespace(mallopt=lambda name, value: asked.append((name, value)))
@@ -201,6 +201,7 @@ def test_memory_that_is_freed_is_kept_where_glibc_would_give_it_back(monkeypatch
     asked = []
     monkeypatch.setattr("recgan.device.ctypes.CDLL", lambda name: library)
     monkeypatch.setattr("recgan.device.os.environ", said)
+    monkeypatch.setattr("recgan.device.available_cores", lambda: 3)
     reuse_memory.cache_clear()
     load_encoder("thumbnail", "cpu")
     reuse_memory.cache_clear()
