@@ -1,13 +1,16 @@
 """The proof of designs: halves of histories, figures by hand, and all of it in a small drawn world."""
 
+import io
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from rich.console import Console
 
 from recgan import cli
+from recgan.cli.designs_table import designs_table
 from recgan.config import (
     DesignSettings,
     DVBPRSettings,
@@ -365,6 +368,16 @@ def test_the_page_is_self_contained_and_names_every_method(world, report):
     assert page.count("data:image/png") >= 6 * 2 * 4
     with pytest.raises(ArtifactError):
         evaluate_designs(world / "users", world / "a", world / "gan", users=1, out=world / "out")
+
+
+def test_the_tables_for_a_person_fit_80_columns(report):
+    console = Console(width=80, file=io.StringIO())
+    console.print(designs_table(report))
+    lines = console.file.getvalue().splitlines()
+    assert "…" not in "".join(lines)
+    for name, one in report.methods.items():
+        assert sum(line.split()[:1] == [name] for line in lines) == 3
+        assert any(f"{one.lift['a'].value:.2f}" in line for line in lines if line.split()[:1] == [name])
 
 
 def test_the_command_prints_the_report(world, monkeypatch, capsys):
