@@ -44,6 +44,8 @@ _PAIRS = 1 << 16
 """Pairs scored in float64 at a time (64 MB at 64 factors)."""
 _DENSE_VALUES = 1 << 23
 """Scores held at a time where users are scored in full (32 MB): users x items is never materialised."""
+_RUN = 64
+"""Scores next to each other whose largest one stands for them: it is found many times faster than their order."""
 _FEW_USERS = 32
 """For fewer users than this, packing the catalogue costs more than it saves."""
 
@@ -68,10 +70,11 @@ def best_items(
     allowed: np.ndarray,
     seen: Seen | None = None,
     own: Own | None = None,
+    longest: float | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield for each user the rows of the best items, int64 [m], and their scores, float32 [m]: see `best_blocks`;
     m = min(k, what is left)."""
-    for best in best_blocks(vectors, item_factors, k, allowed=allowed, seen=seen, own=own):
+    for best in best_blocks(vectors, item_factors, k, allowed=allowed, seen=seen, own=own, longest=longest):
         for rows, scores in zip(best.rows, best.scores):
             found = rows >= 0
             yield rows[found], scores[found]
@@ -87,6 +90,7 @@ def best_blocks(
     own: Own | None = None,
     screen: Screen | None = None,
     threads: int | None = None,
+    longest: float | None = None,
 ) -> Iterator[Best]:
     """Yield the best items of all users, a block of users at a time, in order; what is held does not grow with their
     number.
@@ -100,20 +104,23 @@ def best_blocks(
         own: what to add to the scores of the items ``seen``, which are then not left out.
         screen: of the coarse scores; None: the fastest here. The answer is the same.
         threads: blocks worked on at once; None: one a core. The answer is the same.
+        longest: the norm of the longest item, or more, which a few users' answer would wait for; None: it is measured.
 
     Raises:
         SettingsError: k < 1.
     """
     check_k(k)
     if own is not None and seen is not None:
-        others = best_blocks(vectors, item_factors, k, allowed=allowed, seen=seen, screen=screen, threads=threads)
+        others = best_blocks(
+            vectors, item_factors, k, allowed=allowed, seen=seen, screen=screen, threads=threads, longest=longest
+        )
         for best in others:
             yield with_own(best, vectors, item_factors, allowed, seen, own)
         return
     columns = np.flatnonzero(allowed)
     k = min(k, len(columns))
     if len(vectors) < _FEW_USERS or not 0 < k <= most_screened(len(columns)):
-        yield from _scored_in_full(vectors, item_factors, k, columns, seen)
+        yield from _scored_in_full(vectors, item_factors, k, columns, seen, longest)
         return
     packed = Packed(item_factors, columns, vectors, screen or fastest_screen())
 
@@ -166,26 +173,43 @@ def _scored_in_full(
     k: int,
     columns: np.ndarray,
     seen: Seen | None,
-    start: int = 0,
+    longest: float | None = None,
 ) -> Iterator[Best]:
     """Yield the best of the items ``columns``, all of which are scored in float32."""
-    factors = item_factors if len(columns) == len(item_factors) else item_factors[columns]
-    column_of = positions_in(columns, len(item_factors))
-    largest = float(lengths(factors).max(initial=0))
-    step = max(1, _DENSE_VALUES // max(1, len(columns)))
+    # Most items: scored where they lie, which costs less than to copy them.
+    whole = 2 * len(columns) > len(item_factors)
+    factors = item_factors if whole else item_factors[columns]
+    column_of = None if whole else positions_in(columns, len(item_factors))
+    closed = np.ones(len(item_factors) if whole else 0, dtype=bool)
+    closed[columns if whole else []] = False
+    shut = np.flatnonzero(closed)
+    largest = float(lengths(factors).max(initial=0)) if longest is None else longest
+    step = max(1, _DENSE_VALUES // max(1, len(factors)))
     for first in range(0, len(vectors), step):
         part = vectors[first : first + step]
         scores = part @ factors.T
+        scores[:, shut] = -np.inf
         if seen is not None:
             for row in range(len(part)):
-                known = column_of[seen[first + row]]
-                scores[row, known[known >= 0]] = -np.inf
-        bounds = np.full(len(part), -np.inf)
-        if k < len(columns):
-            bounds = np.partition(scores, len(columns) - k, axis=1)[:, len(columns) - k]
+                known = seen[first + row]
+                if column_of is not None:
+                    known = column_of[known]
+                    known = known[known >= 0]
+                scores[row, known] = -np.inf
+        bounds = _below_the_best(scores, k) if k < len(columns) else np.full(len(part), -np.inf)
         bounds = bounds - 2 * rounding_error(factors.shape[1]) * lengths(part) * largest
-        users, found = np.nonzero((scores >= bounds[:, None]) & (scores > -np.inf))
-        yield _settled(users, columns[found], part, item_factors, k, start + first)
+        lowest = np.nextafter(bounds.astype(np.float32), np.float32(-np.inf))  # compared in float32: rounded down
+        users, found = np.nonzero(scores >= np.maximum(lowest, np.finfo(np.float32).min)[:, None])
+        yield _settled(users, found if whole else columns[found], part, item_factors, k, first)
+
+
+def _below_the_best(scores: np.ndarray, k: int) -> np.ndarray:
+    """Return for each row of ``scores`` float32 [B, n] a number that at least k of them reach, float64 [B]: the k-th
+    best, or where there are many more than k, what the k-th best of the runs of `_RUN` has at most."""
+    runs = scores.shape[1] // _RUN
+    if runs > k:
+        scores = scores[:, : runs * _RUN].reshape(len(scores), runs, _RUN).max(axis=2)
+    return np.partition(scores, scores.shape[1] - k, axis=1)[:, scores.shape[1] - k].astype(np.float64)
 
 
 def with_own(
