@@ -197,10 +197,8 @@ def test_real_items_are_the_categorys_less_the_seen_ones_and_those_without_a_pic
 def test_items_that_were_added_later_are_real_items_too(recommender):
     designer = Designer(recommender, toy_gan(), device="cpu")
     before = len(designer.real_items("ruby", "bag").rows)
-    recommender.items = pd.concat(
-        [recommender.items, pd.DataFrame({"item_id": ["new"], "category": ["bag"], "available": [True]})],
-        ignore_index=True,
-    )
+    new = pd.DataFrame({"item_id": ["new"], "category": ["bag"], "available": [True]})
+    recommender._set_items(pd.concat([recommender.items, new], ignore_index=True))
     recommender.item_features = np.concatenate([recommender.item_features, np.ones((1, 3), dtype=np.float16)])
     assert len(designer.real_items("ruby", "bag").rows) == before + 1
 
