@@ -180,9 +180,7 @@ def _scored_in_full(
     whole = 2 * len(columns) > len(item_factors)
     factors = item_factors if whole else item_factors[columns]
     column_of = None if whole else positions_in(columns, len(item_factors))
-    closed = np.ones(len(item_factors) if whole else 0, dtype=bool)
-    closed[columns if whole else []] = False
-    shut = np.flatnonzero(closed)
+    shut = np.delete(np.arange(len(item_factors)), columns) if whole else columns[:0]
     largest = float(lengths(factors).max(initial=0)) if longest is None else longest
     step = max(1, _DENSE_VALUES // max(1, len(factors)))
     for first in range(0, len(vectors), step):
