@@ -40,6 +40,16 @@ def test_estimates_stand_where_they_are_the_first_name_at_the_top(drawn, tmp_pat
     assert [text.get_text() for text in axis.texts] == ["oracle"]
 
 
+def test_numbers_along_an_axis_do_not_touch(drawn, tmp_path):
+    rows = [Estimate(value, value - 0.006, value + 0.006) for value in (0.81, 0.776, 0.645)]
+    plot_estimates(tmp_path / "p.png", "title", list("abc"), [Panel("AUC", rows)] * 3)
+    for axis in drawn[0].axes:
+        boxes = [label.get_window_extent() for label in axis.get_xticklabels() if label.get_text()]
+        boxes.sort(key=lambda box: box.x0)
+        assert len(boxes) > 2
+        assert all(one.x1 < other.x0 for one, other in zip(boxes, boxes[1:]))
+
+
 def test_series_have_a_line_a_name_and_leave_out_what_is_not_known(drawn, tmp_path):
     lines = {"als": [Estimate(0.2, 0.1, 0.4), NAN], "popularity": [Estimate(0.1, 0.1, 0.1), Estimate(0.3, 0.2, 0.4)]}
     plot_series(tmp_path / "p.png", "title", "week", "NDCG@20", ["2025-01-06", "2025-01-13"], lines)

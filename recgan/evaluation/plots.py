@@ -43,6 +43,7 @@ def plot_estimates(path: Path, title: str, names: Sequence[str], panels: Sequenc
             label = {"xy": (panel.line, 1.0), "xycoords": ("data", "axes fraction"), "fontsize": 8, "color": "#c44e52"}
             axis.annotate(panel.line_name, xytext=(2, 2), textcoords="offset points", **label)
         axis.set_xlabel(panel.label, parse_math=False)
+        axis.locator_params(axis="x", nbins=5)  # more of them would touch where they have three digits
         _plain(axis)
     axes[0].set_yticks(places, [_short(name) for name in names], parse_math=False)
     axes[0].set_ylim(0.4, len(names) + 0.6)
