@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 from matplotlib.figure import Figure
@@ -41,13 +42,14 @@ def test_estimates_stand_where_they_are_the_first_name_at_the_top(drawn, tmp_pat
 
 
 def test_numbers_along_an_axis_do_not_touch(drawn, tmp_path):
-    rows = [Estimate(value, value - 0.006, value + 0.006) for value in (0.81, 0.776, 0.645)]
-    plot_estimates(tmp_path / "p.png", "title", list("abc"), [Panel("AUC", rows)] * 3)
+    rows = [Estimate(value, value - 0.006, value + 0.006) for value in (0.81, 0.776, 0.644)]
+    names = ["visual_knn", "ideal_point", "popularity"]
+    plot_estimates(tmp_path / "p.png", "title", names, [Panel("AUC, all items (95% interval over users)", rows)] * 3)
     for axis in drawn[0].axes:
         boxes = [label.get_window_extent() for label in axis.get_xticklabels() if label.get_text()]
         boxes.sort(key=lambda box: box.x0)
         assert len(boxes) > 2
-        assert all(one.x1 < other.x0 for one, other in zip(boxes, boxes[1:]))
+        assert all(one.x1 + 10 < other.x0 for one, other in pairwise(boxes))  # a digit and more
 
 
 def test_series_have_a_line_a_name_and_leave_out_what_is_not_known(drawn, tmp_path):
