@@ -7,7 +7,6 @@ users who know nothing yet (Kumar et al., ICLR 2022).
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,27 +28,16 @@ from recgan.recommenders.data import ItemImages, TrainingData, concatenated
 from recgan.recommenders.training.checkpoint import Checkpoints, identity
 from recgan.recommenders.training.losses import pairwise_loss, sampled_softmax_loss, warp_loss
 from recgan.recommenders.training.sampler import InBatchNegatives, NegativeSampler, popularity_weights
+from recgan.recommenders.training.seeing import LearnedToSee, SeeingParameters
 from recgan.recommenders.training.validation import Validation
 from recgan.resume import interrupts
 
-__all__ = ["EndToEndTrainer", "LearnedToSee", "see_all"]
+__all__ = ["EndToEndTrainer", "see_all"]
 
 _AHEAD = 2
 _BLOCK = 64
 _RESIDENT = 0.25
 """Share of a GPU's free memory that the catalogue's pixels may take."""
-
-
-@dataclass(frozen=True, eq=False)
-class LearnedToSee:
-    """The parameters of the best epoch; the network is in the encoder that was trained."""
-
-    users: np.ndarray
-    """float32 [n_users, 1 + dim]: 1, t_u."""
-    items: np.ndarray
-    """float32 [n_items, 1 + dim]: b_i + b'.Phi, Phi."""
-    visual_bias: np.ndarray
-    """float32 [dim]: b'; zeros where items have no bias."""
 
 
 @dataclass
@@ -101,7 +89,7 @@ def see_all(encoder: Encoder, images: ItemImages, progress: Progress) -> np.ndar
 
 
 class EndToEndTrainer:
-    """Adam on the network, its lazy sparse kind on users and biases; a step looks at each of its items once."""
+    """Epochs over all pairs; a step looks at each of its items once."""
 
     def __init__(
         self,
@@ -146,24 +134,7 @@ class EndToEndTrainer:
             )
         self.users = torch.from_numpy(data.train.users[trainable])
         self.items = torch.from_numpy(data.train.items[trainable])
-        # Kang et al. as released: t_u ~ U(0, 0.01).
-        start = torch.rand(data.n_users, encoder.dim, generator=self.generator) * 0.01
-        self.user_table = start.to(device).requires_grad_(True)
-        self.bias = torch.from_numpy(bias).to(device).requires_grad_(True)
-        self.prior = self.bias.detach().clone()
-        tables = [self.user_table, *([self.bias] if settings.item_bias else [])]
-        self.table_optimiser = torch.optim.SparseAdam(tables, lr=settings.factor_learning_rate)
-        self.visual_bias = torch.zeros(encoder.dim, device=device)
-        trunk, self.head = encoder.body.children()
-        self.parameters = [*trunk.parameters(), *self.head.parameters()]
-        self.anchors = None if looked is None else [parameter.detach().clone() for parameter in self.parameters]
-        self.network_optimiser = torch.optim.Adam(
-            [
-                {"params": list(trunk.parameters()), "lr": settings.learning_rate},
-                {"params": list(self.head.parameters()), "lr": settings.head_learning_rate},
-                {"params": [self.visual_bias], "lr": settings.head_learning_rate},
-            ]
-        )
+        self.parameters = SeeingParameters(data.n_users, encoder, bias, settings, looked is not None, self.generator)
         self.frozen_epochs = settings.frozen_epochs if looked is not None else 0
         self.seen: torch.Tensor | None = None
         """What the trunk sees of all items, while it stands still."""
@@ -171,7 +142,7 @@ class EndToEndTrainer:
             self.seen = torch.from_numpy(looked).to(device)
         self.epoch_start = self.generator.get_state()
         self.dropout: dict[str, torch.Tensor] = {}
-        """Where dropout's generators were within an epoch that is gone on with, by the device ("" is the CPU)."""
+        """Where dropout's generators were within an epoch that is gone on with: ``dropout`` and ``dropout.cuda``."""
         self.resident = self._resident()
 
     def run(
@@ -189,7 +160,7 @@ class EndToEndTrainer:
             TrainingError: the loss is not finite.
             KeyboardInterrupt: stopped by Ctrl-C or SIGTERM; the message says how to go on.
         """
-        reached = _Reached(self._learned(progress), self._network())
+        reached = _Reached(self._learned(progress), self.parameters.network_state())
         if checkpoints is not None and (state := checkpoints.begin(self._identity())) is not None:
             self._restore(state, reached)
         with interrupts() if checkpoints else nullcontext() as interrupted:
@@ -209,7 +180,8 @@ class EndToEndTrainer:
 
             while not self._over(reached):
                 if reached.epoch >= self.frozen_epochs:
-                    self._move_all()
+                    self.seen = None
+                    self.parameters.move_all()
                 self._epoch(reached, progress, keep)
                 self._judge(reached, validation, progress)
                 keep()
@@ -232,30 +204,17 @@ class EndToEndTrainer:
         note = f"loss {reached.loss:.4f}, {validation.told(value)}"
         progress("training dvbpr", reached.epoch, self.settings.epochs, note)
         if not value <= reached.best_value:  # also without validation pairs, where it is NaN: the last epoch is kept
-            reached.best, reached.best_network = learned, self._network()
+            reached.best, reached.best_network = learned, self.parameters.network_state()
             reached.best_value, reached.best_epoch = value, reached.epoch
-
-    def _move_all(self) -> None:
-        """From now on the network moves as a whole; a pretrained one with its head, at one rate."""
-        self.seen = None
-        if self.anchors is not None:
-            for group in self.network_optimiser.param_groups:
-                group["lr"] = self.settings.learning_rate
-
-    def _network(self) -> dict[str, torch.Tensor]:
-        return copy.deepcopy(self.encoder.body.state_dict())
 
     def _learned(self, progress: Progress) -> LearnedToSee:
         if self.seen is None:
             looks = see_all(self.encoder, self.images, progress)
         else:
             with torch.inference_mode():
-                looks = self.head(self.seen).cpu().numpy()
+                looks = self.parameters.head(self.seen).cpu().numpy()
             looks[self.images.rows < 0] = 0
-        users, bias = self.user_table.detach().cpu().numpy(), self.bias.detach().cpu().numpy()
-        visual_bias = self.visual_bias.cpu().numpy().copy()
-        items = np.concatenate([(bias + looks @ visual_bias)[:, None], looks], axis=1)
-        return LearnedToSee(np.concatenate([np.ones_like(users[:, :1]), users], axis=1), items, visual_bias)
+        return self.parameters.learned(looks)
 
     # ---- what a training goes on from
 
@@ -264,50 +223,21 @@ class EndToEndTrainer:
         seed = self.generator.initial_seed()
         return identity("dvbpr", self.settings, seed, self.device.type, self.data, seen)
 
-    @property
-    def _optimisers(self) -> dict[str, torch.optim.Optimizer]:
-        return {"tables": self.table_optimiser, "network": self.network_optimiser}
-
     def _state(self, reached: _Reached) -> dict[str, np.ndarray]:
-        """Return all that the next steps depend on."""
-        state = {
-            "user_table": self.user_table.detach(),
-            "bias": self.bias.detach(),
-            "visual_bias": self.visual_bias,
-            "generator": self.epoch_start if reached.step else self.generator.get_state(),
-            "dropout": torch.get_rng_state(),
-            **{f"network.{name}": value for name, value in self.encoder.body.state_dict().items()},
-            **{f"best_network.{name}": value for name, value in reached.best_network.items()},
-        }
+        arrays = self.parameters.state(reached.best, reached.best_network)
+        generator = self.epoch_start if reached.step else self.generator.get_state()
+        arrays |= {"generator": generator.numpy(), "dropout": torch.get_rng_state().numpy()}
         if self.device.type == "cuda":
-            state["dropout.cuda"] = torch.cuda.get_rng_state(self.device)
-        arrays = {name: np.ascontiguousarray(value.cpu().numpy()) for name, value in state.items()}
-        for name, optimiser in self._optimisers.items():
-            for place, of_one in optimiser.state_dict()["state"].items():
-                for key, value in of_one.items():
-                    array = value.cpu().numpy() if isinstance(value, torch.Tensor) else np.array(value)
-                    arrays[f"optimiser.{name}.{place}.{key}"] = np.ascontiguousarray(array)
-        arrays |= {f"best.{one.name}": getattr(reached.best, one.name) for one in fields(LearnedToSee)}
+            arrays["dropout.cuda"] = torch.cuda.get_rng_state(self.device).numpy()
         arrays["counters"] = np.array([float(getattr(reached, name)) for name in _COUNTERS])
         return arrays
 
     def _restore(self, state: Mapping[str, np.ndarray], reached: _Reached) -> None:
         for name, value in zip(_COUNTERS, state["counters"].tolist()):
             setattr(reached, name, type(getattr(reached, name))(value))
-        reached.best = LearnedToSee(**{one.name: state[f"best.{one.name}"] for one in fields(LearnedToSee)})
-        reached.best_network = _under(state, "best_network.")
-        with torch.no_grad():
-            self.encoder.body.load_state_dict(_under(state, "network."))
-            for name in ("user_table", "bias", "visual_bias"):
-                getattr(self, name).copy_(torch.from_numpy(state[name]))
-        for name, optimiser in self._optimisers.items():
-            parameters = [one for group in optimiser.param_groups for one in group["params"]]
-            for key, value in _under(state, f"optimiser.{name}.").items():
-                place, what = key.split(".")
-                parameter = parameters[int(place)]
-                optimiser.state[parameter][what] = _steps(value) if what == "step" else _like(parameter, value)
+        reached.best, reached.best_network = self.parameters.restore(state)
         self.generator.set_state(torch.from_numpy(state["generator"]))
-        self.dropout = _under(state, "dropout")
+        self.dropout = {name: torch.tensor(state[name]) for name in ("dropout", "dropout.cuda") if name in state}
 
     # ---- an epoch
 
@@ -315,16 +245,16 @@ class EndToEndTrainer:
         """Do what is left of the epoch under way, letting it be kept after each step."""
         frozen = self.seen is not None
         self.encoder.body.requires_grad_(not frozen).train(not frozen)
-        self.head.requires_grad_(True)
+        self.parameters.head.requires_grad_(True)
         self.epoch_start = self.generator.get_state()
         # Dropout draws from torch's own generator.
         with torch.random.fork_rng(), torch_threads():
             torch.manual_seed(int(torch.randint(1 << 62, (), generator=self.generator)))
             steps = islice(self._steps(), reached.step, None)
             if reached.step:
-                torch.set_rng_state(self.dropout[""])
-                if ".cuda" in self.dropout:
-                    torch.cuda.set_rng_state(self.dropout[".cuda"], self.device)
+                torch.set_rng_state(self.dropout["dropout"])
+                if "dropout.cuda" in self.dropout:
+                    torch.cuda.set_rng_state(self.dropout["dropout.cuda"], self.device)
             before = time.perf_counter()
             for step, pixels in self._fetched(steps, not frozen):
                 reached.total += self._learn(step, pixels)
@@ -390,34 +320,15 @@ class EndToEndTrainer:
     # ---- a step
 
     def _learn(self, step: _Step, pixels: np.ndarray | torch.Tensor | None) -> float:
-        s = self.settings
-        rows, user_rows = step.rows.to(self.device), step.users.to(self.device)
+        rows, users = step.rows.to(self.device), step.users.to(self.device)
         if self.seen is not None:
-            looks = self.head(self.seen[rows])
+            looks = self.parameters.head(self.seen[rows])
         else:
             assert pixels is not None
             with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
                 looks = self.encoder(to_float(pixels, self.device)).float()
-        users, seen = self.user_table.detach()[user_rows], looks.detach()
-        with_one = torch.cat([torch.ones_like(users[:, :1]), users], dim=1)
-        bias = self.bias.detach()[rows]
-        items = torch.cat([(bias + seen @ self.visual_bias)[:, None], seen], dim=1)
-        losses, to_users, to_items = self._loss(step, with_one, items)
-        to_bias = to_items[:, 0]
-        self.table_optimiser.zero_grad()
-        self.network_optimiser.zero_grad()
-        self.user_table.grad = _sparse(user_rows, to_users[:, 1:] + s.user_regularisation * users, self.user_table)
-        if s.item_bias:
-            self.bias.grad = _sparse(rows, to_bias + s.bias_regularisation * (bias - self.prior[rows]), self.bias)
-            self.visual_bias.grad = to_bias @ seen
-        self.table_optimiser.step()
-        if looks.requires_grad:
-            looks.backward(to_items[:, 1:] + torch.outer(to_bias, self.visual_bias))
-        for place, parameter in enumerate(self.parameters):
-            if parameter.grad is not None:
-                away = parameter.detach() - self.anchors[place] if self.anchors else parameter.detach()
-                parameter.grad.add_(away, alpha=s.network_regularisation)
-        self.network_optimiser.step()
+        losses, to_users, to_items = self._loss(step, *self.parameters.factors(users, rows, looks))
+        self.parameters.step(users, rows, looks, to_users, to_items)
         return float(losses.sum())
 
     def _loss(
@@ -436,26 +347,6 @@ class EndToEndTrainer:
         if self.settings.loss == "ssm":
             return sampled_softmax_loss(users, items, taken, known, step.log_weights.to(self.device))
         return warp_loss(users, items, taken, known, self.data.n_items)
-
-
-def _sparse(rows: torch.Tensor, values: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
-    """Return the gradient of a table that is 0 but in ``rows``; rows that come twice are summed."""
-    return torch.sparse_coo_tensor(rows[None], values, table.shape, check_invariants=False).coalesce()
-
-
-def _under(state: Mapping[str, np.ndarray], prefix: str) -> dict[str, torch.Tensor]:
-    """Return what is named after ``prefix``, by the rest of its name."""
-    return {name.removeprefix(prefix): torch.tensor(a) for name, a in state.items() if name.startswith(prefix)}
-
-
-def _like(parameter: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """Return what an optimiser remembers of a parameter, laid out as the parameter is."""
-    return torch.empty_like(parameter, requires_grad=False).copy_(value)
-
-
-def _steps(value: torch.Tensor) -> torch.Tensor | int:
-    """Return an optimiser's count of steps, a tensor of a float or a plain number as it was."""
-    return value.reshape(()) if value.is_floating_point() else int(value)
 
 
 def _on_gpu(encoder: Encoder) -> bool:
