@@ -159,7 +159,9 @@ def load_models(settings: ServiceSettings, progress: Progress = quiet) -> Models
         progress("building the index", 2, 3)
         recommender.similar(catalogue.item_id(0), 1)
     index = index_settings(settings.index)
-    if index.kind != "flat":
+    if index.kind == "flat":
+        recommender.pack()
+    else:
         progress("building the index", 2, 3)
         approximate = ApproximateIndex.build(recommender.item_factors, recommender.user_factors, index)
         recommender.use_index(approximate)

@@ -12,6 +12,7 @@ from recgan.errors import SettingsError
 from recgan.recommenders.topk import exact
 from recgan.recommenders.topk import screen as screening
 from recgan.recommenders.topk.exact import best_blocks, best_items
+from recgan.recommenders.topk.small import SmallScreen
 
 SCREENS = ("int8", "float32")
 
@@ -212,3 +213,68 @@ class TestExact:
         np.testing.assert_array_equal(rows, plain(vectors, factors, 4, np.arange(5000) < 4))
         with pytest.raises(SettingsError, match="k=0"):
             next(best_blocks(vectors, factors, 0, allowed=np.ones(5000, dtype=bool)))
+
+
+class TestSmallRequests:
+    @pytest.mark.parametrize("users", [1, 5])
+    @pytest.mark.parametrize("kind", ["plain", "twins", "popular", "sizes", "sorted", "close"])
+    def test_the_list_is_the_plain_sort_and_little_is_scored(self, kind, users, crowd, monkeypatch):
+        vectors, factors = world(kind)
+        rng = np.random.default_rng(1)
+        small = SmallScreen(factors, vectors)
+        allowed = rng.random(len(factors)) < 0.6
+        vectors = vectors[:users]
+        best = plain(vectors, factors, 20, allowed)
+        seen = [np.unique(np.concatenate([row[:12], rng.integers(0, len(factors), 20)])) for row in best]
+        scored = []
+        settled = exact._settled
+        monkeypatch.setattr(exact, "_settled", lambda users, *rest: scored.append(len(users)) or settled(users, *rest))
+        rows, scores = found(vectors, factors, 20, allowed=allowed, seen=seen, small=small)
+        np.testing.assert_array_equal(rows, plain(vectors, factors, 20, allowed, seen))
+        exact_scores = np.einsum("ud,ukd->uk", vectors.astype(np.float64), factors[rows].astype(np.float64))
+        np.testing.assert_array_equal(scores, exact_scores.astype(np.float32))
+        assert not crowd  # nobody is scored in full
+        if kind in ("plain", "sorted", "sizes"):
+            assert sum(scored) < 0.1 * users * len(factors)
+
+    @settings(max_examples=40, deadline=None)
+    @given(
+        items=st.integers(1, 900),
+        dim=st.integers(1, 9),
+        k=st.integers(1, 30),
+        share=st.floats(0, 1),
+        whole=st.booleans(),
+        seed=st.integers(0, 99),
+    )
+    def test_any_catalogue_filter_and_k(self, items, dim, k, share, whole, seed):
+        rng = np.random.default_rng(seed)
+        vectors, factors = rng.normal(size=(3, dim)), rng.normal(size=(items, dim))
+        if whole:  # many ties, and exact zeros
+            vectors, factors = np.round(vectors), np.round(factors)
+        vectors, factors = vectors.astype(np.float32), factors.astype(np.float32)
+        allowed = rng.random(items) < share
+        seen = [np.flatnonzero(rng.random(items) < 0.3) for _ in range(3)]
+        rows, scores = found(
+            vectors, factors, k, allowed=allowed, seen=seen, small=SmallScreen(factors, np.empty((0, dim), np.float32))
+        )
+        np.testing.assert_array_equal(rows, plain(vectors, factors, rows.shape[1], allowed, seen))
+        assert rows.shape[1] == min(k, allowed.sum())
+        assert (scores[rows < 0] == -np.inf).all()
+
+    def test_more_users_than_are_scored_at_a_time(self, monkeypatch):
+        vectors, factors = world("plain")
+        monkeypatch.setattr(exact, "_DENSE_VALUES", 2 * len(factors))
+        allowed = np.ones(len(factors), dtype=bool)
+        rows, _ = found(vectors[:7], factors, 5, allowed=allowed, small=SmallScreen(factors, vectors))
+        np.testing.assert_array_equal(rows, plain(vectors[:7], factors, 5, allowed))
+
+    def test_the_coarse_scores_are_within_their_bounds_of_the_exact_ones(self):
+        # All but the best would be lost unseen if a bound were too small: here each item is asked for as the only one.
+        vectors, factors = world("popular", users=3, items=640)
+        small = SmallScreen(factors, vectors)
+        for user in range(3):
+            order = np.argsort(-(factors.astype(np.float64) @ vectors[user].astype(np.float64)), kind="stable")
+            for place in range(0, 600, 7):
+                shut = np.zeros(len(factors), dtype=bool)
+                shut[order[:place]] = True
+                assert order[place] in small.candidates(vectors[user : user + 1], 1, shut, None)[0]

@@ -61,6 +61,7 @@ from recgan.recommenders import (
     training_data,
 )
 from recgan.recommenders.data import TrainingData, concatenated, item_images
+from recgan.recommenders.topk import small
 from tests.conftest import draw_item, write_bundle
 
 MODELS = recommender_names()
@@ -423,6 +424,34 @@ class TestRecommending:
         whole = [ids(answer) for answer in model.recommend(users, 7)]
         monkeypatch.setattr("recgan.recommenders.topk.exact._DENSE_VALUES", 100)
         assert [ids(answer) for answer in model.recommend(users, 7)] == whole
+
+    @pytest.mark.parametrize("name", MODELS)
+    def test_packed_items_change_no_list(self, name, trained, bundle, tmp_path, monkeypatch):
+        trained(name).save(tmp_path / "model")
+        model = load_recommender(tmp_path / "model")
+        requests = [
+            {"users": [f"user-{row:02d}"], "k": k, **options}
+            for row in range(0, USERS, 9)
+            for k in (1, 5)
+            for options in ({}, {"exclude_seen": False}, {"categories": ["new"]}, {"where": {"colour": "red"}})
+        ]
+        before = [model.recommend(**request) for request in requests]
+        monkeypatch.setattr(small, "_RUN", 4)  # of 36 items
+        monkeypatch.setattr(small.SmallScreen, "pays", lambda: True)
+        asked = []
+        screened = small.SmallScreen.candidates
+        monkeypatch.setattr(small.SmallScreen, "candidates", lambda *arguments: asked.append(1) or screened(*arguments))
+        model.pack()
+        assert [model.recommend(**request) for request in requests] == before
+        assert len(asked) >= len(requests) // 2
+        if not model.visual:
+            return
+        # Items that come later are not in what was packed.
+        picture = bundle.image_bytes([0])[0]
+        model.add_items(["later"], [picture], ["new"])
+        asked.clear()
+        assert ids(model.recommend(["user-00"], 1, candidates=["later"])[0]) == ["later"]
+        assert not asked
 
     @pytest.mark.parametrize(
         ("options", "error", "words"),

@@ -17,6 +17,7 @@ from recgan.recommenders.topk.exact import best_items
 from recgan.recommenders.topk.filters import Where, admitted, rows_of
 from recgan.recommenders.topk.index import FlatIndex, check_k
 from recgan.recommenders.topk.screen import lengths
+from recgan.recommenders.topk.small import SmallScreen
 
 __all__ = ["FactorScorer", "Recommendation", "UserVector"]
 
@@ -79,6 +80,7 @@ class FactorScorer(ABC):
         self._similarity: FlatIndex | None = None
         self._index: ApproximateIndex | None = None
         self._measured: tuple[np.ndarray, float] | None = None
+        self._small: SmallScreen | None = None
 
     def use_index(self, index: ApproximateIndex | None) -> None:
         """Search approximately from now on, or with None exactly; exactly again once items are added or change.
@@ -90,6 +92,15 @@ class FactorScorer(ABC):
         if index is not None and not index.fits(self.item_factors):
             raise MismatchError(f"the index was built for other items than this {self.name}'s; build it for this one")
         self._index = index
+
+    def pack(self) -> None:
+        """Pack the items for requests of few users at a time: the lists are the same, and found several times as fast.
+
+        It takes D + 12 bytes an item. Nothing is packed where the processor has no arithmetic of bytes (AVX512-VNNI);
+        items that are added or change afterwards are searched as before, until they are packed.
+        """
+        self._require_fitted()
+        self._small = SmallScreen(self.item_factors, self.user_factors) if SmallScreen.pays() else None
 
     def update_items(self, items: pd.DataFrame) -> None:
         """Take over a newer table of the same items: what is available, and the attributes, change from day to day.
@@ -177,8 +188,11 @@ class FactorScorer(ABC):
         if self._index is not None:
             found = self._index.best_items(vectors, k, allowed=allowed, seen=known, own=own)
         else:
-            longest = self._longest_item()
-            found = best_items(vectors, self.item_factors, k, allowed=allowed, seen=known, own=own, longest=longest)
+            small = self._small if self._small and self._small.item_factors is self.item_factors else None
+            longest = self._longest_item() if small is None else None
+            found = best_items(
+                vectors, self.item_factors, k, allowed=allowed, seen=known, own=own, longest=longest, small=small
+            )
         return [self._answer(rows, scores) for rows, scores in found]
 
     def admitted(

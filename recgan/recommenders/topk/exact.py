@@ -5,7 +5,8 @@ the catalogue wins. That is a property of two vectors alone, so the answer depen
 on how users and items are cut into blocks, nor on the precision of the screen.
 
 For many users the catalogue is packed once, and a screen (`recgan.recommenders.topk.screen`) finds the few items that
-may enter; only these are scored in float64. For few users, or a small catalogue, everything is scored in float32 first.
+may enter; only these are scored in float64. For few users, or a small catalogue, everything is scored in float32 first,
+unless one who is asked again and again keeps a screen for them (`recgan.recommenders.topk.small`).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from recgan.recommenders.topk.screen import (
     positions_in,
     rounding_error,
 )
+from recgan.recommenders.topk.small import SmallScreen
 
 __all__ = ["Best", "Own", "Seen", "best_blocks", "best_items", "with_own"]
 
@@ -71,10 +73,12 @@ def best_items(
     seen: Seen | None = None,
     own: Own | None = None,
     longest: float | None = None,
+    small: SmallScreen | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield for each user the rows of the best items, int64 [m], and their scores, float32 [m]: see `best_blocks`;
     m = min(k, what is left)."""
-    for best in best_blocks(vectors, item_factors, k, allowed=allowed, seen=seen, own=own, longest=longest):
+    blocks = best_blocks(vectors, item_factors, k, allowed=allowed, seen=seen, own=own, longest=longest, small=small)
+    for best in blocks:
         for rows, scores in zip(best.rows, best.scores):
             found = rows >= 0
             yield rows[found], scores[found]
@@ -91,6 +95,7 @@ def best_blocks(
     screen: Screen | None = None,
     threads: int | None = None,
     longest: float | None = None,
+    small: SmallScreen | None = None,
 ) -> Iterator[Best]:
     """Yield the best items of all users, a block of users at a time, in order; what is held does not grow with their
     number.
@@ -105,6 +110,7 @@ def best_blocks(
         screen: of the coarse scores; None: the fastest here. The answer is the same.
         threads: blocks worked on at once; None: one a core. The answer is the same.
         longest: the norm of the longest item, or more, which a few users' answer would wait for; None: it is measured.
+        small: the screen of ``item_factors`` that few users pass; None: all is scored for them. The answer is the same.
 
     Raises:
         SettingsError: k < 1.
@@ -112,11 +118,24 @@ def best_blocks(
     check_k(k)
     if own is not None and seen is not None:
         others = best_blocks(
-            vectors, item_factors, k, allowed=allowed, seen=seen, screen=screen, threads=threads, longest=longest
+            vectors,
+            item_factors,
+            k,
+            allowed=allowed,
+            seen=seen,
+            screen=screen,
+            threads=threads,
+            longest=longest,
+            small=small,
         )
         for best in others:
             yield with_own(best, vectors, item_factors, allowed, seen, own)
         return
+    if small is not None and len(vectors) < _FEW_USERS:
+        k = min(k, int(np.count_nonzero(allowed)))
+        if small.suits(k):
+            yield from _screened_for_few(small, vectors, item_factors, k, ~allowed, seen)
+            return
     columns = np.flatnonzero(allowed)
     k = min(k, len(columns))
     if len(vectors) < _FEW_USERS or not 0 < k <= most_screened(len(columns)):
@@ -162,6 +181,20 @@ def _screened(packed: Packed, vectors: np.ndarray, k: int, seen: list[np.ndarray
             place = crowded[part.start : part.start + len(part.rows)]
             best.rows[place], best.scores[place] = part.rows, part.scores
     return best
+
+
+# ---- few users
+
+
+def _screened_for_few(
+    small: SmallScreen, vectors: np.ndarray, item_factors: np.ndarray, k: int, shut: np.ndarray, seen: Seen | None
+) -> Iterator[Best]:
+    step = max(1, _DENSE_VALUES // max(1, len(item_factors)))
+    for start in range(0, len(vectors), step):
+        part = vectors[start : start + step]
+        rows = small.candidates(part, k, shut, _part(seen, start, start + len(part)))
+        users = np.repeat(np.arange(len(part)), [len(one) for one in rows])
+        yield _settled(users, np.concatenate(rows), part, item_factors, k, start)
 
 
 # ---- everybody scored in full: few users, a small catalogue, ties without end
