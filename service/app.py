@@ -24,6 +24,7 @@ from service.holder import ModelHolder
 from service.live.shop import ShopKeeper
 from service.metrics import Metrics
 from service.models import Models, load_models
+from service.recommending import Recommending
 from service.routes import (
     blindtest,
     design_results,
@@ -114,6 +115,7 @@ def create_app(
         store=store,
         holder=holder,
         keeper=keeper,
+        recommending=Recommending(keeper),
         gate=Gate(settings, store),
         metrics=Metrics(lambda: _gauges(store, holder)),
         streams=Streams(store, settings.max_streams),
@@ -137,6 +139,7 @@ def create_app(
                     raise holder.failure
             yield
             holder.stop()
+            service.recommending.close()
             if worker is not None and not await anyio.to_thread.run_sync(worker.close, settings.shutdown_seconds):
                 logger.warning("a design was still running after %g s; it was dropped", settings.shutdown_seconds)
             store.close()

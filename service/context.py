@@ -13,6 +13,7 @@ from service.holder import ModelHolder
 from service.live.shop import Shop, ShopKeeper
 from service.metrics import Metrics
 from service.problems import ProblemError
+from service.recommending import Recommending
 from service.security import Gate
 from service.settings import ServiceSettings
 from service.store import Store
@@ -43,6 +44,7 @@ class Service:
     store: Store
     holder: ModelHolder
     keeper: ShopKeeper
+    recommending: Recommending
     gate: Gate
     metrics: Metrics
     streams: Streams

@@ -52,14 +52,6 @@ class Models:
         """Names this set of artifacts: the same digests, the same id."""
         return hashlib.sha256(self.version.model_dump_json().encode()).hexdigest()[:16]
 
-    @cached_property
-    def _users(self) -> frozenset[str]:
-        return frozenset(self.recommender.user_ids)
-
-    def knows(self, user_id: str) -> bool:
-        """Return whether the recommender has learned of a user."""
-        return user_id in self._users
-
     def need_eye(self) -> Eye:
         """Return the eye.
 

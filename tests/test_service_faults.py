@@ -200,6 +200,29 @@ def test_two_hundred_slow_clients_keep_nobody_waiting_and_are_shown_out(server):
         assert ended == {b"": 100, b"HTTP/1.1 408": 100}
 
 
+def test_an_offer_of_another_protocol_loses_no_body(server):
+    # Java's client offers HTTP/2 so with every first request.
+    body = b'{"liked": ["plain"], "k": 2}'
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
+        connection.sendall(
+            b"POST /v1/sessions/recommendations HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings, close\r\n"
+            b"Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+        )
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        assert (answer.status, len(json.loads(answer.read())["items"])) == (200, 2)
+
+
+@pytest.mark.parametrize("head", [b"X-Long: " + (1 << 20) * b"a", (1 << 18) * b"X: y\r\n"], ids=["long", "many"])
+def test_a_head_that_is_too_long_is_refused(server, head):
+    with unharmed(server, megabytes=32):
+        connection = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE)
+        with suppress(ConnectionResetError, BrokenPipeError):
+            connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n\r\n")
+        assert everything(connection)[:12] == b"HTTP/1.1 400"
+
+
 def everything(connection: socket.socket) -> bytes:
     """Return what a connection still brings until the other side has closed it."""
     told = b""

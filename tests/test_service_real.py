@@ -282,8 +282,8 @@ def test_a_visual_model_is_retrained_beside_its_generator_and_serves_what_it_has
     again = load_models(settings.model_copy(update=places))
     assert again.id == told.model
     assert again.designer is not None  # the catalogue has not changed, so the generator fits
-    assert again.knows("new-5")
-    assert not models.knows("new-5")
+    assert again.recommender.knows("new-5")
+    assert not models.recommender.knows("new-5")
     assert again.events_to == 24
     store.close()
 
@@ -345,7 +345,7 @@ def test_a_server_process_serves_until_it_is_told_to_stop(made, tmp_path, stop):
     try:
         answer = client.get("/v1/users/user-03/recommendations?k=2", headers={"X-Request-ID": "mine-4711"})
         assert (answer.status_code, len(answer.json()["items"])) == (200, 2)
-        # httptools or h11, the path arrives as it was encoded.
+        # The path arrives as it was encoded.
         assert client.get("/v1/items/a%2Fb").json()["detail"].startswith("there is no item 'a/b'")
         process.send_signal(stop)
         process.wait(PATIENCE)

@@ -162,7 +162,7 @@ class Recommender(FactorScorer):
         names = pd.Index(new_ids(user_ids, "user"), dtype=object)
         added = names[~names.isin(self._user_index)].unique()
         self.user_ids = np.concatenate([self.user_ids, added.to_numpy(dtype=object)])
-        self._user_index = pd.Index(self.user_ids)
+        self._user_index = pd.Index(self.user_ids, dtype=object)
         users = self._user_index.get_indexer(names)
         known, n_items = self.seen.as_pairs(), len(self.items)
         keys = np.concatenate([known.users * n_items + known.items, users * n_items + items])

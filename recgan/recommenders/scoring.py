@@ -14,7 +14,7 @@ from recgan.errors import DataError, MismatchError, SettingsError
 from recgan.recommenders.data import UserRows, UserValues
 from recgan.recommenders.topk.ann import ApproximateIndex
 from recgan.recommenders.topk.exact import best_items
-from recgan.recommenders.topk.filters import Where, admitted, rows_of
+from recgan.recommenders.topk.filters import ItemFilters, Where, rows_of
 from recgan.recommenders.topk.index import FlatIndex, check_k
 from recgan.recommenders.topk.screen import lengths
 from recgan.recommenders.topk.small import SmallScreen
@@ -75,8 +75,10 @@ class FactorScorer(ABC):
 
     def _set_items(self, items: pd.DataFrame) -> None:
         self.items = items
-        self._item_index = pd.Index(items["item_id"].to_numpy(dtype=object))
-        self._user_index = pd.Index(self.user_ids)
+        # Of objects: an index of Arrow strings keeps them besides.
+        self._item_index = pd.Index(items["item_id"].to_numpy(dtype=object), dtype=object)
+        self._user_index = pd.Index(self.user_ids, dtype=object)
+        self._filters = ItemFilters(items, self._item_index)
         self._similarity: FlatIndex | None = None
         self._index: ApproximateIndex | None = None
         self._measured: tuple[np.ndarray, float] | None = None
@@ -100,6 +102,8 @@ class FactorScorer(ABC):
         items that are added or change afterwards are searched as before, until they are packed.
         """
         self._require_fitted()
+        for index in (self._user_index, self._item_index):
+            "" in index  # noqa: B015 (its table is made when it is first asked, which threads must not do together)
         self._small = SmallScreen(self.item_factors, self.user_factors) if SmallScreen.pays() else None
 
     def update_items(self, items: pd.DataFrame) -> None:
@@ -112,6 +116,7 @@ class FactorScorer(ABC):
         if not np.array_equal(self.item_ids, items["item_id"].to_numpy(dtype=object)):
             raise MismatchError(f"the items are not those that this {self.name} was trained on; train it on them")
         self.items = items
+        self._filters = ItemFilters(items, self._item_index)
 
     # ---- asking
 
@@ -209,7 +214,7 @@ class FactorScorer(ABC):
             NotFoundError: an unknown category, attribute or candidate.
         """
         self._require_fitted()
-        return admitted(self.items, self._item_index, categories=categories, where=where, candidates=candidates)
+        return self._filters.admitted(categories=categories, where=where, candidates=candidates)
 
     def rows_of_items(self, item_ids: Sequence[str]) -> np.ndarray:
         """Return the rows of items, int64 [n].
@@ -227,9 +232,8 @@ class FactorScorer(ABC):
         return self._measured[1]
 
     def _answer(self, rows: np.ndarray, scores: np.ndarray) -> list[Recommendation]:
-        # Taken before they become objects: a column of Arrow strings as a whole takes milliseconds.
-        ids, categories = (self.items[name].array.take(rows) for name in ("item_id", "category"))
-        return [Recommendation(str(i), float(s), str(c)) for i, s, c in zip(ids, scores, categories)]
+        found = zip(self.item_ids[rows], scores.tolist(), self._filters.categories_of(rows))
+        return [Recommendation(item_id, score, category) for item_id, score, category in found]
 
     def similar(
         self,
@@ -295,6 +299,10 @@ class FactorScorer(ABC):
         """Return the vectors float32 [n_items, d] of that space."""
 
     # ---- users
+
+    def knows(self, user_id: str) -> bool:
+        """Return whether the model has learned of a user."""
+        return user_id in self._user_index
 
     def user_vector(self, user_id: str) -> UserVector:
         """Return the vector of a user the model was trained on.

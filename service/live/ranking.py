@@ -34,28 +34,46 @@ class Ranking:
         categories: Sequence[str] | None = None,
         candidates: Sequence[str] | None = None,
     ) -> list[Recommendation]:
-        """Return what a user is likely to prefer; filtered first, so that k come if k are left.
+        """Return what a user is likely to prefer: see `for_tastes`."""
+        return self.for_tastes([taste], k, exclude_seen=exclude_seen, categories=categories, candidates=candidates)[0]
+
+    def for_tastes(
+        self,
+        tastes: Sequence[Taste],
+        k: int,
+        *,
+        exclude_seen: bool = True,
+        categories: Sequence[str] | None = None,
+        candidates: Sequence[str] | None = None,
+    ) -> list[list[Recommendation]]:
+        """Return for each user what is likely to be preferred; filtered first, so that k come if k are left.
 
         Args:
-            taste: the user.
+            tastes: the users.
             k: how many.
             exclude_seen: leave out what the user has had.
             categories: only these.
             candidates: only these items.
         """
-        without = self._changes.hidden
-        if exclude_seen:
-            without = np.union1d(taste.vector.seen, without)
         wanted = None if candidates is None else self._in_bundle(candidates)
-        found: list[Recommendation] = []
+        lists: list[list[Recommendation]] = [[] for _ in tastes]
         if wanted is None or wanted:
-            user = UserVector(taste.vector.values, without)
-            found = self._recommender.recommend([user], k, categories=categories, candidates=wanted)[0]
+            users = [UserVector(taste.vector.values, self._left_out(taste, exclude_seen)) for taste in tastes]
+            lists = self._recommender.recommend(users, k, categories=categories, candidates=wanted)
         if not len(self._changes.scored):
-            return found
-        seen = self._seen_changed(taste) if exclude_seen else frozenset()
-        scores = self._changes.factors @ taste.vector.values
-        return self._with_changed(found, scores, k, self._admitted(categories, candidates, seen))
+            return lists
+        merged = []
+        for taste, found in zip(tastes, lists):
+            seen = self._seen_changed(taste) if exclude_seen else frozenset()
+            scores = self._changes.factors @ taste.vector.values
+            merged.append(self._with_changed(found, scores, k, self._admitted(categories, candidates, seen)))
+        return merged
+
+    def _left_out(self, taste: Taste, exclude_seen: bool) -> np.ndarray:
+        hidden = self._changes.hidden
+        if not exclude_seen:
+            return hidden
+        return np.union1d(taste.vector.seen, hidden) if len(hidden) else taste.vector.seen
 
     def like_item(self, item: LiveItem, k: int, *, categories: Sequence[str] | None = None) -> list[Recommendation]:
         """Return the items most like one.

@@ -53,7 +53,8 @@ class Tastes:
         self._changes = changes
         self._events = events
         self._new = {item.item_id: row for row, item in enumerate(changes.scored) if item.base_row is None}
-        self._folded: OrderedDict[tuple[str, int, bool], Taste] = OrderedDict()
+        self._known: OrderedDict[tuple[str, int, bool], Taste] = OrderedDict()
+        """Users with events, by the newest of them."""
 
     def of_user(self, user_id: str) -> Taste:
         """Return a user whom the recommender knows, or who has done something since.
@@ -62,7 +63,7 @@ class Tastes:
             ProblemError: unknown-user (404).
         """
         history = self._events.history(user_id)
-        learned = not history.forgotten and self._models.knows(user_id)
+        learned = not history.forgotten and self._recommender.knows(user_id)
         since = [event for event in history.events if self._unlearned(event)]
         if not learned and not history.events:
             raise ProblemError(
@@ -70,17 +71,35 @@ class Tastes:
                 f"there is no user '{user_id}': neither in this model, nor with events since; for a new user, post "
                 "events to /v1/events, or send liked items to POST /v1/sessions/recommendations",
             )
-        if learned and not since:
-            return Taste(self._recommender.user_vector(user_id), learned=user_id)
+        if not history.events:
+            return self._as_learned(user_id)
         key = (user_id, history.events[-1].id, history.forgotten)
-        taste = self._folded.get(key)
+        taste = self._known.get(key)
         if taste is None:
-            before = self._recommender.user_vector(user_id).seen if learned else ()
-            taste = self._fold(before, since if learned else history.events)
-            self._folded[key] = taste
-            while len(self._folded) > _CACHED:
-                self._folded.popitem(last=False)
+            if learned and not since:
+                taste = self._as_learned(user_id)
+            else:
+                before = self._recommender.user_vector(user_id).seen if learned else ()
+                taste = self._fold(before, since if learned else history.events)
+            self._known[key] = taste
+            while len(self._known) > _CACHED:
+                self._known.popitem(last=False)
         return taste
+
+    def at_hand(self, user_ids: Sequence[str]) -> list[Taste | None]:
+        """Return the users for whom nothing is to be computed, and None for the others, whom `of_user` is to be asked
+        for; the store is asked once for all."""
+        newest = self._events.newest(user_ids)
+        found: list[Taste | None] = []
+        for user_id in user_ids:
+            if user_id in newest:
+                found.append(self._known.get((user_id, *newest[user_id])))
+            else:
+                found.append(self._as_learned(user_id) if self._recommender.knows(user_id) else None)
+        return found
+
+    def _as_learned(self, user_id: str) -> Taste:
+        return Taste(self._recommender.user_vector(user_id), learned=user_id)
 
     def _unlearned(self, event: Event) -> bool:
         """Whether the training did not see an event: it was later, or of an item that is not in the bundle."""

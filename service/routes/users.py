@@ -46,7 +46,7 @@ def export(service: TheService, shop: CurrentShop, user_id: UserId) -> UserRecor
     )
     jobs = store.jobs.of_user(user_id)
     opinions = store.designs.opinions_of(user_id)
-    learned = shop.models.knows(user_id) and not history.forgotten
+    learned = shop.models.recommender.knows(user_id) and not history.forgotten
     if not (learned or events or jobs or opinions):
         raise ProblemError("unknown-user", f"nothing is held of a user '{user_id}'")
     recommender = shop.models.recommender

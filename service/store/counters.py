@@ -9,6 +9,8 @@ from service.store.tables import counters
 
 __all__ = ["count_up", "revisions"]
 
+_REVISIONS = select(counters.c.name, counters.c.value)
+
 
 def count_up(database: Database, connection: Connection, name: str) -> int:
     """Return the next revision of ``name``. Its row stays locked until the transaction ends: revisions are seen in
@@ -23,4 +25,4 @@ def count_up(database: Database, connection: Connection, name: str) -> int:
 def revisions(database: Database) -> dict[str, int]:
     """Return the revision of everything that has ever changed."""
     with database.reading() as connection:
-        return {name: int(value) for name, value in connection.execute(select(counters.c.name, counters.c.value))}
+        return {name: int(value) for name, value in connection.execute(_REVISIONS)}

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import BindParameter, bindparam, delete, func, insert, literal, select, union_all
 
 from service.store.counters import count_up
 from service.store.database import Database
@@ -97,11 +97,20 @@ class EventTable:
 
     def history(self, user_id: str) -> UserHistory:
         """Return what the store knows of a user."""
-        newest = select(*_columns()).where(events.c.user_id == user_id).order_by(events.c.id.desc()).limit(NEWEST)
         with self._database.reading() as connection:
-            found = [Event(**row) for row in connection.execute(newest).mappings()]
-            gone = connection.execute(select(forgotten.c.user_id).filter_by(user_id=user_id)).first() is not None
+            found = [Event(**row) for row in connection.execute(_HISTORY, {"user": user_id}).mappings()]
+            gone = connection.execute(_FORGOTTEN, {"user": user_id}).first() is not None
         return UserHistory(tuple(reversed(found)), gone)
+
+    def newest(self, user_ids: Sequence[str]) -> dict[str, tuple[int, bool]]:
+        """Return for each user of whom the store knows anything the id of the newest event, 0 without any, and whether
+        the user is forgotten."""
+        found: dict[str, tuple[int, bool]] = {}
+        with self._database.reading() as connection:
+            for user_id, newest, gone in connection.execute(_NEWEST, {"users": list(user_ids)}):
+                before = found.get(user_id, (0, False))
+                found[user_id] = max(before[0], int(newest)), before[1] or bool(gone)
+        return found
 
     def read(self, after: int = 0, chunk: int = 10_000) -> Iterator[list[Event]]:
         """Yield the whole log after an id, a chunk at a time."""
@@ -137,3 +146,15 @@ class EventTable:
 
 def _columns() -> list[Any]:
     return [column for column in events.columns if column.name != "received_at"]
+
+
+# Made once: to make a statement takes longer than to execute it.
+_HISTORY = select(*_columns()).where(events.c.user_id == bindparam("user")).order_by(events.c.id.desc()).limit(NEWEST)
+_FORGOTTEN = select(forgotten.c.user_id).where(forgotten.c.user_id == bindparam("user"))
+_USERS: BindParameter[Any] = bindparam("users", expanding=True)
+_NEWEST = union_all(
+    select(events.c.user_id, func.max(events.c.id), literal(0))
+    .where(events.c.user_id.in_(_USERS))
+    .group_by(events.c.user_id),
+    select(forgotten.c.user_id, literal(0), literal(1)).where(forgotten.c.user_id.in_(_USERS)),
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -10,13 +11,15 @@ import pandas as pd
 
 from recgan.errors import NotFoundError, SettingsError, nearest_id, nearest_name
 
-__all__ = ["Where", "admitted", "new_ids", "rows_of"]
+__all__ = ["ItemFilters", "Where", "new_ids", "rows_of"]
 
 Where: TypeAlias = Mapping[str, Any] | np.ndarray | Callable[[pd.DataFrame], Any]
 """A condition on items: ``{"colour": "Red", "gender": ["Women", "Unisex"]}`` (every attribute has the value, or one of
 the values), a bool mask [n_items], or a function from the items table to such a mask."""
 
 
+_FEW_IDS = 32
+"""So many are looked up one by one, a hundred times as fast as by a table of them."""
 _STRANGERS = {
     "user": "; for somebody new give items that they like (--liked ITEM, or fold_in)",
     "item": "; the model knows the items of the bundle it was trained on",
@@ -31,6 +34,8 @@ def rows_of(index: pd.Index, ids: Sequence[str], what: str) -> np.ndarray:
     """
     if isinstance(ids, str):
         raise SettingsError(f"give a list of {what} ids, not the single string '{ids}'")
+    if len(ids) <= _FEW_IDS and all(isinstance(one, str) and one in index for one in ids):
+        return np.array([index.get_loc(one) for one in ids], dtype=np.int64)
     wanted = np.empty(len(ids), dtype=object)
     wanted[:] = list(ids)
     rows = index.get_indexer(pd.Index(wanted))
@@ -60,44 +65,70 @@ def new_ids(ids: Sequence[str], what: str) -> np.ndarray:
     return found
 
 
-def admitted(
-    items: pd.DataFrame,
-    item_index: pd.Index,
-    *,
-    categories: Sequence[str] | None = None,
-    where: Where | None = None,
-    candidates: Sequence[str] | None = None,
-) -> np.ndarray:
-    """Return which items are available and pass every filter, bool [n_items].
+class ItemFilters:
+    """The filters over one table of items, which is not changed: what a request asks again and again is looked up once.
 
     Args:
         items: ``item_id``, ``category``, ``available`` and the attributes.
-        item_index: the item ids.
-        categories: names; an item must be of one of them.
-        where: a condition on the items, see `Where`.
-        candidates: item ids; nothing else is admitted.
-
-    Raises:
-        NotFoundError: a category, an attribute or a candidate is unknown.
-        SettingsError: a mask of another length or type.
+        index: the item ids.
     """
-    mask = items["available"].to_numpy(dtype=bool).copy()
-    if categories is not None:
+
+    def __init__(self, items: pd.DataFrame, index: pd.Index) -> None:
+        self._items, self._index = items, index
+        self._available = items["available"].to_numpy(dtype=bool)
+
+    @cached_property
+    def _coded(self) -> tuple[np.ndarray, np.ndarray]:
+        """For each item the place of its category among the names, int64 [n_items], and the names, object array."""
+        codes, names = pd.factorize(self._items["category"].to_numpy(dtype=object))
+        return codes, names
+
+    def categories_of(self, rows: np.ndarray) -> np.ndarray:
+        """Return the categories of items, an object array [n] of str."""
+        codes, names = self._coded
+        return names[codes[rows]]
+
+    def admitted(
+        self,
+        *,
+        categories: Sequence[str] | None = None,
+        where: Where | None = None,
+        candidates: Sequence[str] | None = None,
+    ) -> np.ndarray:
+        """Return which items are available and pass every filter, bool [n_items].
+
+        Args:
+            categories: names; an item must be of one of them.
+            where: a condition on the items, see `Where`.
+            candidates: item ids; nothing else is admitted.
+
+        Raises:
+            NotFoundError: a category, an attribute or a candidate is unknown.
+            SettingsError: a mask of another length or type.
+        """
+        mask = self._available.copy()
+        if categories is not None:
+            mask &= self._in(categories)
+        if where is not None:
+            mask &= _condition(self._items, where)
+        if candidates is not None:
+            listed = np.zeros(len(mask), dtype=bool)
+            listed[rows_of(self._index, candidates, "item")] = True
+            mask &= listed
+        return mask
+
+    def _in(self, categories: Sequence[str]) -> np.ndarray:
         if isinstance(categories, str):
             raise SettingsError(f"give a list of categories, not the single string '{categories}'")
-        known = set(items["category"].unique())
+        codes, names = self._coded
+        known = names.tolist()
+        wanted = np.zeros(len(known) + 1, dtype=bool)  # the last stands for an item without a category
         for category in categories:
             if category not in known:
                 hint = nearest_name(category, known) or f"; the categories are: {', '.join(sorted(known)[:20])}"
                 raise NotFoundError(f"there is no category '{category}'{hint}")
-        mask &= items["category"].isin(list(categories)).to_numpy()
-    if where is not None:
-        mask &= _condition(items, where)
-    if candidates is not None:
-        listed = np.zeros(len(items), dtype=bool)
-        listed[rows_of(item_index, candidates, "item")] = True
-        mask &= listed
-    return mask
+            wanted[known.index(category)] = True
+        return wanted[codes]
 
 
 def _condition(items: pd.DataFrame, where: Where) -> np.ndarray:
