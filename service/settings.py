@@ -81,7 +81,8 @@ class ServiceSettings(BaseSettings):
     """Send traces by OpenTelemetry, as its own ``OTEL_…`` variables say; needs ``pip install 'recgan[otel]'``."""
 
     request_threads: int = Field(4, ge=1)
-    """Requests that compute at the same time in a web process; the others wait, and the event loop goes on."""
+    """Requests that compute at the same time in a web process, beside the one thread that recommends to known users;
+    the others wait, and the event loop goes on."""
     torch_threads: int = Field(1, ge=1)
     """Native threads of one request's arithmetic: more of them fight with the other requests."""
 

@@ -9,10 +9,12 @@ import socket
 import tempfile
 import threading
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 import uvicorn
@@ -37,9 +39,9 @@ pytestmark = pytest.mark.skipif(
 class Site:
     """A service that listens, and the hands on its models."""
 
-    def __init__(self, bundle: Bundle, **settings) -> None:
+    def __init__(self, bundle: Bundle, designable: frozenset[str] = frozenset({"coats"}), **settings) -> None:
         models, self.recommender, self.designer, _ = models_of(bundle)
-        self.models = models
+        models = self.models = replace(models, designable=designable)
         self.folder = tempfile.TemporaryDirectory()
         given = {"store": f"sqlite:///{self.folder.name}/store.sqlite", "design_worker": "thread", **settings}
         self.app = create_app(
@@ -130,6 +132,27 @@ def test_choosing_a_user_and_a_category(page):
     assert page.locator("#recommended script").count() == 0
 
 
+def test_designs_are_of_what_is_recommended_most_until_somebody_chooses(browser, catalogue):
+    with Site(catalogue, designable=frozenset({"coats", "hats"})) as site:
+        page = browser.new_page()
+        page.goto(site.url)
+        expect(page.locator("#recommended li")).to_have_count(9)
+        counts = Counter(page.locator("#recommended figcaption strong").all_inner_texts())
+        (most, _), (other, _) = counts.most_common()
+        category = page.locator("#category")
+        expect(category).to_have_value(most)
+        page.click(f"#chips button:has-text('{other}')")
+        expect(category).to_have_value(other)
+        page.click("#chips button:has-text('all')")
+        expect(category).to_have_value(most)
+        page.select_option("#category", other)
+        page.fill("#user", "b/c")
+        page.click("#who button[type=submit]")
+        expect(page.locator("#recommended figcaption").first).to_contain_text("plain")
+        expect(category).to_have_value(other)
+        page.close()
+
+
 def test_a_user_who_is_not_there_is_told_in_words(page):
     page.fill("#user", "nobody")
     page.click("#who button[type=submit]")
@@ -201,7 +224,7 @@ def test_a_design_from_the_button_over_its_progress_to_the_verdict(page, site, t
     approved = page.locator("#designs > li").first.get_by_role("button", name="Approve")
     expect(approved).to_have_attribute("aria-pressed", "true")
     with page.expect_download() as download:
-        page.get_by_role("link", name="Download all").click()
+        page.get_by_role("button", name="Download all").click()
     with zipfile.ZipFile(io.BytesIO(Path(download.value.path()).read_bytes())) as archive:
         assert len(archive.namelist()) == 4
     page.reload()  # nothing is lost
@@ -539,6 +562,26 @@ def test_nothing_is_wider_than_the_screen(page, width):
     for link in ("For a user", "Designs so far", "Models"):
         page.get_by_role("link", name=link).click()
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_download_that_the_key_does_not_allow_is_told_on_the_page(browser, catalogue):
+    with Site(catalogue, keys=True) as site:
+        keys = site.app.state.service.store.keys
+        (_, reader), (_, writer) = keys.create("reader", Scope.read), keys.create("writer", Scope.write)
+        made = httpx.post(
+            f"{site.url}/v1/designs",
+            json={"user_id": "anna", "category": "coats", "n": 1},
+            headers={"Authorization": f"Bearer {writer}"},
+        ).json()
+        page = browser.new_page()
+        page.goto(f"{site.url}/?design={made['id']}")
+        page.fill("#key", reader)
+        page.keyboard.press("Enter")
+        expect(page.locator("#designs > li")).to_have_count(1)
+        page.get_by_role("button", name="Download all").click()
+        expect(page.locator("#notice")).to_have_text("this key may read; here 'write' is needed")
+        expect(page.locator("#designs > li")).to_have_count(1)  # the page is still there
+        page.close()
 
 
 def test_signing_in_by_keyboard_and_out(browser, catalogue):

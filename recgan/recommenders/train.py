@@ -34,7 +34,7 @@ def train_recommender(
     resume: bool = False,
     seed: int = 0,
     device: str = "auto",
-    checkpoint_seconds: float = 300,
+    checkpoint_seconds: float = 120,
     progress: Progress = quiet,
 ) -> Recommender:
     """Train a model on the train part of a bundle's split and, with ``out``, save it.

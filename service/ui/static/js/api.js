@@ -18,20 +18,28 @@ export class ProblemAnswer extends Error {
   }
 }
 
-export async function api(path, options = {}) {
+async function asked(path, options) {
   let answer;
   try {
-    answer = await fetch(path, { headers: { "Content-Type": "application/json" }, ...options });
+    answer = await fetch(path, options);
   } catch {
     throw new Error("The service does not answer. Is it still running?");
   }
-  if (answer.status === 204) return null;
-  const body = await answer.json();
-  if (!answer.ok) {
-    if (answer.status === 401) byId("sign-in").hidden = false;
-    throw new ProblemAnswer(body, Number(answer.headers.get("Retry-After")));
-  }
-  return body;
+  if (answer.ok) return answer;
+  if (answer.status === 401) byId("sign-in").hidden = false;
+  throw new ProblemAnswer(await answer.json(), Number(answer.headers.get("Retry-After")));
+}
+
+export async function api(path, options = {}) {
+  const answer = await asked(path, { headers: { "Content-Type": "application/json" }, ...options });
+  return answer.status === 204 ? null : answer.json();
+}
+
+// Saves a file of the API; what refuses it is told, where a plain link would leave the page for it.
+export async function download(path, name) {
+  const url = URL.createObjectURL(await (await asked(path)).blob());
+  Object.assign(document.createElement("a"), { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60000);
 }
 
 export const send = (path, body, method = "POST") => api(path, { method, body: JSON.stringify(body) });

@@ -7,7 +7,7 @@ import { showGaps } from "./gaps.js";
 import { showHistory, showModels } from "./past.js";
 import { startPeople } from "./people.js";
 import { offerSliders } from "./sliders.js";
-import { begin, designFor, startStudio } from "./studio.js";
+import { begin, designFor, offerCategories, startStudio } from "./studio.js";
 import { startTailoring } from "./tailor.js";
 
 const canDesign = document.body.dataset.canDesign === "yes";
@@ -52,9 +52,12 @@ async function start() {
   const digests = Object.entries(model).filter(([, digest]) => digest);
   byId("version").textContent = "Versions: " + digests.map(([part, digest]) => `${part} ${digest.slice(0, 12)}`).join(" · ");
   await showPage();
-  if (canDesign) await offerEdits(categories);
+  if (canDesign) {
+    offerCategories(categories);
+    await offerEdits(categories);
+  }
   await startPeople(categories);
-  if (canDesign) await startStudio(categories);
+  if (canDesign) await startStudio();
 }
 
 byId("sign-in").addEventListener("submit", (event) => {

@@ -29,6 +29,7 @@ export async function recommend() {
     notice(null);
     for (const name of document.querySelectorAll(".for-whom")) name.textContent = state.photos.length ? "yourself" : state.user;
     grid.replaceChildren(...answer.items.map(card));
+    suggestCategory(answer.items);
     if (!answer.items.length) grid.append(make("li", { className: "empty", textContent: "Nothing is left to recommend here." }));
   } catch (error) {
     if (asked !== state.asked) return;
@@ -37,6 +38,16 @@ export async function recommend() {
   } finally {
     if (asked === state.asked) grid.setAttribute("aria-busy", "false");
   }
+}
+
+// Designs are of what is recommended most, until somebody chooses.
+function suggestCategory(items) {
+  const select = byId("category");
+  if (!select || state.category || select.dataset.chosen) return;
+  const counts = new Map([...select.options].map((option) => [option.value, 0]));
+  for (const { category } of items) if (counts.has(category)) counts.set(category, counts.get(category) + 1);
+  const [most, count] = [...counts].reduce((best, one) => (one[1] > best[1] ? one : best), ["", 0]);
+  if (count) select.value = most;
 }
 
 function forUser() {
@@ -158,6 +169,7 @@ byId("who").addEventListener("submit", (event) => {
   event.preventDefault();
   choose(byId("user").value);
 });
+byId("category")?.addEventListener("change", (event) => { event.target.dataset.chosen = "yes"; });
 byId("another").addEventListener("click", () => {
   if (state.users.length) choose(state.users[Math.floor(Math.random() * state.users.length)]);
 });

@@ -1,7 +1,7 @@
 // Designs: asked for, followed while they are made, shown and judged.
 "use strict";
 
-import { api, local, ProblemAnswer, send, wait } from "./api.js";
+import { api, download, local, ProblemAnswer, send, wait } from "./api.js";
 import { button, byId, make, notice, picture, remember, trying } from "./dom.js";
 import { editable, editButtons, origins } from "./edits.js";
 import { isSomebody, someone } from "./people.js";
@@ -140,7 +140,8 @@ function showDesigns(design) {
   const after = byId("after");
   after.hidden = false;
   if (design.state === "succeeded") {
-    after.replaceChildren(make("a", { href: `${local(design.url)}/all.zip`, textContent: "Download all, with their settings" }));
+    const zip = () => download(`${local(design.url)}/all.zip`, `designs-${design.id}.zip`);
+    after.replaceChildren(button("Download all, with their settings", trying(zip)));
     if (byId("lock").checked) byId("seed").value = design.request.seed;
   } else {
     after.replaceChildren(button("Try again", trying(async () => follow(await send(`${local(design.url)}/retry`, {})))));
@@ -196,9 +197,12 @@ async function cancelDesign() {
   }
 }
 
-export async function startStudio(categories) {
+export function offerCategories(categories) {
   byId("category").replaceChildren(
     ...categories.filter((category) => category.designable).map(({ name }) => make("option", { value: name, textContent: name })));
+}
+
+export async function startStudio() {
   const earlier = new URLSearchParams(location.search).get("design");
   if (earlier) await open(earlier);
 }
