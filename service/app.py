@@ -85,6 +85,7 @@ def create_app(
     *,
     load: Callable[[ServiceSettings, Progress], Models] = load_models,
     on_load_failure: Callable[[], None] = lambda: None,
+    on_loaded: Callable[[], None] = lambda: None,
     worker: DesignWorker | None = None,
     patient: bool = False,
 ) -> FastAPI:
@@ -94,6 +95,7 @@ def create_app(
         settings: the service's settings.
         load: makes the models of the settings.
         on_load_failure: told when the models cannot be loaded.
+        on_loaded: told whenever other models serve.
         worker: makes the designs; None: one of its own, as the settings want it.
         patient: start only once the models are loaded.
     """
@@ -104,7 +106,7 @@ def create_app(
         lease_seconds=settings.lease_seconds,
         connections=settings.request_threads + 4,
     )
-    holder = ModelHolder(load, settings, store.models, on_load_failure)
+    holder = ModelHolder(load, settings, store.models, on_load_failure, on_loaded)
     keeper = ShopKeeper(holder.get, store)
     if worker is None and settings.gan is not None and settings.design_worker == "process":
         worker = WorkerProcess(settings, store)

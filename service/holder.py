@@ -55,6 +55,7 @@ class ModelHolder:
         settings: the service's.
         table: which models are active.
         on_failure: told when no models can be loaded at the start.
+        on_loaded: told whenever other models serve.
         look_seconds: how often the store is asked.
     """
 
@@ -64,12 +65,14 @@ class ModelHolder:
         settings: ServiceSettings,
         table: ModelTable,
         on_failure: Callable[[], None] = lambda: None,
+        on_loaded: Callable[[], None] = lambda: None,
         look_seconds: float = 1.0,
     ) -> None:
         self._load = load
         self._settings = settings
         self._table = table
         self._on_failure = on_failure
+        self._on_loaded = on_loaded
         self._look_seconds = look_seconds
         self._models: Models | None = None
         self._step = "starting"
@@ -100,16 +103,8 @@ class ModelHolder:
 
     def _run(self) -> None:
         try:
-            given = self._load(self._settings, self._note)
-            metrics = getattr(given.recommender, "metrics", {})
-            noted = stored_model(given, self._settings, source="given", metrics=metrics)
-            self._table.register(noted, activate="given when the service was started")
-            if self._table.active() == given.id:
-                self._models = given
-            else:
-                self._follow()
-                self._models = self._models or given
-            logger.info("ready: %s items in the catalogue", f"{len(self._models.catalogue):,}")
+            self._begin()
+            logger.info("ready: %s items in the catalogue", f"{len(self.get().catalogue):,}")
         except Exception as error:
             self.failure = error
             expected = isinstance(error, RecganError)
@@ -118,11 +113,25 @@ class ModelHolder:
             return
         finally:
             self._loaded.set()
+        self._on_loaded()
         while not self._stop.wait(self._look_seconds):
+            before = self.serving
             try:
                 self._follow()
             except Exception as error:  # the store may be away for a moment
                 logger.error("cannot see which models are active: %s", error)
+            if self.serving != before:
+                self._on_loaded()
+
+    def _begin(self) -> None:
+        """Load what was given, or what has been activated instead."""
+        given = self._load(self._settings, self._note)
+        metrics = getattr(given.recommender, "metrics", {})
+        noted = stored_model(given, self._settings, source="given", metrics=metrics)
+        self._table.register(noted, activate="given when the service was started")
+        if self._table.active() != given.id:
+            self._follow()
+        self._models = self._models or given
 
     def _follow(self) -> None:
         """Load what has been activated, unless it serves already; a failure leaves what serves as it is."""

@@ -22,7 +22,7 @@ from service.context import DesignWorker
 from service.holder import ModelHolder
 from service.logs import log_config
 from service.models import Models
-from service.processes import heed_interrupts
+from service.processes import heed_interrupts, settle
 from service.protocol import timed_protocol
 from service.settings import ServiceSettings
 from service.streams import Streams
@@ -48,7 +48,9 @@ class Web:
         worker: DesignWorker | None = None,
         patient: bool = False,
     ) -> None:
-        self.app = create_app(settings, load=load, on_load_failure=self.stop, worker=worker, patient=patient)
+        self.app = create_app(
+            settings, load=load, on_load_failure=self.stop, on_loaded=settle, worker=worker, patient=patient
+        )
         service = self.app.state.service
         self._server = _Server(
             uvicorn.Config(

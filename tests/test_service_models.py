@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -26,6 +28,7 @@ from recgan.recommenders import create_recommender, load_recommender, training_d
 from service.app import create_app
 from service.holder import ModelHolder, stored_model
 from service.models import Models, _parts
+from service.processes import settle
 from service.retrain import retrain
 from service.settings import ServiceSettings
 from service.store import Store
@@ -110,6 +113,51 @@ def test_parts_of_a_generator_serve_with_it_alone(shelf, tmp_path):
         assert loaded[-1].recommender.name == name
         assert (loaded[-1].directions is not None, loaded[-1].inverter is not None) == (parts, parts)
     holder.stop()
+
+
+def test_a_model_that_serves_no_longer_is_let_go_and_each_change_is_told(shelf):
+    settings = shelf.settings("a")
+    store = Store(settings.store_url)
+    told: list[str | None] = []
+    kept: list[weakref.ref[Models]] = []
+
+    def load(given: ServiceSettings, progress=None) -> Models:
+        models = shelf.load(given)
+        kept.append(weakref.ref(models))
+        return models
+
+    holder = ModelHolder(load, settings, store.models, on_loaded=lambda: told.append(holder.serving), look_seconds=0.02)
+    holder.start()
+    holder.wait(PATIENCE)
+    first = holder.serving
+    until(lambda: told == [first])
+    other = shelf.settings("b")
+    models = shelf.load(other)
+    store.models.register(stored_model(models, other, source="retrain", metrics={}))
+    store.models.activate(models.id, "a test")
+    until(lambda: told == [first, models.id])
+    gc.collect()
+    assert [one() is not None for one in kept] == [False, True]
+    holder.stop()
+
+
+def test_what_is_settled_is_not_looked_at_again_and_what_is_left_goes():
+    class Left:
+        itself: Left
+
+    cycle = Left()
+    cycle.itself = cycle
+    gone = weakref.ref(cycle)
+    try:
+        settle()
+        assert gc.get_freeze_count() > 1000
+        del cycle
+        gc.collect()
+        assert gone() is not None
+        settle()
+        assert gone() is None
+    finally:
+        gc.unfreeze()
 
 
 def test_directions_are_of_the_space_that_designs_are_edited_in(shelf, tmp_path):
