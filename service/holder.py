@@ -104,6 +104,7 @@ class ModelHolder:
     def _run(self) -> None:
         try:
             self._begin()
+            self._on_loaded()
             logger.info("ready: %s items in the catalogue", f"{len(self.get().catalogue):,}")
         except Exception as error:
             self.failure = error
@@ -113,7 +114,6 @@ class ModelHolder:
             return
         finally:
             self._loaded.set()
-        self._on_loaded()
         while not self._stop.wait(self._look_seconds):
             before = self.serving
             try:

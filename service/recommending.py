@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -88,10 +89,13 @@ class Recommending:
                 continue
             if taste is not None:
                 alike[asked.filters].append((place, taste))
-        for group in alike.values():
-            found = _search(shop, [taste for _, taste in group], questions[group[0][0]].query)
-            for (place, _), one in zip(group, found):
-                answers[place] = _json(shop, one)
+        # The others have other filters: they are better asked for beside each other than one after another.
+        largest = max(alike.values(), key=len, default=[])
+        if largest:
+            with suppress(Exception):  # whose question it was is found out when each is asked alone
+                found = _search(shop, [taste for _, taste in largest], questions[largest[0][0]].query)
+                for (place, _), one in zip(largest, found):
+                    answers[place] = _json(shop, one)
         return answers
 
 

@@ -58,7 +58,6 @@ class Web:
                 log_config=log_config(settings.log_format),
                 access_log=False,  # `service.observe` does it
                 http=timed_protocol(settings.header_seconds),
-                loop="uvloop",
                 server_header=False,
                 timeout_graceful_shutdown=math.ceil(settings.shutdown_seconds),
             ),

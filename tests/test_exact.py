@@ -278,3 +278,29 @@ class TestSmallRequests:
                 shut = np.zeros(len(factors), dtype=bool)
                 shut[order[:place]] = True
                 assert order[place] in small.candidates(vectors[user : user + 1], 1, shut, None)[0]
+
+    @pytest.mark.parametrize("size", [1e-37, 10**-37.5, 1e-40, 1e-44, 1e37])
+    def test_users_of_any_length(self, size):
+        _, factors = world("plain", items=3000)
+        factors[640:1280] = 0
+        small = SmallScreen(factors, np.empty((0, 24), np.float32))
+        vectors = (world("plain", users=3)[0] * size).astype(np.float32)
+        rows, _ = found(vectors, factors, 5, allowed=np.ones(3000, dtype=bool), small=small)
+        np.testing.assert_array_equal(rows, plain(vectors, factors, 5, np.ones(3000, dtype=bool)))
+
+    @pytest.mark.parametrize("size", [1e-19, 1e-21, 1e-23, 1e-25])
+    def test_scores_that_are_rounded_to_nothing_are_ties(self, size):
+        vectors, factors = world("plain", users=4)
+        vectors, factors = (vectors * size).astype(np.float32), (factors * size).astype(np.float32)
+        allowed = np.ones(len(factors), dtype=bool)
+        rows, _ = found(vectors, factors, 5, allowed=allowed, small=SmallScreen(factors, vectors))
+        np.testing.assert_array_equal(rows, plain(vectors, factors, 5, allowed))
+
+    def test_where_few_items_are_admitted_they_alone_are_scored(self, crowd):
+        vectors, factors = world("plain", users=1)
+        small = SmallScreen(factors, vectors)
+        allowed = np.zeros(len(factors), dtype=bool)
+        allowed[::20] = True
+        rows, _ = found(vectors, factors, 5, allowed=allowed, small=small)
+        np.testing.assert_array_equal(rows, plain(vectors, factors, 5, allowed))
+        assert crowd == [1]

@@ -414,6 +414,14 @@ class TestRecommending:
         assert model.recommend(["user-00"], 5, where={"colour": "purple"}) == [[]]
         assert model.recommend([], 5) == []
 
+    def test_another_table_of_items_counts_from_then_on(self, trained, tmp_path):
+        trained("popularity").save(tmp_path / "model")
+        model = load_recommender(tmp_path / "model")
+        model.items = model.items.assign(available=False, category="sold")
+        assert model.recommend(["user-05"], 6) == [[]]
+        model.items = model.items.assign(available=True)
+        assert {one.category for one in model.recommend(["user-05"], 6, categories=["sold"])[0]} == {"sold"}
+
     def test_scores_in_an_answer_are_the_scores(self, model):
         answer = model.recommend(["user-05"], 6)[0]
         np.testing.assert_allclose([one.score for one in answer], model.score(["user-05"], ids(answer))[0], rtol=1e-5)

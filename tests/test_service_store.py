@@ -276,6 +276,19 @@ def results(count: int) -> list[dict]:
     ]
 
 
+def test_the_newest_event_of_several_users_at_once(store):
+    at = datetime.now(UTC)
+    store.events.add([Event(user, "plain", "click", 1.0, at) for user in ("anna", "bert", "anna", "Ünï 👒")])
+    store.events.forget("bert")
+    store.events.forget("gone")
+    first = store.events.history("anna").events[0].id
+    users = ["anna", "nobody", "bert", "gone", "Ünï 👒", "anna"]
+    expected = {"anna": (first + 2, False), "bert": (0, True), "gone": (0, True), "Ünï 👒": (first + 3, False)}
+    assert store.events.newest(users) == expected
+    assert store.events.newest(["nobody"]) == {}
+    assert store.events.newest([]) == {}
+
+
 def test_a_job_from_the_queue_to_its_results(store):
     job = submit(store, user_id="anna")
     assert (job.state, job.attempt, store.jobs.ahead(job)) == (JobState.queued, 1, 0)

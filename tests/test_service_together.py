@@ -8,11 +8,13 @@ import threading
 import uuid
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
 from recgan.config import SplitSettings
 from recgan.dataset.split import make_split
+from recgan.errors import DataError
 from recgan.recommenders import create_recommender, training_data
 from service.app import create_app
 from service.live.together import Together
@@ -101,6 +103,23 @@ def test_who_leaves_is_not_waited_for():
     assert asyncio.run(ask()) == (4, True)
 
 
+@pytest.mark.parametrize("wrong", [lambda questions: [], lambda questions: next(iter(()))], ids=["too few", "stops"])
+def test_an_answerer_with_a_fault_keeps_nobody_waiting(wrong):
+    async def ask():
+        faulty = [True]
+        together = Together(lambda questions: wrong(questions) if faulty[0] else questions, most=8)
+        async with asyncio.timeout(PATIENCE):
+            failed = await asyncio.gather(together(1), together(2), return_exceptions=True)
+            faulty[0] = False
+            after = await together(3)
+        together.close()
+        return failed, after
+
+    failed, after = asyncio.run(ask())
+    assert [type(one) for one in failed] == [RuntimeError, RuntimeError]
+    assert after == 3
+
+
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
     """A service whose users have done nothing, something and everything since the training."""
@@ -178,6 +197,27 @@ def test_together_everybody_is_answered_as_alone(service, monkeypatch):
     again = [told(one) for one in asyncio.run(at_once(recommending, ASKED))]
     assert again == together
     recommending.close()
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_a_search_that_fails_is_the_answer_of_who_asked_for_it_alone(service, monkeypatch, alike):
+    recommender = service.holder.get().recommender
+    recommend = recommender.recommend
+    unlucky = recommender.user_vector("user-06").values
+
+    def failing(users, *rest, **filters):
+        if any(np.array_equal(user.values, unlucky) for user in users):
+            raise DataError("this one has a fault")
+        return recommend(users, *rest, **filters)
+
+    monkeypatch.setattr(recommender, "recommend", failing)
+    query = {} if alike else {"category": ["shoes"]}
+    asked = [("user-00", {}), ("user-01", {}), ("user-06", query), ("user-08", {"k": 3})]
+    recommending = Recommending(service.keeper)
+    answers = asyncio.run(at_once(recommending, asked))
+    recommending.close()
+    assert [isinstance(answer, DataError) for answer in answers] == [False, False, True, False]
+    assert [len(json.loads(answers[place])["items"]) for place in (0, 1, 3)] == [17, 17, 3]
 
 
 def test_what_a_user_does_counts_from_the_next_request_on(service):

@@ -58,8 +58,6 @@ class FactorScorer(ABC):
     name: ClassVar[str]
     user_ids: np.ndarray
     """Object array [n_users] of str."""
-    items: pd.DataFrame
-    """The catalogue the model knows: ``item_id``, ``category``, ``available`` and the attributes, one row an item."""
     seen: UserRows
     """What each user is known to have taken: in train, or withheld by the split."""
     user_factors: np.ndarray
@@ -74,11 +72,10 @@ class FactorScorer(ABC):
     """Whether the factors are there."""
 
     def _set_items(self, items: pd.DataFrame) -> None:
-        self.items = items
         # Of objects: an index of Arrow strings keeps them besides.
         self._item_index = pd.Index(items["item_id"].to_numpy(dtype=object), dtype=object)
         self._user_index = pd.Index(self.user_ids, dtype=object)
-        self._filters = ItemFilters(items, self._item_index)
+        self.items = items
         self._similarity: FlatIndex | None = None
         self._index: ApproximateIndex | None = None
         self._measured: tuple[np.ndarray, float] | None = None
@@ -98,8 +95,8 @@ class FactorScorer(ABC):
     def pack(self) -> None:
         """Pack the items for requests of few users at a time: the lists are the same, and found several times as fast.
 
-        It takes D + 12 bytes an item. Nothing is packed where the processor has no arithmetic of bytes (AVX512-VNNI);
-        items that are added or change afterwards are searched as before, until they are packed.
+        It takes some D + 4 bytes an item. Nothing is packed where the processor has no arithmetic of bytes
+        (AVX512-VNNI); items that are added or change afterwards are searched as before, until they are packed.
         """
         self._require_fitted()
         for index in (self._user_index, self._item_index):
@@ -116,9 +113,17 @@ class FactorScorer(ABC):
         if not np.array_equal(self.item_ids, items["item_id"].to_numpy(dtype=object)):
             raise MismatchError(f"the items are not those that this {self.name} was trained on; train it on them")
         self.items = items
-        self._filters = ItemFilters(items, self._item_index)
 
     # ---- asking
+
+    @property
+    def items(self) -> pd.DataFrame:
+        """The catalogue the model knows, one row an item: ``item_id``, ``category``, ``available``, the attributes."""
+        return self._filters.items
+
+    @items.setter
+    def items(self, items: pd.DataFrame) -> None:
+        self._filters = ItemFilters(items, self._item_index)
 
     @property
     def item_ids(self) -> np.ndarray:
@@ -194,7 +199,7 @@ class FactorScorer(ABC):
             found = self._index.best_items(vectors, k, allowed=allowed, seen=known, own=own)
         else:
             small = self._small if self._small and self._small.item_factors is self.item_factors else None
-            longest = self._longest_item() if small is None else None
+            longest = self._longest_item()
             found = best_items(
                 vectors, self.item_factors, k, allowed=allowed, seen=known, own=own, longest=longest, small=small
             )

@@ -74,7 +74,7 @@ class Tastes:
         if not history.events:
             return self._as_learned(user_id)
         key = (user_id, history.events[-1].id, history.forgotten)
-        taste = self._known.get(key)
+        taste = self._recalled(key)
         if taste is None:
             if learned and not since:
                 taste = self._as_learned(user_id)
@@ -93,10 +93,17 @@ class Tastes:
         found: list[Taste | None] = []
         for user_id in user_ids:
             if user_id in newest:
-                found.append(self._known.get((user_id, *newest[user_id])))
+                found.append(self._recalled((user_id, *newest[user_id])))
             else:
                 found.append(self._as_learned(user_id) if self._recommender.knows(user_id) else None)
         return found
+
+    def _recalled(self, key: tuple[str, int, bool]) -> Taste | None:
+        """Return what was made of a user's events, if it is still here; it is the newest now."""
+        taste = self._known.pop(key, None)
+        if taste is not None:
+            self._known[key] = taste
+        return taste
 
     def _as_learned(self, user_id: str) -> Taste:
         return Taste(self._recommender.user_vector(user_id), learned=user_id)

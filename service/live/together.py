@@ -42,16 +42,22 @@ class Together(Generic[_Question, _Answer]):
         """End the thread."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
+    def _answered(self, questions: Sequence[_Question]) -> Sequence[_Answer | Exception]:
+        """Return an answer for each question, whatever happens."""
+        try:
+            answers = self._answer(questions)
+            if len(answers) != len(questions):
+                raise RuntimeError(f"{len(answers)} answers to {len(questions)} questions")
+            return [_as_answer(one) for one in answers]
+        except Exception as error:  # it is everybody's answer
+            return [_as_answer(error)] * len(questions)
+
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         try:
             while self._waiting:
                 batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
-                questions = [question for question, _ in batch]
-                try:
-                    answers = await loop.run_in_executor(self._thread, self._answer, questions)
-                except Exception as error:  # it is everybody's answer
-                    answers = [error] * len(batch)
+                answers = await loop.run_in_executor(self._thread, self._answered, [question for question, _ in batch])
                 for (_, future), answer in zip(batch, answers, strict=True):
                     if future.done():  # who asked has left
                         continue
@@ -61,3 +67,8 @@ class Together(Generic[_Question, _Answer]):
                         future.set_result(answer)
         finally:
             self._running = None
+
+
+def _as_answer(answer: _Answer | Exception) -> _Answer | Exception:
+    """Return an answer in a form that a future takes: no StopIteration."""
+    return RuntimeError(repr(answer)) if isinstance(answer, StopIteration) else answer

@@ -15,7 +15,7 @@ __all__ = ["save_ranking"]
 
 _PANELS = (
     ("auc", "all", "AUC, all items"),
-    ("auc", "cold", "AUC, cold items"),
+    ("auc", "cold", "AUC, items not in training"),
     ("ndcg@20", "all", "NDCG@20, all items"),
 )
 

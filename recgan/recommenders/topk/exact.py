@@ -132,9 +132,9 @@ def best_blocks(
             yield with_own(best, vectors, item_factors, allowed, seen, own)
         return
     if small is not None and len(vectors) < _FEW_USERS:
-        k = min(k, int(np.count_nonzero(allowed)))
-        if small.suits(k):
-            yield from _screened_for_few(small, vectors, item_factors, k, ~allowed, seen)
+        admitted = int(np.count_nonzero(allowed))
+        if small.suits(min(k, admitted), admitted):
+            yield from _screened_for_few(small, vectors, item_factors, min(k, admitted), ~allowed, seen)
             return
     columns = np.flatnonzero(allowed)
     k = min(k, len(columns))

@@ -74,14 +74,13 @@ class ItemFilters:
     """
 
     def __init__(self, items: pd.DataFrame, index: pd.Index) -> None:
-        self._items, self._index = items, index
+        self.items, self._index = items, index
         self._available = items["available"].to_numpy(dtype=bool)
 
     @cached_property
     def _coded(self) -> tuple[np.ndarray, np.ndarray]:
         """For each item the place of its category among the names, int64 [n_items], and the names, object array."""
-        codes, names = pd.factorize(self._items["category"].to_numpy(dtype=object))
-        return codes, names
+        return pd.factorize(self.items["category"].to_numpy(dtype=object))
 
     def categories_of(self, rows: np.ndarray) -> np.ndarray:
         """Return the categories of items, an object array [n] of str."""
@@ -110,7 +109,7 @@ class ItemFilters:
         if categories is not None:
             mask &= self._in(categories)
         if where is not None:
-            mask &= _condition(self._items, where)
+            mask &= _condition(self.items, where)
         if candidates is not None:
             listed = np.zeros(len(mask), dtype=bool)
             listed[rows_of(self._index, candidates, "item")] = True
@@ -122,7 +121,7 @@ class ItemFilters:
             raise SettingsError(f"give a list of categories, not the single string '{categories}'")
         codes, names = self._coded
         known = names.tolist()
-        wanted = np.zeros(len(known) + 1, dtype=bool)  # the last stands for an item without a category
+        wanted = np.zeros(len(known), dtype=bool)
         for category in categories:
             if category not in known:
                 hint = nearest_name(category, known) or f"; the categories are: {', '.join(sorted(known)[:20])}"

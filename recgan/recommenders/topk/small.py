@@ -17,14 +17,19 @@ __all__ = ["SmallScreen"]
 
 _RUN = 64
 """Items next to each other whose largest coarse score, and largest error, stand for them."""
+_NARROW = 10
+"""Where a request admits a tenth of the items or less, these alone are scored faster."""
 _SLICE = 1 << 16
 _SAMPLE = 1 << 12
+_LOWEST = np.finfo(np.float32).min
 _ROOM = 1 + 1e-6
 """What the float32 arithmetic of the coarse scores and of their errors may add to these."""
+_LEAST = 2.0**-148
+"""What rounding a score to the smallest float32 numbers may add to it, whatever the score."""
 
 
 class SmallScreen:
-    """All items of a catalogue, packed: D + 12 bytes an item.
+    """All items of a catalogue, packed: some D + 4 bytes an item.
 
     Args:
         item_factors: float32 [I, D], finite.
@@ -54,9 +59,10 @@ class SmallScreen:
         """Return whether this processor multiplies bytes faster than it reads floats."""
         return fastest_screen() == "int8"
 
-    def suits(self, k: int) -> bool:
-        """Return whether the k best are few enough among the items."""
-        return 0 < k < self._runs
+    def suits(self, k: int, admitted: int) -> bool:
+        """Return whether the k best are few enough among the items, and those that a request admits so many that it is
+        best to look at all."""
+        return 0 < k < self._runs and admitted * _NARROW > len(self.item_factors)
 
     def candidates(
         self, vectors: np.ndarray, k: int, shut: np.ndarray, seen: list[np.ndarray] | None
@@ -70,6 +76,7 @@ class SmallScreen:
             shut: bool [I], items to leave out for all.
             seen: and for each user, int64 rows.
         """
+        torch.get_num_threads()  # asked for once, a new thread knows the number that was set: `_int_mm` would take all
         users, scales, norms, residuals = _rounded(vectors * self._balance)
         # Not `contiguous`, to which one row or column is in any order: `_int_mm` reads it by its strides, and wrongly.
         matrix = torch.from_numpy(users).T.clone(memory_format=torch.contiguous_format)
@@ -86,11 +93,12 @@ class SmallScreen:
                 kept[seen[user]] = -np.inf
             error = self._norms * (residuals[user] + rounding_error(self.dim) * norms[user])
             error += self._residuals * (norms[user] + residuals[user])
-            error *= _ROOM / scales[user]
+            error = (error * _ROOM + _LEAST) / np.float64(scales[user])
             runs = scores.reshape(-1, _RUN)
             best = runs.max(axis=1)
             bound = np.partition(best - error, -k)[-k]
-            reach = np.maximum(np.nextafter((bound - error).astype(np.float32), -np.inf), np.finfo(np.float32).min)
+            reach = np.nextafter(np.maximum(bound - error, _LOWEST).astype(np.float32), np.float32(-np.inf))
+            reach = np.maximum(reach, _LOWEST)
             here = np.flatnonzero(best >= reach)
             run, place = np.nonzero(runs[here] >= reach[here, None])
             found.append(here[run] * _RUN + place)
@@ -101,6 +109,6 @@ def _rounded(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np
     """Return vectors float32 [N, D] as int8 [N, D], the scale of each float32 [N], and float64 [N] the norms of the
     vectors and of what the rounding took."""
     largest = np.abs(values).max(axis=1, initial=0)
-    scales = (np.where(largest > 0, largest, 1) / 127).astype(np.float32)
+    scales = np.maximum(np.where(largest > 0, largest, 1) / 127, np.finfo(np.float32).tiny).astype(np.float32)
     matrix = np.rint(values / scales[:, None]).astype(np.int8)
     return matrix, scales, lengths(values), lengths(values - scales[:, None].astype(np.float64) * matrix)

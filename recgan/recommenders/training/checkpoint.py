@@ -67,7 +67,7 @@ class Checkpoints:
     """
 
     def __init__(
-        self, folder: Path, *, resume: bool = False, seconds: float = 300.0, keep_finished: bool = False
+        self, folder: Path, *, resume: bool = False, seconds: float = 120.0, keep_finished: bool = False
     ) -> None:
         """Prepare.
 

@@ -18,7 +18,8 @@ from recgan.encoders import Encoder
 
 __all__ = ["LearnedToSee", "SeeingParameters"]
 
-_TABLES = ("users", "bias", "visual_bias")
+_TABLES = {"user_table": "users", "bias": "bias", "visual_bias": "visual_bias"}
+"""What a `state` calls the tables."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +142,7 @@ class SeeingParameters:
     def state(self, best: LearnedToSee, best_network: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
         """Return all that the next steps depend on, and what was best so far, as `restore` takes it."""
         tensors = {
-            **{name: getattr(self, name).detach() for name in _TABLES},
+            **{name: getattr(self, own).detach() for name, own in _TABLES.items()},
             **{f"network.{name}": value for name, value in self.encoder.body.state_dict().items()},
             **{f"best_network.{name}": value for name, value in best_network.items()},
         }
@@ -156,8 +157,8 @@ class SeeingParameters:
         """Go on from a `state`; returns what was best so far, and its network."""
         with torch.no_grad():
             self.encoder.body.load_state_dict(_under(state, "network."))
-            for name in _TABLES:
-                getattr(self, name).copy_(torch.from_numpy(state[name]))
+            for name, own in _TABLES.items():
+                getattr(self, own).copy_(torch.from_numpy(state[name]))
         for name, optimiser in self.optimisers.items():
             parameters = [one for group in optimiser.param_groups for one in group["params"]]
             for key, value in _under(state, f"optimiser.{name}.").items():
