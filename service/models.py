@@ -146,7 +146,10 @@ def load_models(settings: ServiceSettings, progress: Progress = quiet) -> Models
             "'recgan recommend --all --include-seen' writes them; serve another model"
         )
     recommender.check_fits(bundle)
-    recommender.update_items(bundle.items)  # the bundle is the newer of the two
+    try:
+        recommender.update_items(bundle.items)  # the bundle is the newer of the two
+    except MismatchError as error:
+        raise MismatchError(f"'{settings.recommender}' does not fit '{settings.data}': {error}") from error
     if recommender.similarity_space != "none":
         progress("building the index", 2, 3)
         recommender.similar(catalogue.item_id(0), 1)

@@ -190,3 +190,13 @@ def test_repeats_from_a_shops_own_export(run, export, tmp_path):  # noqa: F811
     code, out, err = run("recommend", model, "--user", "customer-3", "-k", 2, "--json")
     assert not {one["item_id"] for one in json.loads(out)["items"]} & taken
     assert "without --include-seen" in err
+
+
+def test_what_was_trained_is_no_export(tmp_path):
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "manifest.json").write_text("{}")
+    code, _, err = run("backtest", model, "--out", tmp_path / "out")
+    assert code == 2
+    assert "was trained by recgan: no bundle and no export" in err
+    assert not (tmp_path / "out-bundle").exists()

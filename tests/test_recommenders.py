@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
@@ -414,6 +415,24 @@ class TestRecommending:
         assert model.recommend(["user-00"], 5, where={"colour": "purple"}) == [[]]
         assert model.recommend([], 5) == []
 
+    @pytest.mark.parametrize(
+        ("changed", "error", "words"),
+        [
+            (lambda items: items.sample(frac=1, random_state=0), MismatchError, "not those"),
+            (lambda items: items.head(10), MismatchError, "not those"),
+            (lambda items: items.drop(columns="available"), DataError, "no column 'available'"),
+            (lambda items: items.assign(available="False"), DataError, "true or false"),
+            (lambda items: items.assign(available=None), DataError, "true or false"),
+            (lambda items: items.assign(category=None), DataError, "item '000' has no category"),
+        ],
+    )
+    def test_a_table_of_items_that_is_none_is_refused(self, trained, changed, error, words):
+        model = trained("popularity")
+        before = model.items
+        with pytest.raises(error, match=words):
+            model.items = changed(model.items)
+        assert model.items is before
+
     def test_another_table_of_items_counts_from_then_on(self, trained, tmp_path):
         trained("popularity").save(tmp_path / "model")
         model = load_recommender(tmp_path / "model")
@@ -553,6 +572,12 @@ class TestUsers:
         assert standing(warned) <= standing(liked) + 1e-6
         assert standing(only_warned) < standing(nobody)
 
+        # The same of items that are not in the catalogue.
+        none = np.empty(0, dtype=np.int64)
+        against = learning_model.folded(none, none, None, learning_model.item_factors[[2, 5]])
+        assert standing(UserVector(against)) < standing(nobody)
+        np.testing.assert_allclose(against, only_warned.values, rtol=0.2, atol=0.2)
+
     @pytest.mark.parametrize("within", ["even", "popularity"])
     def test_category_gives_a_new_user_what_one_in_training_has(self, data, within):
         # Some users took little, and of one category: everybody's share is not the users' mean one.
@@ -601,6 +626,21 @@ class TestUsers:
             with pytest.raises(MismatchError, match="fold the user in with this model"):
                 other.preference(vectors[0], torch.zeros(2, 108))
         assert model.recommend([UserVector(vectors[0].values, vectors[0].seen)], 3) == model.recommend(vectors[:1], 3)
+
+    @pytest.mark.parametrize(
+        ("values", "seen"),
+        [
+            (lambda n: np.full(n, 1e100), []),
+            (lambda n: np.full(n, 1e300), []),
+            (lambda n: np.ones(n), [10**6]),
+            (lambda n: np.ones(n), [-1]),
+            (lambda n: np.ones(n), [0.5]),
+        ],
+    )
+    def test_vectors_of_no_user_are_refused(self, model, values, seen):
+        seen = np.array(seen) if seen else np.empty(0, dtype=np.int64)
+        with pytest.raises(DataError, match="a user vector"):
+            model.recommend([UserVector(values(model.item_factors.shape[1]), seen)], 3)
 
     def test_ids_that_are_no_strings_and_vectors_that_are_no_numbers_are_refused(self, data):
         model = create_recommender("vbpr", settings_of("vbpr")).fit(data, seed=0, device="cpu")
@@ -793,6 +833,24 @@ class TestPictures:
         picture = bundle.image_bytes([int(bundle.primary_images[9])])
         loaded.add_items(["again"], picture, [str(model.items["category"].iloc[9])])
         np.testing.assert_allclose(loaded.item_features[-1], model.item_features[9], atol=2e-3)
+
+    def test_what_is_no_photo_is_refused(self, visual_model):
+        for nothing in (np.zeros((1, 0, 0, 3), np.uint8), [Image.new("RGB", (0, 5))], torch.zeros(1, 3, 0, 0)):
+            with pytest.raises(DataError, match="no pixels"):
+                visual_model.fold_in(images=nothing)
+        for off in (torch.full((1, 3, 8, 8), torch.nan), torch.full((1, 3, 8, 8), 1e9)):
+            with pytest.raises(DataError, match=r"in \[-1, 1\]"):
+                visual_model.fold_in(images=off)
+        with pytest.raises(SettingsError, match="id is empty"):
+            visual_model.add_items([""], [Image.new("RGB", (8, 8))], ["new"])
+
+    def test_a_vector_that_nothing_is_near_to_is_refused(self, visual_model):
+        width = visual_model.similarity_vectors(np.array([0])).shape[1]
+        for vector in (np.full(width, np.nan, np.float32), np.ones(width + 1, np.float32)):
+            with pytest.raises(DataError, match=f"finite vectors of {width} values"):
+                visual_model.nearest(vector, 3)
+        with pytest.raises(DataError, match="rows to leave out"):
+            visual_model.nearest(np.ones(width, np.float32), 3, without=[10**6])
 
     def test_photos_fold_in_like_the_items_they_show(self, visual_model, bundle, split):
         # Cold items are scored from their picture alone, so a photo of one says what the item says.

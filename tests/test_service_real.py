@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import logging
@@ -128,6 +129,32 @@ def test_the_service_recommends_as_the_model_does(client, made):
     expected = model.similar("0005", 4)
     assert pairs(client.get("/v1/items/0005/similar?k=4")) == [(one.item_id, one.score) for one in expected]
     assert client.get("/v1/users?limit=500").json()["users"] == model.user_ids.tolist()
+
+
+def test_a_changed_item_has_the_score_that_it_had(made):
+    with TestClient(create_app(made.settings(design_worker="none"))) as client:
+        client.app.state.service.holder.wait(PATIENCE)
+        url = "/v1/users/user-03/recommendations?k=500&exclude_seen=false"
+        before = client.get(url).json()["items"]
+        for item in before[::2]:
+            client.patch(f"/v1/items/{item['item_id']}", json={"attributes": {"price": 1}}).raise_for_status()
+        assert client.get(url).json()["items"] == before  # to the bit
+
+
+def test_a_new_item_that_somebody_dislikes_counts_against_its_like(made):
+    with TestClient(create_app(made.settings(design_worker="none"))) as client:
+        service = client.app.state.service
+        service.holder.wait(PATIENCE)
+        picture = base64.b64encode(made.bundle.image_bytes([0])[0]).decode()
+        client.put("/v1/items/fresh", json={"category": "bags", "image": picture}).raise_for_status()
+        for user, event in (("fan", "purchase"), ("hater", "dislike")):
+            told = {"events": [{"user_id": user, "item_id": "fresh", "event": event}]}
+            client.post("/v1/events", json=told).raise_for_status()
+        shop = service.keeper.now()
+        fresh = shop.changes.factors[0]
+        nobody = shop.models.recommender.fold_in().values
+        fan, hater = (shop.tastes.of_user(user).vector.values for user in ("fan", "hater"))
+        assert fresh @ hater < fresh @ nobody < fresh @ fan
 
 
 def test_the_service_searches_by_the_index_that_is_asked_for(made, caplog):

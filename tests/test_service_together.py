@@ -87,6 +87,26 @@ def test_an_exception_is_the_answer_of_its_question_alone_and_a_failure_that_of_
     assert after == 8
 
 
+def test_who_has_come_meanwhile_does_not_wait_for_the_same_failure():
+    async def ask():
+        gate = Gated()
+        together = Together(gate, most=1)
+        first = asyncio.create_task(together("broken"))
+        await begun(gate)
+        others = [asyncio.create_task(together(number)) for number in (2, 3)]
+        await asyncio.sleep(0)
+        gate.open.set()
+        failed = await asyncio.gather(first, *others, return_exceptions=True)
+        after = await together(4)
+        together.close()
+        return gate.batches, failed, after
+
+    batches, failed, after = asyncio.run(ask())
+    assert batches == [["broken"], [4]]
+    assert [type(one) for one in failed] == [StoreUnavailable] * 3
+    assert after == 8
+
+
 def test_who_leaves_is_not_waited_for():
     async def ask():
         gate = Gated()

@@ -217,6 +217,7 @@ def reproduce_kang2017_(
 
 def _bundle_of(path: Path, source: str, given: list[str], out: Path | None, progress: Progress) -> Bundle:
     """Return the bundle at ``path``, or the one that an export there becomes: ``<out>-bundle``, which is made once."""
+    from recgan.artifacts import MANIFEST
     from recgan.config import ImportOptions, overridden
     from recgan.dataset.bundle import Bundle
     from recgan.dataset.importers import import_bundle
@@ -227,6 +228,8 @@ def _bundle_of(path: Path, source: str, given: list[str], out: Path | None, prog
                 f"'{path}' is a bundle already; leave out --items, --interactions, --images and --import"
             )
         return Bundle.open(path)
+    if (path / MANIFEST).is_file():
+        raise SettingsError(f"'{path}' was trained by recgan: no bundle and no export; give what it was trained on")
     options = overridden(ImportOptions(), given, "--import")
     if not path.exists():
         raise SettingsError(f"there is neither a bundle nor an export at '{path}'; check the path")

@@ -283,6 +283,7 @@ class Recommender(FactorScorer):
         liked: np.ndarray,
         disliked: np.ndarray,
         extra: np.ndarray | None = None,
+        against: np.ndarray | None = None,
     ) -> np.ndarray:
         """Return what `fold_in` makes of rows of items, float32 [D].
 
@@ -290,13 +291,14 @@ class Recommender(FactorScorer):
             liked: int64 [n], rows of liked items.
             disliked: int64 [m]
             extra: float32 [e, D], factors of more that is liked.
+            against: float32 [a, D], factors of more that is disliked.
         """
-        extra = self.item_factors[:0] if extra is None else extra
-        if not (len(liked) or len(disliked) or len(extra)):
+        none = self.item_factors[:0]
+        likes = np.concatenate([self.item_factors[liked], none if extra is None else extra])
+        dislikes = np.concatenate([self.item_factors[disliked], none if against is None else against])
+        if not (len(likes) or len(dislikes)):
             return self.user_factors.mean(axis=0).astype(np.float32)
-        seen = np.union1d(liked, disliked)
-        values = self._fold_in(np.concatenate([self.item_factors[liked], extra]), self.item_factors[disliked], seen)
-        return np.asarray(values, dtype=np.float32)
+        return np.asarray(self._fold_in(likes, dislikes, np.union1d(liked, disliked)), dtype=np.float32)
 
     def contributions(self, liked: np.ndarray, disliked: np.ndarray) -> np.ndarray:
         """Return by how much each liked item moves the vector of `folded`: it, less the one without the item.

@@ -75,7 +75,7 @@ class FactorScorer(ABC):
         # Of objects: an index of Arrow strings keeps them besides.
         self._item_index = pd.Index(items["item_id"].to_numpy(dtype=object), dtype=object)
         self._user_index = pd.Index(self.user_ids, dtype=object)
-        self.items = items
+        self._filters = ItemFilters(items, self._item_index)
         self._similarity: FlatIndex | None = None
         self._index: ApproximateIndex | None = None
         self._measured: tuple[np.ndarray, float] | None = None
@@ -96,7 +96,8 @@ class FactorScorer(ABC):
         """Pack the items for requests of few users at a time: the lists are the same, and found several times as fast.
 
         It takes some D + 4 bytes an item. Nothing is packed where the processor has no arithmetic of bytes
-        (AVX512-VNNI); items that are added or change afterwards are searched as before, until they are packed.
+        (AVX512-VNNI); items that are added or change afterwards are searched as before, until they are packed. The item
+        factors are not to be changed in place.
         """
         self._require_fitted()
         for index in (self._user_index, self._item_index):
@@ -108,22 +109,28 @@ class FactorScorer(ABC):
 
         Raises:
             MismatchError: the items are not those that the model knows, in its order.
+            DataError: a column is missing, or has holes, or says something else.
         """
         self._require_fitted()
+        missing = {"item_id", "category", "available"} - set(items)
+        if missing:
+            raise DataError(f"the items have no column '{min(missing)}'; take the table of a bundle")
         if not np.array_equal(self.item_ids, items["item_id"].to_numpy(dtype=object)):
             raise MismatchError(f"the items are not those that this {self.name} was trained on; train it on them")
-        self.items = items
+        self._filters = ItemFilters(items, self._item_index)
 
     # ---- asking
 
     @property
     def items(self) -> pd.DataFrame:
         """The catalogue the model knows, one row an item: ``item_id``, ``category``, ``available``, the attributes."""
+        if not hasattr(self, "_filters"):
+            self._require_fitted()
         return self._filters.items
 
     @items.setter
     def items(self, items: pd.DataFrame) -> None:
-        self._filters = ItemFilters(items, self._item_index)
+        self.update_items(items)
 
     @property
     def item_ids(self) -> np.ndarray:
@@ -277,7 +284,10 @@ class FactorScorer(ABC):
         ``without`` are rows of items to leave out; the rest is as in `similar`.
         """
         allowed = self.admitted(categories=categories, where=where, candidates=candidates)
-        allowed[np.asarray(without, dtype=np.int64)] = False
+        gone = np.asarray(without, dtype=np.int64)
+        if len(gone) and (gone.min() < 0 or gone.max() >= len(allowed)):
+            raise DataError(f"rows to leave out must be from 0 to {len(allowed) - 1:,}")
+        allowed[gone] = False
         if self._similarity is None:
             vectors = self._similarity_vectors()
             norms = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -307,6 +317,7 @@ class FactorScorer(ABC):
 
     def knows(self, user_id: str) -> bool:
         """Return whether the model has learned of a user."""
+        self._require_fitted()
         return user_id in self._user_index
 
     def user_vector(self, user_id: str) -> UserVector:
@@ -338,8 +349,14 @@ class FactorScorer(ABC):
                 f"a user vector of another model, or of another training, does not fit this {self.name}; "
                 "fold the user in with this model"
             )
-        if not np.isfinite(vector.values).all():
+        largest = float(np.abs(vector.values).max(initial=0))
+        if not np.isfinite(largest):
             raise DataError("a user vector has values that are not finite; fold the user in again")
+        if largest * width**0.5 * self._longest_item() > float(np.finfo(np.float32).max):
+            raise DataError("a user vector has values whose scores are too large; fold the user in again")
+        seen = vector.seen
+        if len(seen) and (seen.dtype.kind not in "iu" or seen.min() < 0 or seen.max() >= len(self._item_index)):
+            raise DataError("what a user vector has seen are no rows of this model's items; fold the user in again")
 
     def _users(self, users: Sequence[str | UserVector]) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray] | None]:
         """Return the users' vectors, what they have seen and, where the model has such a thing, their ``own``."""

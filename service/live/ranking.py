@@ -65,8 +65,11 @@ class Ranking:
         merged = []
         for taste, found in zip(tastes, lists):
             seen = self._seen_changed(taste) if exclude_seen else frozenset()
-            scores = self._changes.factors @ taste.vector.values
-            merged.append(self._with_changed(found, scores, k, self._admitted(categories, candidates, seen)))
+            # Summed as the exact search does, so that equal items have equal scores whether they have changed or not.
+            scores = np.einsum("nd,d->n", self._changes.factors, taste.vector.values, dtype=np.float64)
+            merged.append(
+                self._with_changed(found, scores.astype(np.float32), k, self._admitted(categories, candidates, seen))
+            )
         return merged
 
     def _left_out(self, taste: Taste, exclude_seen: bool) -> np.ndarray:

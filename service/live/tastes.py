@@ -141,11 +141,16 @@ class Tastes:
                 rows[liked_it].add(row)
                 rows[not liked_it].discard(row)
         positive, negative = (np.array(sorted(rows[sign]), dtype=np.int64) for sign in (True, False))
-        new = [self._new[item_id] for item_id, liked_it in liked.items() if liked_it and item_id in self._new]
-        parts = [self._changes.factors[new]] if new else []
-        parts += [extra] if extra is not None else []
-        more = np.concatenate(parts) if parts else None
-        values = self._recommender.folded(positive, negative, more)
+        more, against = (self._changes.factors[self._rows_of_new(liked, sign)] for sign in (True, False))
+        if extra is not None:
+            more = np.concatenate([more, extra]) if len(more) else extra
+        values = self._recommender.folded(
+            positive, negative, more if len(more) else None, against if len(against) else None
+        )
         seen = frozenset(item_id for item_id in liked if find(item_id) is None)
         vector = UserVector(values, np.union1d(positive, negative))
         return Taste(vector, seen, liked=positive, disliked=negative)
+
+    def _rows_of_new(self, liked: dict[str, bool], sign: bool) -> list[int]:
+        """Return the rows, among what has changed, of the new items that are liked, or are not."""
+        return [self._new[item_id] for item_id, liked_it in liked.items() if liked_it == sign and item_id in self._new]

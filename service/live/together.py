@@ -43,21 +43,28 @@ class Together(Generic[_Question, _Answer]):
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _answered(self, questions: Sequence[_Question]) -> Sequence[_Answer | Exception]:
-        """Return an answer for each question, whatever happens."""
         try:
-            answers = self._answer(questions)
-            if len(answers) != len(questions):
-                raise RuntimeError(f"{len(answers)} answers to {len(questions)} questions")
-            return [_as_answer(one) for one in answers]
-        except Exception as error:  # it is everybody's answer
-            return [_as_answer(error)] * len(questions)
+            answers = [_as_answer(one) for one in self._answer(questions)]
+        except StopIteration as error:  # no future takes it, and who waits would wait for ever
+            raise RuntimeError("who answers stopped") from error
+        if len(answers) != len(questions):
+            raise RuntimeError(f"{len(answers)} answers to {len(questions)} questions")
+        return answers
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         try:
             while self._waiting:
                 batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
-                answers = await loop.run_in_executor(self._thread, self._answered, [question for question, _ in batch])
+                questions = [question for question, _ in batch]
+                answers: Sequence[_Answer | Exception]
+                try:
+                    answers = await loop.run_in_executor(self._thread, self._answered, questions)
+                except Exception as error:
+                    # The store, most likely: who has come meanwhile would wait as long for the same answer.
+                    batch += self._waiting
+                    self._waiting.clear()
+                    answers = [error] * len(batch)
                 for (_, future), answer in zip(batch, answers, strict=True):
                     if future.done():  # who asked has left
                         continue

@@ -23,7 +23,13 @@ from service.store.errors import StoreBusy, StoreUnavailable
 __all__ = ["Database"]
 
 BUSY_SECONDS = 10
-_LOCKED = ("database is locked", "database table is locked", "lock timeout", "deadlock detected")
+_LOCKED = (
+    "database is locked",
+    "database table is locked",
+    "locking protocol",
+    "lock timeout",
+    "deadlock detected",
+)
 _BROKEN = ("malformed", "not a database")
 _FULL = ("database or disk is full", "disk full", "no space left on device", "could not extend file")
 

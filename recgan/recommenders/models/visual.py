@@ -49,6 +49,8 @@ def pixels_of(images: Any, size: int) -> np.ndarray:
             raise DataError(
                 f"image tensors must be float [N, 3, H, W] in [-1, 1], not {images.dtype} {list(images.shape)}"
             )
+        if not bool(((images >= -1) & (images <= 1)).all()):
+            raise DataError("image tensors must be in [-1, 1]; these have other values")
         images = to_uint8(images)
     if isinstance(images, (bytes, str, Image.Image)) or not hasattr(images, "__len__"):
         raise DataError(f"give a sequence of images, not a single {type(images).__name__}")
@@ -59,11 +61,13 @@ def pixels_of(images: Any, size: int) -> np.ndarray:
         elif isinstance(image, np.ndarray):
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
                 raise DataError(f"image {row} must be uint8 [H, W, 3], not {image.dtype} {list(image.shape)}")
-            image = Image.fromarray(np.ascontiguousarray(image))
+            image = Image.fromarray(np.ascontiguousarray(image)) if image.size else Image.new("RGB", (0, 0))
         elif not isinstance(image, Image.Image):
             raise DataError(
                 f"image {row} is a {type(image).__name__}; give bytes, Pillow images or uint8 arrays [H, W, 3]"
             )
+        if not (image.width and image.height):
+            raise DataError(f"image {row} has no pixels ({image.width} x {image.height})")
         out[row] = letterbox(image.convert("RGB"), size)
     return out
 

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from recgan.errors import NotFoundError, SettingsError, nearest_id, nearest_name
+from recgan.errors import DataError, NotFoundError, SettingsError, nearest_id, nearest_name
 
 __all__ = ["ItemFilters", "Where", "new_ids", "rows_of"]
 
@@ -53,7 +53,7 @@ def new_ids(ids: Sequence[str], what: str) -> np.ndarray:
     """Return ids that need not be known, an object array [n] of str.
 
     Raises:
-        SettingsError: a single string, or an id that is not a string.
+        SettingsError: a single string, an id that is not a string, or an empty one.
     """
     if isinstance(ids, str):
         raise SettingsError(f"give a list of {what} ids, not the single string '{ids}'")
@@ -62,6 +62,8 @@ def new_ids(ids: Sequence[str], what: str) -> np.ndarray:
     for one in found:
         if not isinstance(one, str):
             raise SettingsError(f"{what} ids are strings, and {one!r} is {type(one).__name__}; give str({one!r})")
+        if not one:
+            raise SettingsError(f"a {what} id is empty; every {what} needs one")
     return found
 
 
@@ -71,9 +73,16 @@ class ItemFilters:
     Args:
         items: ``item_id``, ``category``, ``available`` and the attributes.
         index: the item ids.
+
+    Raises:
+        DataError: ``available`` is not bool, or an item has no category.
     """
 
     def __init__(self, items: pd.DataFrame, index: pd.Index) -> None:
+        if not pd.api.types.is_bool_dtype(items["available"]) or items["available"].isna().any():
+            raise DataError(f"the items' 'available' must be true or false, not {items['available'].dtype}")
+        if items["category"].isna().any():
+            raise DataError(f"item '{items['item_id'][items['category'].isna()].iloc[0]}' has no category; give it one")
         self.items, self._index = items, index
         self._available = items["available"].to_numpy(dtype=bool)
 

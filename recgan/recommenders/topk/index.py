@@ -77,7 +77,13 @@ class FlatIndex:
         Returns:
             Q pairs of (rows int64, scores float32), each of length min(k, number of allowed rows). Equal scores come
             in row order.
+
+        Raises:
+            SettingsError: k < 1.
+            DataError: the queries are of another width, or not finite.
         """
+        if queries.ndim != 2 or queries.shape[1] != self._index.d or not np.isfinite(queries).all():
+            raise DataError(f"what is searched for must be finite vectors of {self._index.d} values")
         check_k(k)
         if allowed is None:
             parameters = None

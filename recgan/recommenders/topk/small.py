@@ -97,8 +97,9 @@ class SmallScreen:
             runs = scores.reshape(-1, _RUN)
             best = runs.max(axis=1)
             bound = np.partition(best - error, -k)[-k]
-            reach = np.nextafter(np.maximum(bound - error, _LOWEST).astype(np.float32), np.float32(-np.inf))
-            reach = np.maximum(reach, _LOWEST)
+            reach = np.maximum(bound - error, _LOWEST).astype(np.float32)
+            with np.errstate(over="ignore"):  # below the lowest number there is none
+                reach = np.maximum(np.nextafter(reach, np.float32(-np.inf)), _LOWEST)
             here = np.flatnonzero(best >= reach)
             run, place = np.nonzero(runs[here] >= reach[here, None])
             found.append(here[run] * _RUN + place)
