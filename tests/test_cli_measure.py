@@ -192,7 +192,7 @@ def test_repeats_from_a_shops_own_export(run, export, tmp_path):  # noqa: F811
     assert "without --include-seen" in err
 
 
-def test_what_was_trained_is_no_export(tmp_path):
+def test_what_was_trained_is_no_export(run, tmp_path):  # noqa: F811
     model = tmp_path / "model"
     model.mkdir()
     (model / "manifest.json").write_text("{}")
