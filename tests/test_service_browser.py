@@ -41,7 +41,8 @@ class Site:
 
     def __init__(self, bundle: Bundle, designable: frozenset[str] = frozenset({"coats"}), **settings) -> None:
         models, self.recommender, self.designer, _ = models_of(bundle)
-        models = self.models = replace(models, designable=designable)
+        object.__setattr__(models, "designable", designable)  # `replace` would lose the fake editor
+        self.models = models
         self.folder = tempfile.TemporaryDirectory()
         given = {"store": f"sqlite:///{self.folder.name}/store.sqlite", "design_worker": "thread", **settings}
         self.app = create_app(
