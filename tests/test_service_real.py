@@ -12,8 +12,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,13 +34,15 @@ from recgan.dataset.split import make_split
 from recgan.design import Designer
 from recgan.design.editing import Editor
 from recgan.design.presets import PRESETS
-from recgan.encoders import embed_items
+from recgan.encoders import embed_items, embed_pixels
 from recgan.errors import ArtifactError, MismatchError, SettingsError
 from recgan.gan import load_gan, train_gan
 from recgan.gan.latent import find_directions, load_directions, load_inverter, save_directions, train_inverter
 from recgan.recommenders import create_recommender, load_recommender, train_recommender, training_data
+from recgan.recommenders.models.visual import pixels_of
 from service.app import create_app
 from service.holder import stored_model
+from service.live.eye import eye_of
 from service.models import load_models
 from service.retrain import retrain
 from service.run import serve
@@ -155,6 +159,20 @@ def test_a_new_item_that_somebody_dislikes_counts_against_its_like(made):
         nobody = shop.models.recommender.fold_in().values
         fan, hater = (shop.tastes.of_user(user).vector.values for user in ("fan", "hater"))
         assert fresh @ hater < fresh @ nobody < fresh @ fan
+
+
+def test_whoever_asks_all_photos_are_looked_at_by_one_thread(made):
+    model = load_recommender(made.recommender)
+    eye = eye_of(model, "cpu")
+    photos = [made.bundle.image_bytes([row])[0] for row in range(9)]
+    expected = embed_pixels(model.load_encoder("cpu"), pixels_of(photos, model.size))
+    lookers = set()
+    eye._encoder.body.register_forward_hook(lambda *_: lookers.add(threading.get_ident()))
+    with ThreadPoolExecutor(4) as pool:
+        for seen in pool.map(eye.look, [photos] * 8):
+            np.testing.assert_allclose(seen, expected, rtol=1e-4, atol=1e-5)
+    assert len(lookers) == 1  # each thread would keep what the network needed there
+    assert eye.look([]).shape == (0, expected.shape[1])
 
 
 def test_the_service_searches_by_the_index_that_is_asked_for(made, caplog):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["Eye", "RecommenderEye", "eye_of"]
 
 _AT_ONCE = 4
-"""Pictures looked at together. Torch keeps what each number of pictures needs, for each thread: with up to ten at a
-time that is some 300 MB more, for a quarter less time."""
+"""Pictures looked at together. Torch keeps what each number of pictures needs: with up to ten at a time that is some
+300 MB more, for a quarter less time."""
 
 
 class Eye(Protocol):
@@ -39,7 +40,11 @@ class Eye(Protocol):
 
 
 class RecommenderEye:
-    """The eye of a visual recommender; its encoder is loaded once."""
+    """The eye of a visual recommender; its encoder is loaded once.
+
+    All looking is done in one thread, a few pictures at a time, whoever asks: torch keeps in each thread what a network
+    needs there, so sixteen threads that look at once would hold a gigabyte for as long as they live.
+    """
 
     def __init__(self, recommender: Recommender, device: str = "auto") -> None:
         from recgan.recommenders import VisualRecommender
@@ -49,13 +54,17 @@ class RecommenderEye:
         self._recommender = recommender
         self._whitening = recommender.whitening
         self._encoder = recommender.load_encoder(device)
+        self._thread = ThreadPoolExecutor(1, "eye")
         told = f"{recommender.encoder_digest}/{recommender.size}/{recommender.transform}"
         self.key = hashlib.sha256(told.encode()).hexdigest()
 
     def look(self, pictures: Sequence[bytes]) -> np.ndarray:
         """Return the encoder's features."""
         pixels = pixels_of(list(pictures), self._recommender.size)
-        return np.asarray(embed_pixels(self._encoder, pixels, batch_size=_AT_ONCE))
+        some = [pixels[start : start + _AT_ONCE] for start in range(0, max(len(pixels), 1), _AT_ONCE)]
+        # Some are waited for before the next are asked for, so that one photo is not kept waiting by many.
+        seen = [self._thread.submit(embed_pixels, self._encoder, part, batch_size=_AT_ONCE).result() for part in some]
+        return np.concatenate(seen)
 
     def vectors(self, seen: np.ndarray) -> np.ndarray:
         """Return the whitened features."""
