@@ -526,13 +526,18 @@ def test_a_gan_of_another_size_needs_the_bundle(real_designer, tiny_bundle, tmp_
     train_gan(tiny_bundle, small, out=tmp_path / "gan", size=32, images_seen=8, device="cpu")
     with pytest.raises(MismatchError, match="--data"):
         load_designer(tmp_path / "knn", tmp_path / "gan", device="cpu")
-    designer = load_designer(tmp_path / "knn", tmp_path / "gan", bundle=tiny_bundle, device="cpu")
+    with pytest.raises(MismatchError, match="--data"):
+        load_designer(tmp_path / "knn", tmp_path / "gan", companions=[tmp_path / "knn"], device="cpu")
+    designer = load_designer(
+        tmp_path / "knn", tmp_path / "gan", bundle=tiny_bundle, companions=[tmp_path / "knn"], device="cpu"
+    )
     at_32 = embed_items(tiny_bundle, EmbedSettings(size=32), device="cpu").values
     whitened = designer.recommender.whitening.apply(at_32)
     real = designer.real_items("user-00", "bags")
     unit = whitened[real.rows] / np.linalg.norm(whitened[real.rows], axis=1, keepdims=True)
     expected = unit @ designer.recommender.user_vector("user-00").values
     np.testing.assert_allclose(real.scores, expected, atol=1e-5)
+    np.testing.assert_array_equal(designer.companions[0].features(real.rows), designer.sight.features(real.rows))
 
 
 # ---- saving

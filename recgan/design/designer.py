@@ -75,6 +75,7 @@ class Designer:
         *,
         real_features: Features | None = None,
         companions: Sequence[Recommender] = (),
+        companion_features: Sequence[Features | None] = (),
         device: str = "auto",
     ) -> None:
         """Bring a recommender and a GAN together.
@@ -83,8 +84,10 @@ class Designer:
             recommender: a visual one (``vbpr``, ``visual_knn``), trained on real features.
             gan: trained on the same catalogue, at the size that the recommender was shown.
             real_features: the catalogue's features at the GAN's size, where the recommender was shown another.
-            companions: other visual recommenders of the same catalogue, shown images of the GAN's size. They help to
-                score designs, or are held back to choose among them: see ``DesignSettings.validate_by``.
+            companions: other visual recommenders of the same catalogue. They help to score designs, or are held back
+                to choose among them: see ``DesignSettings.validate_by``.
+            companion_features: for each of them what ``real_features`` is for the recommender, or none at all where
+                all were shown images of the GAN's size.
             device: where the GAN was loaded; the encoders go there too.
 
         Raises:
@@ -94,7 +97,8 @@ class Designer:
         if device != "auto" and resolve_device(device) != gan.device:
             raise SettingsError(f"the GAN was loaded on {gan.device}, not on {device}; load it with device='{device}'")
         self.sight = Sight(recommender, gan, real_features)
-        self.companions = tuple(Sight(companion, gan) for companion in companions)
+        theirs = companion_features or [None] * len(companions)
+        self.companions = tuple(Sight(one, gan, features) for one, features in zip(companions, theirs, strict=True))
         self.recommender: VisualRecommender = self.sight.recommender
         self.gan = gan
         self.device = gan.device
@@ -311,20 +315,30 @@ def load_designer(
 ) -> Designer:
     """Return the designer of a saved recommender and a saved GAN, and of saved companions of the recommender.
 
-    ``bundle`` is needed only where the recommender was shown images of another size than the GAN makes: its images are
+    ``bundle`` is needed only where a recommender was shown images of another size than the GAN makes: its images are
     then embedded at the GAN's size (once; they are cached).
 
     Raises:
         ArtifactError: one of them is not there, or damaged.
         SettingsError, MismatchError: as `Designer`.
     """
-    loaded = load_recommender(recommender)
     generator = load_gan(gan, device)
-    real_features = None
-    if bundle is not None:
-        loaded.check_fits(bundle)
-    if bundle is not None and isinstance(loaded, VisualRecommender) and loaded.size != generator.size:
-        embed, encoder = EmbedSettings(size=generator.size), loaded.load_encoder(device)
-        real_features = embed_items(bundle, embed, encoder=encoder, device=device, progress=progress)
-    others = [load_recommender(folder) for folder in companions]
-    return Designer(loaded, generator, real_features=real_features, companions=others, device=device)
+    loaded, *others = [load_recommender(folder) for folder in (recommender, *companions)]
+
+    def at_its_size(model: Recommender) -> Features | None:
+        if bundle is None:
+            return None
+        model.check_fits(bundle)
+        if not isinstance(model, VisualRecommender) or model.size == generator.size:
+            return None
+        embed, encoder = EmbedSettings(size=generator.size), model.load_encoder(device)
+        return embed_items(bundle, embed, encoder=encoder, device=device, progress=progress)
+
+    return Designer(
+        loaded,
+        generator,
+        real_features=at_its_size(loaded),
+        companions=others,
+        companion_features=[at_its_size(other) for other in others],
+        device=device,
+    )
