@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recgan.config import ALSSettings, BlendSettings, BPRSettings, PopularitySettings, SplitSettings
+from recgan.config import ALSSettings, BlendSettings, BPRSettings, DVBPRSettings, PopularitySettings, SplitSettings
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.split import make_split
@@ -242,7 +242,8 @@ def test_early_stopping_chooses_once_and_training_then_uses_everything(tiny_bund
 def test_a_model_knows_what_validation_chose(tiny_bundle):
     """Were it not told, the weeks would be trained with what nobody chose."""
     fast = {"vbpr": SMALL["vbpr"], "bpr_mf": recommender_type("bpr_mf").settings_type(epochs=2)}
-    for name in ("vbpr", "bpr_mf", "ideal_point"):
+    fast["dvbpr"] = DVBPRSettings(backbone="cnn_f", input_size=32, hidden=8, dim=4, epochs=2)
+    for name in ("vbpr", "bpr_mf", "dvbpr", "ideal_point"):
         model = train_recommender(tiny_bundle, name, fast.get(name), embed=EMBED, device="cpu")
         chosen = model.chosen_settings()
         if name == "ideal_point":

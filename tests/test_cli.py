@@ -179,6 +179,7 @@ def test_evaluate_ranking_has_its_promised_shape(line, run):
         (["recommend", "nowhere"], "say for whom"),
         (["recommend", "nowhere", "--user", "u"], "does not exist"),
         (["evaluate", "ranking", "nowhere", "--models", ","], "names no model"),
+        (["evaluate", "ranking", "nowhere", "--compare", "vbpr"], "name two models"),
         (["simulate", "nowhere", "--ideals", "heldout", "--out", "x"], "held_out"),
         (["embed", "nowhere", "--set", "batchsize=3"], "batch_size"),
         (["evaluate", "ranking", "nowhere", "--set", "epochs=3"], "write it as MODEL.NAME=VALUE"),

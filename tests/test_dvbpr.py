@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from recgan.config import DVBPRSettings, SplitSettings
+from recgan.config import DVBPRSettings, SplitSettings, overridden
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.bundle_writer import BundleWriter
 from recgan.dataset.pixels import pixel_digest
@@ -158,6 +158,46 @@ def test_tuning_moves_the_network_and_ends_no_worse_than_it_began(data, tuned):
     assert any(not torch.equal(before[key], after[key]) for key in before)
     assert tuned.metrics["validation_auc"] >= frozen.metrics["validation_auc"]
     assert tuned.metrics["images_per_second"] > 0
+
+
+@pytest.mark.parametrize("settings", [SCRATCH, TUNED], ids=["scratch", "tuned"])
+def test_half_precision_is_the_networks_alone(data, settings, monkeypatch):
+    """What a GPU does, here on a CPU, which is slow at it: one step of a moving network."""
+    few = settings.model_copy(update={"frozen_epochs": 0, "epochs": 1, "batch_size": len(data.train)})
+    exact = create_recommender("dvbpr", few).fit(data, seed=0, device="cpu")
+    autocast = torch.autocast
+    monkeypatch.setattr(torch, "autocast", lambda device, dtype, enabled: autocast("cpu", dtype))
+    half = create_recommender("dvbpr", few).fit(data, seed=0, device="cpu")
+    assert half.item_factors.dtype == np.float32
+    assert not np.array_equal(half.item_factors, exact.item_factors)
+    np.testing.assert_allclose(half.item_factors, exact.item_factors, atol=0.1 * np.abs(exact.item_factors).max())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("loss", ["bpr", "warp", "ssm"])
+@pytest.mark.parametrize("settings", [SCRATCH, TUNED], ids=["scratch", "tuned"])
+def test_a_gpu_learns_as_well(data, settings, loss):
+    model = create_recommender("dvbpr", settings.model_copy(update={"loss": loss})).fit(data, seed=0, device="cuda")
+    assert model.metrics["validation_auc"] > 0.7
+
+
+def test_cold_items_have_the_bias_that_is_given(data):
+    high, low = (fitted(data, TUNED, epochs=1, cold_bias=bias) for bias in (3.0, -3.0))
+    cold = data.item_counts == 0
+    assert "cold_bias" not in high.metrics
+    gaps = high.item_factors[:, 0] - low.item_factors[:, 0]
+    np.testing.assert_allclose(gaps[cold], 6, atol=1e-4)
+    assert np.abs(gaps[~cold]).max() < 1
+    with pytest.raises(SettingsError, match="item_bias=False"):
+        overridden(DVBPRSettings(), ["item_bias=false", "cold_bias=1"])
+
+
+def test_small_pictures_that_are_enlarged_are_told(data):
+    (note,) = fitted(data, SCRATCH, input_size=48, epochs=1).notes()
+    assert "shown pictures of 32 px, enlarged to 48" in note
+    assert "--size 48" in note
+    assert fitted(data, SCRATCH, epochs=1).notes() == []
 
 
 def test_while_the_network_stands_still_its_head_and_the_visual_bias_learn(data):

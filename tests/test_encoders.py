@@ -362,3 +362,14 @@ def test_a_linear_probe_reads_the_clothing_type_from_the_features(real_data):
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300))
     labels = table["articleType"].to_numpy()
     assert probe.fit(features[~test], labels[~test]).score(features[test], labels[test]) > 0.8
+
+
+def test_features_are_float32_under_autocast_too():
+    encoder = load_encoder("efficientnet_lite0@48", "cpu")
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    exact = embed_pixels(encoder, pixels)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert encoder(to_float(pixels)).dtype == torch.float32
+        rough = embed_pixels(encoder, pixels)
+    assert not np.array_equal(rough, exact)
+    np.testing.assert_allclose(rough, exact, atol=0.1 * np.abs(exact).max())

@@ -12,7 +12,7 @@ from rich.console import Console
 from sklearn.metrics import roc_auc_score
 from sklearn.metrics.pairwise import cosine_distances
 
-from recgan.cli.ranking_table import ranking_table
+from recgan.cli.ranking_table import ranking_tables
 from recgan.config import EmbedSettings, SimulateSettings, SplitSettings, VBPRSettings, VisualKNNSettings
 from recgan.dataset.simulate import simulate_users
 from recgan.dataset.split import make_split
@@ -21,7 +21,9 @@ from recgan.encoders.registry import _LOADERS, register_encoder
 from recgan.errors import ArtifactError, DataError, MismatchError, SettingsError
 from recgan.evaluation.kept import KeptParts
 from recgan.evaluation.ranking import evaluate_ranking
+from recgan.evaluation.ranking.comparing import _figures
 from recgan.evaluation.ranking.contenders import with_controls
+from recgan.evaluation.ranking.judging import GROUPS, Judged
 from recgan.recommenders import create_recommender, load_recommender, train_recommender, training_data
 from recgan.recommenders.models.visual_knn import VisualKNN
 from tests.test_encoders import plain_encoder
@@ -189,11 +191,40 @@ def test_the_table_shows_the_best_first(tiny_bundle, folders):
     models = [folders / "popularity", folders / "visual_knn"]
     report = evaluate_ranking(tiny_bundle, models, split=SPLIT, device="cpu", resamples=50)
     console = Console(width=400, record=True, file=io.StringIO())
-    console.print(ranking_table(report))
+    console.print(ranking_tables(report))
     text = console.export_text()
     ranked = sorted(models, key=lambda one: -report.models[str(one)].values["auc"]["all"])
     assert text.index(str(ranked[0])) < text.index(str(ranked[1]))
     assert f"{report.models[str(ranked[0])].values['auc']['all']:.4f}" in text
+    (auc,) = [one for one in report.comparisons if (one.metric, one.group) == ("auc", "all")]
+    assert f"{auc.difference:+.4f} p " in text
+    assert f"{auc.low:+.3f} to {auc.high:+.3f}" in text
+
+
+def test_pairs_that_are_named_are_tested_too(tiny_bundle, folders):
+    models = ["popularity", "category", "repurchase"]
+    options = {"split": SPLIT, "device": "cpu", "resamples": 50}
+    assert evaluate_ranking(tiny_bundle, models, **options).comparisons == []
+    pairs = [("category", "popularity"), ("repurchase", "category")]
+    report = evaluate_ranking(tiny_bundle, models, compare=pairs, **options)
+    assert list(dict.fromkeys((one.model, one.against) for one in report.comparisons)) == pairs
+    for pair, message in ((("als", "category"), "not among the models"), (("category", "category"), "with itself")):
+        with pytest.raises(SettingsError, match=message):
+            evaluate_ranking(tiny_bundle, models, compare=[pair], **options)
+
+
+def test_however_many_are_compared_a_sure_difference_stays_one():
+    rng = np.random.default_rng(0)
+
+    def judged(auc: float) -> Judged:
+        values = auc + 0.01 * rng.random(100)
+        return Judged({metric: dict.fromkeys(GROUPS, values) for metric in ("auc", "ndcg@20")}, {})
+
+    many = {f"model-{number}": judged(0.8) for number in range(30)} | {"popularity": judged(0.6)}
+    about = {name: {"model": name, "visual": name != "popularity", "control": None} for name in many}
+    _, _, comparisons = _figures(many, about, None, [], 50, 0)
+    assert len(comparisons) == 90
+    assert max(one.p_holm for one in comparisons) < 0.05
 
 
 def test_a_stopped_evaluation_goes_on_where_it_stopped_and_writes_its_folder(tiny_bundle, tmp_path, monkeypatch):

@@ -29,8 +29,9 @@ from recgan.cli.app import (
     names_of,
     settings_by_model,
 )
-from recgan.cli.ranking_table import ranking_table
+from recgan.cli.ranking_table import ranking_tables
 from recgan.console import answer, remark, shown_progress
+from recgan.errors import SettingsError
 
 
 @evaluate_app.command("ranking")
@@ -48,6 +49,10 @@ def evaluate_ranking_(
         bool,
         typer.Option("--controls", help="Also each visual model's controls: permuted, noise and category features."),
     ] = False,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option("--compare", metavar="MODEL,OTHER", help="Test this difference too; may be given several times."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="PATH", parser=local_path, help="Folder for ranking.json and a plot of it."),
@@ -68,6 +73,7 @@ def evaluate_ranking_(
     names = model_names(models)
     split_settings = overridden(SplitSettings(), split or [], "--split")
     by_model = settings_by_model(settings or [])
+    pairs = [_pair(text) for text in compare or []]
     with shown_progress() as progress:
         report = evaluate_ranking(
             Bundle.open(bundle),
@@ -75,6 +81,7 @@ def evaluate_ranking_(
             split=split_settings,
             embed=embed_settings(encoder, size),
             settings=by_model,
+            compare=pairs,
             seed=seed,
             part=part,
             device=device,
@@ -82,9 +89,16 @@ def evaluate_ranking_(
             overwrite=overwrite,
             progress=progress,
         )
-    answer(report.as_json(), ranking_table(report), as_json=as_json)
+    answer(report.as_json(), ranking_tables(report), as_json=as_json)
     if out is not None:
         remark(f"wrote {out} (look at {out}/ranking.png)")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    names = names_of(text)
+    if len(names) != 2:
+        raise SettingsError(f"--compare {text}: name two models, as bpr_mf,bpr")
+    return names[0], names[1]
 
 
 @evaluate_app.command("generative")

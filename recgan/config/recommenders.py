@@ -302,11 +302,19 @@ class DVBPRSettings(Settings):
     """L2 on the factors of the users of each pair."""
     bias_regularisation: float = Field(0.01, ge=0)
     """L2 on how far the items' biases are from the log of their popularity."""
+    cold_bias: float | None = None
+    """As in `vbpr`; only with ``item_bias``."""
     criterion: Literal["auc", "ndcg"] = "auc"
-    """Of the validation part, by which the epoch is chosen."""
+    """Of the validation part, by which the epoch and the bias of cold items are chosen."""
     patience: int = Field(3, ge=1)
     """Stop after this many epochs without a better validation figure; the best epoch is kept."""
     features: FeatureKind = "real"
+
+    @model_validator(mode="after")
+    def _biases_are_there(self) -> DVBPRSettings:
+        if self.cold_bias is not None and not self.item_bias:
+            raise ValueError("cold_bias: items have no bias with item_bias=False")
+        return self
 
 
 class IndexSettings(Settings):

@@ -139,7 +139,7 @@ class Encoder(nn.Module):
         if images.shape[2:] != side:
             images = F.interpolate(images, size=side, mode="bilinear", antialias=True)
         normalised = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        features = self.body(normalised)
+        features = self.body(normalised).float()  # of half the bits under autocast
         if features.shape != (len(images), self.dim):
             raise AssertionError(
                 f"the body of '{self.name}' gave {list(features.shape)}, not [{len(images)}, {self.dim}]"

@@ -20,7 +20,7 @@ from recgan.dataset.bundle import Bundle
 from recgan.dataset.oracle import ORACLE_PARTS, StyleOracle
 from recgan.dataset.split import Split, make_split
 from recgan.encoders import Features, embed_items
-from recgan.errors import MismatchError, SettingsError
+from recgan.errors import MismatchError, SettingsError, nearest_name
 from recgan.evaluation.kept import KeptParts, Part
 from recgan.evaluation.ranking.contenders import Contender, contenders
 from recgan.evaluation.ranking.files import save_ranking
@@ -36,6 +36,8 @@ from recgan.recommenders.train import data_for
 __all__ = ["evaluate_ranking"]
 
 _COMPARED = (("auc", "all"), ("auc", "cold"), ("ndcg@20", "all"))
+_RESAMPLES_A_COMPARISON = 40
+"""So that with Holm's correction the least p there can be, 2 / (resamples + 1), is still below .05."""
 
 
 def evaluate_ranking(
@@ -45,6 +47,7 @@ def evaluate_ranking(
     split: SplitSettings | None = None,
     embed: EmbedSettings | None = None,
     settings: Mapping[str, Settings] | None = None,
+    compare: Sequence[tuple[str, str]] = (),
     part: str = "test",
     seed: int = 0,
     resamples: int = 2000,
@@ -62,9 +65,11 @@ def evaluate_ranking(
         split: which interactions are held out.
         embed: the encoder and the size that visual models look through.
         settings: settings by model name; a control takes those of its model.
+        compare: pairs of the models, the first to be tested against the second, besides those that always are: each
+            visual model against the best one that is image-free, and against its own controls.
         part: ``test``, or ``validation`` while choosing.
         seed: of training and of the bootstrap.
-        resamples: of the bootstrap.
+        resamples: of the bootstrap, at least: 40 for each comparison, so that Holm's correction leaves any a chance.
         device: where features are computed and visual models are trained.
         out: folder for the report and a plot (`recgan.evaluation.ranking.files`); until it is written, the models
             judged are kept in ``<out>.run``, so that a stopped evaluation goes on with the next.
@@ -72,7 +77,7 @@ def evaluate_ranking(
         progress: told how far it is.
 
     Raises:
-        SettingsError: an unknown model or part.
+        SettingsError: an unknown model or part, or a pair of a model that is not judged.
         DataError: nothing is held out.
         MismatchError: a saved model was trained on another catalogue or split, or on the test part.
         ArtifactError: ``out`` exists and ``overwrite`` is false.
@@ -83,6 +88,7 @@ def evaluate_ranking(
     if part not in ("test", "validation"):
         raise SettingsError(f"there is no part '{part}' to judge on; use test or validation")
     runs = contenders(models, settings)
+    pairs = _checked(compare, [run.name for run in runs])
     parts = make_split(bundle, split)
     held_out = HeldOut(parts, part, bundle.category_index)
     # Before anything is trained: a folder that cannot be judged should not cost an hour first.
@@ -123,7 +129,7 @@ def evaluate_ranking(
             judged[run.name], about[run.name] = Judged.of_part(part_of_run)
         oracle = _oracle_scorer(bundle, parts)
         truth = held_out.judge(oracle, _step(progress, "judging the oracle"), seen) if oracle else None
-        figures, oracle_figures, comparisons = _figures(judged, about, truth, resamples, seed)
+        figures, oracle_figures, comparisons = _figures(judged, about, truth, pairs, resamples, seed)
         report = RankingReport(
             bundle=bundle.name,
             simulated=truth is not None,
@@ -188,14 +194,20 @@ def _embed_facts(features: Features | None) -> dict[str, Any] | None:
 
 
 def _figures(
-    judged: Mapping[str, Judged], about: Mapping[str, dict[str, Any]], truth: Judged | None, resamples: int, seed: int
+    judged: Mapping[str, Judged],
+    about: Mapping[str, dict[str, Any]],
+    truth: Judged | None,
+    named: Sequence[tuple[str, str]],
+    resamples: int,
+    seed: int,
 ) -> tuple[dict[str, ModelFigures], ModelFigures | None, list[Comparison]]:
     everyone = {**judged, **({"oracle": truth} if truth else {})}
     names = list(everyone)
     metrics = list(everyone[names[0]].per_user)
     values: dict[str, dict[str, dict[str, float]]] = {name: {metric: {} for metric in metrics} for name in names}
     limits: dict[str, dict[str, dict[str, tuple[float, float]]]] = {name: {m: {} for m in metrics} for name in names}
-    pairs = _pairs_to_compare(judged, about)
+    pairs = list(dict.fromkeys([*_pairs_to_compare(judged, about), *named]))
+    resamples = max(resamples, _RESAMPLES_A_COMPARISON * len(pairs) * len(_COMPARED))
     found: list[tuple[str, str, str, str, float, tuple[float, float], float]] = []
     for group in GROUPS:
         # One resampling of the users serves all models and metrics, so that every difference is paired.
@@ -231,6 +243,17 @@ def _figures(
 def _share(auc: float, oracle: float) -> float:
     """Return how much of what there is to know a model knows; NaN where the oracle itself knows nothing."""
     return (auc - 0.5) / (oracle - 0.5) if oracle > 0.5 else float("nan")
+
+
+def _checked(compare: Sequence[tuple[str, str]], names: Sequence[str]) -> list[tuple[str, str]]:
+    for pair in compare:
+        for name in pair:
+            if name not in names:
+                hint = nearest_name(name, names) or f"; judged are {', '.join(names)}"
+                raise SettingsError(f"'{name}' cannot be compared: it is not among the models{hint}")
+        if pair[0] == pair[1]:
+            raise SettingsError(f"'{pair[0]}' cannot be compared with itself; name two models")
+    return list(compare)
 
 
 def _pairs_to_compare(judged: Mapping[str, Judged], about: Mapping[str, dict[str, Any]]) -> list[tuple[str, str]]:

@@ -59,13 +59,14 @@ class DVBPR(BiasedModel, VisualRecommender):
         prior = np.zeros(len(counts), np.float32)
         if s.item_bias:
             prior = log_popularity(counts, np.append(data.candidates, False))
-        self._cold_bias = float(prior[-1])
+        self._cold_bias = float(prior[-1]) if s.cold_bias is None else s.cold_bias
+        prior[counts == 0] = self._cold_bias
         trainer = EndToEndTrainer(data, images, encoder, looked, prior[:-1], s, seed, target)
         validation = Validation(data, s.criterion)
         learned, self.metrics = trainer.run(validation, progress, self._checkpoints)
         self.user_factors, self.item_factors, self._visual_bias = learned.users, learned.items, learned.visual_bias
         self._keep(encoder)
-        self._complete(data, validation, choose=s.item_bias)
+        self._complete(data, validation, choose=s.item_bias and s.cold_bias is None)
         self.item_features = self.item_factors[:, 1:].astype(np.float16)
         # Phi needs no whitening; a control's pictures are not its items'.
         self.whitening = _identity(encoder.dim) if s.features == "real" else None
@@ -76,6 +77,12 @@ class DVBPR(BiasedModel, VisualRecommender):
             "transform": images.transform,
             "features": s.features,
         }
+
+    def notes(self) -> list[str]:
+        """Also where it was shown less than it could see."""
+        side, shown = self._encoder.input_size, self.facts["size"]
+        enlarged = f"it was shown pictures of {shown} px, enlarged to {side}; --size {side} shows it more"
+        return [*super().notes(), *([enlarged] if shown < side else [])]
 
     def _keep(self, encoder: Encoder) -> None:
         """Take Phi, whose weights are now what they will be, as the model's encoder."""
