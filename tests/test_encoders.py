@@ -372,4 +372,4 @@ def test_features_are_float32_under_autocast_too():
         assert encoder(to_float(pixels)).dtype == torch.float32
         rough = embed_pixels(encoder, pixels)
     assert not np.array_equal(rough, exact)
-    np.testing.assert_allclose(rough, exact, atol=0.1 * np.abs(exact).max())
+    assert np.corrcoef(rough.ravel(), exact.ravel())[0, 1] > 0.99
