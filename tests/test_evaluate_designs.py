@@ -41,15 +41,21 @@ from recgan.evaluation.designs.figures import (
     novelty,
     preferred,
     specificity,
+    transfer,
 )
 from recgan.evaluation.designs.judges import AttributeJudge, StyleJudge
+from recgan.evaluation.designs.measuring import method_figures
+from recgan.evaluation.designs.methods import REAL, Made
+from recgan.evaluation.designs.verdicts import Verdicts
+from recgan.evaluation.showcase import ShownUser
 from recgan.gan import train_gan
 from recgan.metrics.generative import kernel_distance
 from recgan.recommenders import train_recommender
 
 SCORER, JUDGE = SplitSettings(half="scorer"), SplitSettings(half="judge")
 KEYS = {
-    "win", "lift", "percentile", "transfer", "invisible", "specificity", "kid", "class_accuracy", "diversity", "novelty"
+    "win", "lift", "percentile", "transfer", "invisible", "specificity", "kid", "class_accuracy", "diversity",
+    "novelty", "intervals",
 }  # fmt: skip
 
 
@@ -192,9 +198,10 @@ def test_kid_is_to_photos_in_the_same_shares_of_classes():
     pictures = rng.normal(size=(20, 4))  # all of class 0, as like it as can be
     matched = kid_at_matched_classes(pictures, np.zeros(20, dtype=int), photos, seed=0)
     drawn = np.random.default_rng([0, 11]).permutation(30)[:20]
-    assert matched == pytest.approx(kernel_distance(test[drawn], pictures))
-    assert kernel_distance(test, pictures) > 10 * abs(matched)
-    assert np.isnan(kid_at_matched_classes(rng.normal(size=(40, 4)), np.zeros(40, dtype=int), photos, seed=0))
+    assert matched.value == pytest.approx(kernel_distance(test[drawn], pictures))
+    assert matched.low < 0 < matched.high
+    assert kernel_distance(test, pictures) > 10 * abs(matched.value)
+    assert np.isnan(kid_at_matched_classes(rng.normal(size=(40, 4)), np.zeros(40, dtype=int), photos, seed=0).value)
 
 
 def test_diversity_is_told_as_a_share_of_real_photos():
@@ -213,8 +220,73 @@ def test_novelty_counts_both_tails():
     photos = Photos(train, zeros, test, zeros)
     pictures = np.concatenate([train[:30], rng.normal(size=(30, 2)), 50 + rng.normal(size=(40, 2))])
     told = novelty(pictures, np.zeros(100, dtype=int), photos)
-    assert told["near"] == pytest.approx(0.3, abs=0.05)
-    assert told["far"] == pytest.approx(0.4, abs=0.05)
+    assert told["near"][:30].all()
+    assert told["far"][60:].all()
+    assert told["near"].mean() == pytest.approx(0.3, abs=0.05)
+    assert told["far"].mean() == pytest.approx(0.4, abs=0.05)
+    assert np.isnan(novelty(pictures, np.ones(100, dtype=int), photos)["near"]).all()
+
+
+def test_transfer_is_a_ratio_of_means_and_nothing_where_the_scorer_may_have_gained_nothing():
+    by_scorer = np.array([1.0, 2.0, 3.0, 2.0])
+    told = transfer(0.5 * by_scorer, by_scorer, seed=0)
+    assert told.value == pytest.approx(0.5)
+    assert (told.low, told.high) == pytest.approx((0.5, 0.5))  # paired by user
+    assert transfer(np.array([0.0, 1.0, 1.0, 0.0]), by_scorer, seed=0).low < 0.25
+    assert np.isnan(transfer(by_scorer, np.array([-1.0, 1.0, 0.1, -0.1]), seed=0).value)
+
+
+def test_a_methods_figures_are_those_of_its_verdicts():
+    """Three users with two pictures each of 2 x 2 pixels, the first of which tells the class that the reader sees."""
+    users = [ShownUser(name, "bag") for name in ("u", "v", "w")]
+    pixels = np.zeros((3, 2, 2, 2, 3), np.uint8)
+    pixels[2] = 1  # the third user's look like the other class
+    made = Made(pixels, started=pixels)
+    scores = {
+        "a": np.array([[2.0, 2.0], [2.0, 2.0], [3.0, 3.0]]),
+        "b": np.array([[1.0, 1.0], [1.0, 0.0], [-1.0, 0.0]]),
+    }
+    best = {"a": np.ones((3, 2)), "b": np.array([[0.5, 9.0], [0.5, 9.0], [-0.5, 9.0]])}
+    above = {"a": np.full((3, 2), 0.9), "b": np.array([[0.4, 0.6], [0.6, 0.6], [0.9, 0.5]])}
+    cross = {who: [np.broadcast_to(told, (3, 3, 2))] for who, told in scores.items()}
+    verdicts = Verdicts({"m": scores, REAL: best}, {"m": above}, {"m": cross}, {"m": np.zeros((3, 2))})
+    rng = np.random.default_rng(0)
+    photos = Photos(rng.normal(size=(40, 2)), np.arange(40) % 2, rng.normal(size=(40, 2)), np.arange(40) % 2)
+    told = method_figures("m", made, verdicts, Seen(photos), Alike([1.0, 0.5, 0.0]), users, np.zeros(3, int), seed=0)
+    assert told.win["b"].value == pytest.approx((1 + 0.5 + 0.5) / 3)  # against the first of the best real items
+    assert told.lift["a"].value == pytest.approx(7 / 3)
+    assert told.lift["b"].value == pytest.approx((1 + 0.5 - 0.5) / 3)
+    assert told.percentile["b"].value == pytest.approx(60)
+    assert told.transfer.value == pytest.approx(1 / 7)
+    assert told.invisible.value == pytest.approx(0.5)
+    assert told.class_accuracy.value == pytest.approx(2 / 3)
+    for one in (told.percentile["b"], told.transfer, told.invisible, told.class_accuracy):
+        assert one.low < one.value < one.high
+    assert told.as_json()["intervals"]["invisible"] == {"low": told.invisible.low, "high": told.invisible.high}
+
+
+class Seen:
+    """A reading whose reader sees in a picture the class that its first pixel tells."""
+
+    category = 0
+
+    def __init__(self, photos):
+        self.photos, self.reader = photos, self
+
+    def look(self, pixels):
+        told = pixels[:, 0, 0, 0]
+        return [np.eye(2)[told]], np.random.default_rng(1).normal(size=(len(pixels), 2))
+
+
+class Alike:
+    """Says of how many of each user's pictures the gain is not to be seen."""
+
+    def __init__(self, shares):
+        self.shares = np.array(shares)
+
+    def share(self, users, pictures, rise):
+        assert rise.min() >= -1
+        return self.shares
 
 
 # ---- judges
@@ -377,7 +449,7 @@ def test_the_tables_for_a_person_fit_80_columns(report):
     lines = console.file.getvalue().splitlines()
     assert "…" not in "".join(lines)
     for name, one in report.methods.items():
-        assert sum(line.split()[:1] == [name] for line in lines) == 3
+        assert sum(line.split()[:1] == [name] for line in lines) == 4
         assert any(f"{one.lift['a'].value:.2f}" in line for line in lines if line.split()[:1] == [name])
 
 
@@ -394,4 +466,6 @@ def test_the_command_prints_the_report(world, monkeypatch, capsys):
     assert ended.value.code == 0
     told = json.loads(capsys.readouterr().out)
     assert {"methods", "headroom", "budget"} <= set(told)
+    assert set(told["preferred"]) == {"default > random", "default > best_of_n"}
+    assert set(told["preferred"]["default > best_of_n"]["b"]) == {"share", "low", "high"}
     assert told["budget"]["settings"]["default"]["steps"] == 1

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recgan.evaluation.estimates import Estimate
-from recgan.metrics.generative import kernel_distance, nearest_distances
+from recgan.metrics.generative import kernel_distance, nearest_distances, resampled_kernel_distances
 from recgan.metrics.stats import bootstrap_means, interval
 
 __all__ = [
@@ -20,7 +20,10 @@ __all__ = [
     "paired",
     "preferred",
     "specificity",
+    "transfer",
 ]
+
+_KID_RESAMPLES = 500
 
 
 @dataclass(frozen=True)
@@ -67,21 +70,33 @@ def specificity(cross: Sequence[np.ndarray]) -> np.ndarray:
     return np.array(shares)
 
 
-def kid_at_matched_classes(features: np.ndarray, class_index: np.ndarray, photos: Photos, seed: int) -> float:
-    """Return the KID of pictures to test photos in the same shares of classes (equally many photos for each picture);
-    NaN where a class has fewer test photos than pictures, or there are fewer than two."""
+def transfer(by_judge: np.ndarray, by_scorer: np.ndarray, seed: int, resamples: int = 2000) -> Estimate:
+    """Return the mean lift by a judge over that by the scorer, float [U] each, with its 95% interval over users; NaN
+    where the scorer's may be nought, of which a share means nothing."""
+    drawn = bootstrap_means(np.stack([by_judge, by_scorer], axis=1), resamples=resamples, seed=seed)
+    if interval(drawn[:, 1])[0] <= 0:
+        return Estimate(np.nan, np.nan, np.nan)
+    return Estimate(float(by_judge.mean() / by_scorer.mean()), *interval(drawn[:, 0] / drawn[:, 1]))
+
+
+def kid_at_matched_classes(features: np.ndarray, class_index: np.ndarray, photos: Photos, seed: int) -> Estimate:
+    """Return the KID of pictures to test photos in the same shares of classes (equally many photos for each picture),
+    with its 95% interval over pictures and photos; NaN where a class has fewer test photos than pictures, or there are
+    fewer than two."""
     counts = np.bincount(class_index, minlength=int(photos.test_class.max()) + 1)
     there = np.bincount(photos.test_class, minlength=len(counts))
     classes = np.flatnonzero(counts)
     each = int((there[classes] // counts[classes]).min())
     if each < 1 or len(features) < 2:
-        return float("nan")
+        return Estimate(np.nan, np.nan, np.nan)
     rng = np.random.default_rng([seed, 11])
     rows = [
         rng.permutation(np.flatnonzero(photos.test_class == index))[: min(each, 10) * counts[index]]
         for index in classes
     ]
-    return kernel_distance(photos.test[np.concatenate(rows)], features)
+    real = photos.test[np.concatenate(rows)]
+    drawn = resampled_kernel_distances(real, features, resamples=_KID_RESAMPLES, seed=seed)
+    return Estimate(kernel_distance(real, features), *interval(drawn))
 
 
 def diversity(features: np.ndarray, class_index: np.ndarray, photos: Photos) -> dict[str, float]:
@@ -112,18 +127,20 @@ def diversity(features: np.ndarray, class_index: np.ndarray, photos: Photos) -> 
     }
 
 
-def novelty(features: np.ndarray, class_index: np.ndarray, photos: Photos) -> dict[str, float]:
-    """Return the shares of pictures that are ``near`` a training photo of their class, nearer than 95% of its test
-    photos are (near copies), and ``far`` from all, farther than 95% are (nothing like them); 5% each is usual."""
-    near, far, count = 0, 0, 0
+def novelty(features: np.ndarray, class_index: np.ndarray, photos: Photos) -> dict[str, np.ndarray]:
+    """Return which pictures are ``near`` a training photo of their class, nearer than 95% of its test photos are (near
+    copies), and which are ``far`` from all, farther than 95% are (nothing like them), float [n] each, NaN where a class
+    has no two photos of both kinds; 5% each is usual."""
+    told = {name: np.full(len(features), np.nan) for name in ("near", "far")}
     for index in np.unique(class_index):
         train, test = photos.train[photos.train_class == index], photos.test[photos.test_class == index]
         if len(train) < 2 or len(test) < 2:
             continue
         low, high = np.quantile(nearest_distances(test, train), [0.05, 0.95])
-        own = nearest_distances(features[class_index == index], train)
-        near, far, count = near + int((own < low).sum()), far + int((own > high).sum()), count + len(own)
-    return {name: number / count if count else float("nan") for name, number in (("near", near), ("far", far))}
+        rows = class_index == index
+        own = nearest_distances(features[rows], train)
+        told["near"][rows], told["far"][rows] = own < low, own > high
+    return told
 
 
 def paired(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray], seed: int) -> dict[str, Estimate]:

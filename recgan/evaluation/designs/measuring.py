@@ -15,12 +15,14 @@ from recgan.evaluation.designs.figures import (
     novelty,
     preferred,
     specificity,
+    transfer,
 )
 from recgan.evaluation.designs.judges import ATTRIBUTE, JUDGE, SCORER
 from recgan.evaluation.designs.methods import REAL, Made
 from recgan.evaluation.designs.reading import PhotosOf, Reading
 from recgan.evaluation.designs.report import MethodFigures
 from recgan.evaluation.designs.verdicts import Verdicts
+from recgan.evaluation.estimates import Estimate
 from recgan.evaluation.showcase import ShownUser
 
 __all__ = ["Invisibility", "method_figures"]
@@ -39,14 +41,15 @@ class Invisibility:
         self._perceptual = PerceptualDistance(str(designer.device))
         self._usual: dict[str, float] = {}
 
-    def share(self, users: Sequence[ShownUser], pictures: Made, rise: np.ndarray) -> float:
-        """Return the share of such pictures; ``rise`` [U, D] in standard deviations. NaN where nothing was searched."""
+    def share(self, users: Sequence[ShownUser], pictures: Made, rise: np.ndarray) -> np.ndarray:
+        """Return the share of such pictures of each user, float [U]; ``rise`` [U, D] in standard deviations. NaN where
+        nothing was searched."""
         if pictures.started is None:
-            return float("nan")
+            return np.full(len(users), np.nan)
         side = pictures.pixels.shape[2:]
         far = self._perceptual(pictures.pixels.reshape(-1, *side), pictures.started.reshape(-1, *side))
         usual = np.array([self._alike(user.category) for user in users])
-        return float(((rise > _RISE) & (far.reshape(rise.shape) < usual[:, None])).mean())
+        return np.asarray(((rise > _RISE) & (far.reshape(rise.shape) < usual[:, None])).mean(axis=1))
 
     def _alike(self, category: str) -> float:
         """Return the 5th percentile of the perceptual distance between two real photos of a category."""
@@ -88,20 +91,28 @@ def method_figures(
     cross = {who: [told[:, :, shown] for told in verdicts.cross[name][who]] for who in judges}
     best_real = {who: verdicts.scores[REAL][who][:, 0] for who in judges}
     known = np.nan if name == REAL else 1.0  # it is what wins are counted against
-    lift = {who: estimate(told.mean(axis=1), seed) for who, told in scores.items()}
+    lift = {who: told.mean(axis=1) for who, told in scores.items()}
     side = pictures.pixels.shape
     told, features = reading.reader.look(pictures.pixels.reshape(-1, *side[2:]))
     classes = np.repeat(class_index, side[1])
+
+    def over_users(values: np.ndarray) -> Estimate:
+        """Of what is told of each picture, those of a user together."""
+        return estimate(values.reshape(side[:2]).mean(axis=1), seed)
+
     return MethodFigures(
         win={who: estimate(preferred(scores[who], best_real[who]) * known, seed) for who in judges},
-        lift=lift,
-        percentile={who: float(100 * told[:, shown].mean()) for who, told in verdicts.above[name].items()},
-        # Of a lift that may be nought a share means nothing.
-        transfer=lift[JUDGE].value / lift[SCORER].value if lift[SCORER].low > 0 else float("nan"),
-        invisible=invisibility.share(users, pictures, verdicts.scores[name][SCORER] - verdicts.started[name]),
+        lift={who: estimate(values, seed) for who, values in lift.items()},
+        percentile={
+            who: estimate(100 * above[:, shown].mean(axis=1), seed) for who, above in verdicts.above[name].items()
+        },
+        transfer=transfer(lift[JUDGE], lift[SCORER], seed),
+        invisible=estimate(
+            invisibility.share(users, pictures, verdicts.scores[name][SCORER] - verdicts.started[name]), seed
+        ),
         specificity={who: estimate(specificity(cross[who]), seed) for who in judges if who != ATTRIBUTE},
         kid=kid_at_matched_classes(features, classes, reading.photos, seed),
-        class_accuracy=float((told[reading.category].argmax(axis=1) == classes).mean()),
+        class_accuracy=over_users(told[reading.category].argmax(axis=1) == classes),
         diversity=diversity(features.reshape(*side[:2], -1), class_index, reading.photos),
-        novelty=novelty(features, classes, reading.photos),
+        novelty={tail: over_users(flags) for tail, flags in novelty(features, classes, reading.photos).items()},
     )

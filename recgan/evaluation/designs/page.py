@@ -13,6 +13,7 @@ from recgan.dataset.bundle import Bundle
 from recgan.design import Designer
 from recgan.evaluation.designs.judges import ATTRIBUTE, JUDGE, SCORER, STYLE
 from recgan.evaluation.designs.report import JUDGES, DesignsReport, columns
+from recgan.evaluation.estimates import Estimate
 from recgan.evaluation.pages import render_page
 from recgan.evaluation.pictures import generated_tile, item_tiles
 
@@ -64,18 +65,15 @@ def _subtitle(report: DesignsReport) -> str:
 
 
 def _comparisons(report: DesignsReport) -> list[list[str]]:
-    return [
-        [
-            f"{report.main} − {other}",
-            *(
-                f"{judges[who].value:+.2f} ({judges[who].low:+.2f} to {judges[who].high:+.2f})"
-                if who in judges
-                else "–"
-                for who in JUDGES
-            ),
+    def row(other: str, told: str, by_judge: dict[str, Estimate], form: str) -> list[str]:
+        cells = [
+            f"{one.value:{form}} ({one.low:{form}} to {one.high:{form}})" if (one := by_judge.get(who)) else "–"
+            for who in JUDGES
         ]
-        for other, judges in report.comparisons.items()
-    ]
+        return [told.format(report.main, other), *cells]
+
+    lifts = [row(other, "{} − {}", judges, "+.2f") for other, judges in report.comparisons.items()]
+    return lifts + [row(other, "{} preferred to {}", judges, ".0%") for other, judges in report.preferred.items()]
 
 
 def _facts(report: DesignsReport) -> list[tuple[str, str]]:

@@ -26,7 +26,7 @@ from recgan.design import Designer, load_designer, load_preset
 from recgan.design.search import passes
 from recgan.design.sight import Sight
 from recgan.errors import SettingsError
-from recgan.evaluation.designs.figures import paired
+from recgan.evaluation.designs.figures import estimate, paired, preferred
 from recgan.evaluation.designs.independence import check_independence, drawn_users, judge_of
 from recgan.evaluation.designs.judges import (
     JUDGE,
@@ -168,6 +168,10 @@ class _Proof:
             methods=figures,
             main=self.main,
             comparisons={name: paired(main, scores[name], seed) for name in others},
+            preferred={
+                name: {who: estimate(preferred(told, scores[name][who]), seed) for who, told in main.items()}
+                for name in others
+            },
             headroom={name: figures[name].lift[STYLE].value for name in of_oracle},
             budget=self._budget(judge, reading, began),
             users=self.users,
