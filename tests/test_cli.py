@@ -122,6 +122,21 @@ def test_design_has_its_promised_shape(line, run, tmp_path):
         assert Image.open(path).size == (32, 32)
 
 
+def test_somebody_with_a_photo_is_designed_for_until_the_time_is_up(line, run, tmp_path):
+    folder, answers = line
+    Image.new("RGB", (60, 40), "red").save(tmp_path / "liked.png")
+    code, out, err = run(
+        *("design", "--recommender", folder / "recommender", "--gan", folder / "gan"),
+        *("--photo", tmp_path / "liked.png", "--category", answers["boutique"]["categories"][0], "-n", 2),
+        *("--set", "steps=100000", "--time-limit", 1.5, "--out", tmp_path / "designs", "--json"),
+    )
+    assert code == 0, err
+    designs = json.loads(out)["designs"]
+    assert [design["settings"]["unfinished"] for design in designs] == ["the time limit ended its search"] * 2
+    assert designs[0]["settings"]["user"]["seen"] == []
+    assert "ended the search of 2 of the 2 designs" in err
+
+
 def test_designs_for_a_user_who_is_not_there_are_refused_with_the_mend(line, run, tmp_path):
     folder, answers = line
     verb = ("design", "--recommender", folder / "recommender", "--gan", folder / "gan", "--out", tmp_path / "designs")
@@ -202,6 +217,9 @@ _NOWHERE = ["--recommender", "nowhere", "--gan", "nowhere", "--out", "x"]
     ("argv", "told"),
     [
         (["design", "--category", "hat", "--user", "u", "-n", "0"], "n=0: ask for 1 to 256 designs"),
+        (["design", "--category", "hat", "--user", "u", "--photo", "p.jpg"], "not both"),
+        (["design", "--category", "hat", "--photo", "nowhere.jpg"], "'nowhere.jpg' cannot be read"),
+        (["design", "--category", "hat", "--photo", __file__], "cannot be used: not one of"),
         (["design", "--category", "hat", "--user", "u", "--seed", 2**60], f"seed={2**60}: give a seed from 0 to"),
         (["gaps", "nowhere", "--judge", "nowhere", "-n", "300"], "n=300: ask for 1 to 256 designs"),
         (["edit", "tailor", "item:1", "--data", "nowhere", "-n", "0"], "n=0: ask for 1 to 256 designs"),

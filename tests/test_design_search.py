@@ -284,3 +284,27 @@ def test_a_preview_shows_the_design_that_is_climbed_as_it_is_at_that_step():
     assert all(pixels.dtype == np.uint8 and pixels.shape[2] == 3 for _, pixels in told)
     first, second = (pixels.astype(int) for _, pixels in told[:2])
     assert not np.array_equal(first, second)  # it moves on
+
+
+@pytest.mark.parametrize("method", ["adam", "langevin", "cma_es"])
+def test_a_time_limit_ends_the_search_with_what_it_has(method, monkeypatch):
+    now = iter(range(10_000))
+    monkeypatch.setattr("recgan.design.search.time.monotonic", lambda: float(next(now)))
+    z = torch.randn(2, 3, 3, generator=torch.Generator().manual_seed(0))
+    settings = DesignSettings(samples=3, starts=1, steps=40, method=method, visible=False)
+    steps = []
+
+    def told(step, done, total, note=""):
+        steps.append(step)
+
+    whole = search(flat_world(), near(TARGET), z, 0, settings, told, time_limit=None)
+    assert whole.whole.tolist() == [True, True]
+    assert steps.count("climbing") == 82
+    steps.clear()
+    some = search(flat_world(), near(TARGET), z, 0, settings, told, time_limit=20)
+    assert some.whole.tolist() == [False, False]
+    assert 2 < steps.count("climbing") < 42
+    assert whole.objective[0] > some.objective[0] > -torch.inf
+    none = search(flat_world(), near(TARGET), z, 0, settings, told, time_limit=0.5)
+    assert none.whole.tolist() == [False, False]
+    assert torch.isin(none.z, z).all()  # samples as they were drawn

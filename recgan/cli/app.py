@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import recgan
-from recgan.errors import SettingsError
+from recgan.errors import DataError, ImageRefused, NotFoundError, SettingsError
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from recgan.config import EmbedSettings, Settings
 
 __all__ = [
@@ -41,6 +43,8 @@ __all__ = [
     "local_path",
     "model_names",
     "names_of",
+    "opened_photo",
+    "photo_bytes",
     "settings_by_model",
     "table",
     "train_app",
@@ -137,6 +141,33 @@ def table(rows: list[dict[str, Any]], columns: list[str]) -> Any:
 def names_of(models: str) -> list[str]:
     """Return the names in a list with commas."""
     return [name.strip() for name in models.split(",") if name.strip()]
+
+
+def photo_bytes(path: str | Path) -> bytes:
+    """Return a picture's file.
+
+    Raises:
+        NotFoundError: it cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise NotFoundError(f"'{path}' cannot be read ({error.strerror}); give the path of a picture") from error
+
+
+def opened_photo(path: str | Path) -> Image:
+    """Return a picture.
+
+    Raises:
+        NotFoundError: it cannot be read.
+        DataError: it is none.
+    """
+    from recgan.dataset.pixels import decode_image
+
+    try:
+        return decode_image(photo_bytes(path))
+    except ImageRefused as error:
+        raise DataError(f"'{path}' cannot be used: {error.detail}; give a JPEG, PNG or WebP picture") from error
 
 
 def model_names(models: str) -> list[str]:

@@ -21,10 +21,11 @@ from recgan.cli.app import (
     Strength,
     VisualRecommenderOption,
     app,
+    photo_bytes,
     table,
 )
 from recgan.console import answer, remark, shown_progress
-from recgan.errors import ArtifactError, NotFoundError, SettingsError
+from recgan.errors import ArtifactError, SettingsError
 
 if TYPE_CHECKING:
     from recgan.design import Design
@@ -339,10 +340,7 @@ def _named(what: str, category: str | None) -> Callable[[Editor], Subject]:
     if kind == "photo":
         if category is None:
             raise SettingsError(f"'{what}': say what the photo shows with --category")
-        try:
-            data = Path(name).read_bytes()
-        except OSError as error:
-            raise NotFoundError(f"'{name}' cannot be read ({error.strerror}); give the path of a picture") from error
+        data = photo_bytes(name)
         return lambda editor: editor.photo(data, category, name=f"'{name}'")
     folder, _, number = name.rpartition("/")
     designs = load_designs(folder or ".")

@@ -20,6 +20,7 @@ from recgan.cli.app import (
     VisualRecommenderOption,
     app,
     local_path,
+    opened_photo,
     table,
 )
 from recgan.console import answer, remark, shown_progress
@@ -171,6 +172,9 @@ def design(
         list[str] | None, typer.Option("--user", help="A user's id; repeated: one design for all of them.")
     ] = None,
     liked: Annotated[list[str] | None, typer.Option("--liked", help="An item liked; may be repeated.")] = None,
+    photo: Annotated[
+        list[Path] | None, typer.Option("--photo", metavar="FILE", help="A photo of something liked; may be repeated.")
+    ] = None,
     n: HowMany = 8,
     preset: Annotated[str, typer.Option("--preset", help="default or kang2017.")] = "default",
     data: Annotated[
@@ -181,21 +185,25 @@ def design(
         typer.Option("--beside", metavar="DIR", help="Another recommender that helps to score; may be repeated."),
     ] = None,
     settings: Assignments = None,
+    time_limit: Annotated[
+        float | None, typer.Option("--time-limit", metavar="SECONDS", help="End the search with what it has by then.")
+    ] = None,
     seed: Seed = 0,
     device: Device = "auto",
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Design items of a category that a user, or a cohort, would prefer."""
+    """Design items of a category that a user, a cohort, or somebody who likes some items or photos would prefer."""
     from recgan.atomic import check_place
     from recgan.config import check_request, overridden
     from recgan.dataset.bundle import Bundle
     from recgan.design import load_designer, load_preset, save_designs
 
-    if (not user) == (not liked):
-        raise SettingsError("say for whom: --user ID (once or more), or --liked ITEM (once or more), not both")
+    if bool(user) == bool(liked or photo):
+        raise SettingsError("say for whom: --user ID (once or more), or --liked ITEM and --photo FILE, not both")
     chosen = overridden(load_preset(preset), settings or [])
     check_request(n, seed)
+    photos = [opened_photo(path) for path in photo or []] or None
     check_place(out, overwrite=overwrite)
     with shown_progress() as progress:
         designer = load_designer(
@@ -209,9 +217,13 @@ def design(
         if user:
             someone: Someone = user[0] if len(user) == 1 else user
         else:
-            someone = designer.recommender.fold_in(liked or [])
-        designs = designer.design(someone, category, n, seed=seed, settings=chosen, progress=progress)
+            someone = designer.recommender.fold_in(liked or [], images=photos)
+        designs = designer.design(
+            someone, category, n, seed=seed, settings=chosen, progress=progress, time_limit=time_limit
+        )
         saved = save_designs(designs, out, overwrite=overwrite)
     columns = ["image", "score", "percentile", "seed"]
     answer(saved, table(saved["designs"], columns), as_json=as_json)
+    if unfinished := sum("unfinished" in one.settings for one in designs):
+        remark(f"note: the time limit ended the search of {unfinished} of the {n} designs; they are the best by then")
     remark(f"wrote {out}")

@@ -45,6 +45,8 @@ class Climb:
     not liked better for ``settings.patience`` looks ends."""
     step: Callable[[Tensor, Tensor | None], None] = field(default=lambda values, images: None)
     """Told after each step: the rows' values [N] and, where they are at hand, their images [N, 3, S, S]."""
+    over: Callable[[], bool] = lambda: False
+    """Asked before each step: whether the time is up."""
 
     def see(self, z: Tensor, *, viewed: bool = True) -> Candidates:
         """Return the candidates at ``z``, differentiably; with ``viewed`` through random views where there are any."""
@@ -113,6 +115,8 @@ def adam(climb: Climb) -> Tensor:
     if climb.space.views and climb.validate is None and s.keep == "best" and s.steps:
         best.offer(climb.z, climb.judge(climb.z))
     for step in range(s.steps):
+        if climb.over():
+            break
         z = climb.space.bound(u)
         seen = climb.see(z)
         values = finite(climb.objective(seen))
@@ -135,6 +139,8 @@ def langevin(climb: Climb) -> Tensor:
     best = _Best(climb)
     noise = math.sqrt(2 * s.learning_rate * s.temperature)
     for step in range(s.steps):
+        if climb.over():
+            break
         u.requires_grad_()
         z = climb.space.bound(u)
         seen = climb.see(z)
@@ -171,8 +177,11 @@ def cma_es(climb: Climb) -> Tensor:
         for point, draw in zip(start, climb.draws)
     ]
     best = _Best(climb)
-    best.offer(climb.z, climb.judge(climb.z))
+    middle = climb.z.detach()
+    best.offer(middle, climb.judge(middle))
     for step in range(s.steps):
+        if climb.over():
+            break
         given = [row.ask() for row in rows]
         asked = np.array(given, dtype=np.float32)  # [N, population, dz]
         told = np.empty(asked.shape[:2])

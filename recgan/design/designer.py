@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,6 +131,7 @@ class Designer:
         starts: Tensor | None = None,
         progress: Progress = quiet,
         preview: Preview | None = None,
+        time_limit: float | None = None,
     ) -> list[Design]:
         """Design ``n`` items of ``category`` for a user, in the order of their seeds (not of their scores).
 
@@ -149,16 +151,25 @@ class Designer:
                 told by its seed alone.
             progress: raising from it stops the search between two steps.
             preview: shown the designs while they are climbed.
+            time_limit: seconds after which the search ends with what it has found by then. A design that more was to
+                be done for says so (``settings["unfinished"]``), and does not come again from its seed.
 
         Raises:
             NotFoundError: an unknown user, category or preset.
             MismatchError: the user vector is another model's.
-            SettingsError: n or seed out of range; the user has no history; no real item is left to compare with.
+            SettingsError: n, seed or the time limit out of range; the user has no history; no real item is left to
+                compare with.
             TrainingError: the search met values that are not finite.
         """
         request = Request(user, category, n, seed)
         return self.design_many(
-            [request], settings=settings, terms=terms, starts=starts, progress=progress, preview=preview
+            [request],
+            settings=settings,
+            terms=terms,
+            starts=starts,
+            progress=progress,
+            preview=preview,
+            time_limit=time_limit,
         )[0]
 
     def design_many(
@@ -170,6 +181,7 @@ class Designer:
         starts: Tensor | None = None,
         progress: Progress = quiet,
         preview: Preview | None = None,
+        time_limit: float | None = None,
     ) -> list[list[Design]]:
         """Design for many users at once, each as `design` would: on an accelerator they share batches.
 
@@ -179,6 +191,8 @@ class Designer:
         settings = settings if settings is not None else DesignSettings()
         for request in requests:
             check_request(request.n, request.seed)
+        if time_limit is not None and not 0 < time_limit < math.inf:
+            raise SettingsError(f"time_limit={time_limit}: give seconds above 0")
         if not requests:
             return []
         audiences = [audience_of(self.sight, request.user, request.category) for request in requests]
@@ -200,6 +214,7 @@ class Designer:
             std=plan.std,
             validate=plan.validate,
             differs=plan.differs,
+            time_limit=time_limit,
         )
         made: list[list[Design]] = []
         for which, request in enumerate(requests):
@@ -223,7 +238,7 @@ class Designer:
         audience = audience_of(self.sight, user, category)
         with torch.no_grad():
             features = self.sight.encoder(to_float(image[None], self.device))
-        found = Found(z[None].cpu(), image[None], features, np.zeros(1, np.float32), image[None])
+        found = Found(z[None].cpu(), image[None], features, np.zeros(1, np.float32), image[None], np.ones(1, bool))
         real = real_items_of(self.sight, audience, settings.cohort)
         return self._told(found, 0, seed, audience, real, settings, self._record(user, settings))
 
@@ -260,7 +275,11 @@ class Designer:
             percentile=real.percentile(score),
             realism=self._realism(found.pixels[row], audience.category),
             nearest=real.nearest(whitened[0], settings.neighbours),
-            settings={**record, "objective": float(found.objective[place])},
+            settings={
+                **record,
+                "objective": float(found.objective[place]),
+                **({} if found.whole[place] else {"unfinished": "the time limit ended its search"}),
+            },
             start=found.start[place],
         )
 

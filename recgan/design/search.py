@@ -12,6 +12,8 @@ different from its start; `passes` tells it for all.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -50,6 +52,8 @@ class Found:
     """The objective of those 8-bit images, float32 [n]."""
     start: np.ndarray
     """The images that the kept climbs began with, uint8 [n, S, S, 3]."""
+    whole: np.ndarray
+    """Whether a design's search was ended by nothing but its settings, bool [n]; else by the time."""
 
 
 def passes(settings: DesignSettings) -> int:
@@ -98,6 +102,7 @@ def search(
     std: float = 1.0,
     validate: Callable[[Candidates], Tensor] | None = None,
     differs: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray] | None = None,
+    time_limit: float | None = None,
 ) -> Found:
     """Search from the latents ``z`` [n, samples, dz] of n designs, moved into the space's box; return one candidate a
     design.
@@ -117,11 +122,14 @@ def search(
         validate: a scorer that is held back (`recgan.design.climbing.Climb.validate`).
         differs: tells which of N ends uint8 [N, S, S, 3] look different from their starts, bool [N], given both and
             their classes; of the others the start is kept. None: all do.
+        time_limit: seconds after which no further sample is scored and no further step is made; what was found by
+            then is returned (of a design none of whose samples was scored, any of them).
 
     Raises:
         TrainingError: a value or a gradient is not finite.
         NotFoundError: the method needs a package that is not installed.
     """
+    ends = math.inf if time_limit is None else time.monotonic() + time_limit
     designs, samples, dim = z.shape
     device, starts = z.device, settings.starts
     better = STRATEGIES[settings.method]
@@ -129,10 +137,14 @@ def search(
     owner = torch.arange(designs, device=device)
     z = space.inside(z)
     rows = z.reshape(-1, dim)
+    whole = np.ones(designs, dtype=bool)
     if starts < samples:
-        values = torch.empty(len(rows), device=device)
+        values = torch.full((len(rows),), -torch.inf, device=device)
         own, of_class = owner.repeat_interleave(samples), classes.repeat_interleave(samples)
         for block in blocks(designs, samples, device):
+            if time.monotonic() > ends:
+                whole[block.start // samples :] = False
+                break
             values[block] = score(space, objective, rows[block], of_class[block], own[block])
             progress("scoring samples", block.stop, len(rows))
         best = values.reshape(designs, samples).topk(starts, dim=1).indices
@@ -149,6 +161,11 @@ def search(
     parts = list(blocks(designs, starts, device))
     done, total = 0, len(parts) * (settings.steps + 1)
     for number, block in enumerate(parts):
+
+        def over(first: int = block.start, stop: int = block.stop) -> bool:
+            if up := time.monotonic() > ends:
+                whole[first // starts : (stop - 1) // starts + 1] = False
+            return up
 
         def step(now: Tensor, images: Tensor | None, first: int = block.start) -> None:
             nonlocal done
@@ -171,6 +188,7 @@ def search(
                 std=std,
                 validate=validate,
                 step=step,
+                over=over,
             )
         )
         seen, image = space.see_rounded(climbed[block], of_class[block], own[block])
@@ -198,4 +216,5 @@ def search(
         features=torch.cat(features)[chosen],
         objective=values[chosen].cpu().numpy(),
         start=began,
+        whole=whole,
     )
