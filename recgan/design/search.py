@@ -56,16 +56,16 @@ class Found:
     """Whether a design's search was ended by nothing but its settings, bool [n]; else by the time."""
 
 
-def passes(settings: DesignSettings) -> int:
+def passes(settings: DesignSettings, eyes: int = 1) -> int:
     """Return what one design costs, those of its pool included, in forward passes of one image through generator and
-    encoder."""
+    encoder; ``eyes`` is how many encoders look at each, those of companions included."""
     s = settings
     per_step = s.population if s.method == "cma_es" else 3
     scored = s.samples if s.starts < s.samples else 0
     looks = s.steps // s.validate_every + 1 if s.validate_by != "none" else 0
     ends = 3 if s.method == "cma_es" and s.steps else 2
     compared = 3 if s.visible and s.steps else 0
-    return s.pool * (scored + s.starts * (per_step * s.steps + ends + looks + compared))
+    return s.pool * (eyes * (scored + s.starts * (per_step * s.steps + ends + looks)) + s.starts * compared)
 
 
 def blocks(designs: int, rows_each: int, device: torch.device) -> Iterator[slice]:

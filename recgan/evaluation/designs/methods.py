@@ -15,7 +15,7 @@ from recgan.evaluation.kept import KeptParts, Part
 from recgan.evaluation.showcase import ShownUser, draw_users
 from recgan.progress import Progress, quiet
 
-__all__ = ["BASELINES", "REAL", "Made", "design_settings", "make_all"]
+__all__ = ["BASELINES", "REAL", "Made", "design_settings", "looks", "make_all"]
 
 RANDOM, BEST_OF_N, POPULAR = "random", "best_of_n", "popular"
 REAL = "best_real"
@@ -38,17 +38,23 @@ class Made:
     """Of real items: their rows in the catalogue, int64 [U, D]."""
 
 
-def design_settings(methods: Mapping[str, DesignSettings], main: str) -> dict[str, DesignSettings]:
-    """Return the settings of all methods that design, the baselines among them: random samples of the generator, and
-    the best, by scorer A alone, of as many as ``main`` looks at pictures."""
+def looks(settings: DesignSettings, designer: Designer) -> int:
+    """Return how many pictures are looked at for a design, one that two networks look at counting twice."""
+    helping = designer.companions if settings.companions else ()
+    return passes(settings, len({sight.encoder.digest for sight in (designer.sight, *helping)}))
+
+
+def design_settings(methods: Mapping[str, DesignSettings], main: str, designer: Designer) -> dict[str, DesignSettings]:
+    """Return the settings of all methods that design, the baselines among them: random samples of the generator (from
+    where the designer begins, nearer to the centre than the prior), and the best, by scorer A alone, of as many as
+    ``main`` looks at."""
     plain = DesignSettings(
         steps=0, samples=1, starts=1, realism_weight=0, prior_weight=0, crowd_weight=0, companions=False
     )
-    equal = methods[main]
     best_of_n = DesignSettings(
         steps=0,
         starts=1,
-        samples=min(passes(equal), 4096),
+        samples=min(looks(methods[main], designer), 4096),
         crowd_weight=0.0,
         companions=False,
         realism_weight=1.0,

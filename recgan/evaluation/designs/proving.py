@@ -23,7 +23,6 @@ from recgan.dataset.bundle import Bundle
 from recgan.dataset.oracle import ORACLE_PARTS, StyleOracle
 from recgan.dataset.pixels import load_pixels
 from recgan.design import Designer, load_designer, load_preset
-from recgan.design.search import passes
 from recgan.design.sight import Sight
 from recgan.errors import SettingsError
 from recgan.evaluation.designs.figures import estimate, paired, preferred
@@ -38,7 +37,7 @@ from recgan.evaluation.designs.judges import (
     StyleJudge,
 )
 from recgan.evaluation.designs.measuring import Invisibility, method_figures
-from recgan.evaluation.designs.methods import ORACLE_20, ORACLE_ALL, REAL, design_settings, make_all
+from recgan.evaluation.designs.methods import ORACLE_20, ORACLE_ALL, REAL, design_settings, looks, make_all
 from recgan.evaluation.designs.page import save_designs_report
 from recgan.evaluation.designs.reading import PhotosOf, Reading, read_catalogue
 from recgan.evaluation.designs.report import DesignsReport
@@ -100,7 +99,7 @@ def evaluate_designs(
     designer = load_designer(recommender, gan, bundle=bundle, companions=companions, device=device, progress=progress)
     check_independence(bundle, designer, settings)
     shown = drawn_users(bundle, designer, users, seed=seed)
-    proof = _Proof(bundle, designer, settings, design_settings(chosen, main), main, shown, seed, progress)
+    proof = _Proof(bundle, designer, settings, design_settings(chosen, main, designer), main, shown, seed, progress)
     with KeptParts(out, proof.identity) as kept:
         report = proof.run(kept, began)
         if out is not None:
@@ -193,7 +192,7 @@ class _Proof:
         return {
             "users": len(self.users),
             "designs_per_user": self.settings.designs,
-            "passes_per_design": {name: passes(one) for name, one in self.methods.items()},
+            "passes_per_design": {name: looks(one, designer) for name, one in self.methods.items()},
             "settings": {name: one.model_dump(mode="json") for name, one in self.methods.items()},
             "scorer": _told_of(designer.recommender),
             "companions": [_told_of(sight.recommender) for sight in designer.companions],
