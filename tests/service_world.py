@@ -400,6 +400,7 @@ def _sliders(folder: Path) -> Sliders:
         low=torch.tensor([-2.0, 0.0]),
         high=torch.tensor([3.0, 1.0]),
         categories=("coats",),
+        names=("", "brightness"),
     )
     sheets = tuple(folder / f"direction-{number:02d}.png" for number in range(2))
     for number, sheet in enumerate(sheets):

@@ -13,6 +13,7 @@ from PIL import Image
 from recgan.cli.run import run
 from recgan.config import Recipe
 from recgan.dataset.bundle import Bundle
+from recgan.errors import SettingsError
 from recgan.gan import load_gan, train_gan
 from recgan.gan.latent import LatentSpace, load_directions
 from tests.conftest import CATEGORIES
@@ -92,6 +93,15 @@ def test_directions_are_an_artifact_with_sheets(verb: Any, gan: Path, tmp_path: 
     assert [row["direction"] for row in answer["directions"]] == [0, 1]
     assert len(load_directions(tmp_path / "directions", load_gan(gan, "cpu"))) == 2
     assert (tmp_path / "directions" / "direction-01.png").exists()
+    before = load_directions(tmp_path / "directions", load_gan(gan, "cpu"))
+    names = ("--name", "1=darker to brighter", "--overwrite")
+    code, answer, _ = verb("directions", "directions", "--count", 2, "--samples", 32, *names)
+    assert [row["name"] for row in answer["directions"]] == ["", "darker to brighter"]
+    named = load_directions(tmp_path / "directions", load_gan(gan, "cpu"))
+    torch.testing.assert_close(named.vectors, before.vectors, rtol=0, atol=0)
+    assert (named.number_of("darker to brighter"), named.number_of("0")) == (1, 0)
+    with pytest.raises(SettingsError, match="did you mean 'darker to brighter'"):
+        named.number_of("darker to bright")
 
 
 def test_photos_are_inverted(verb: Any, gan: Path, tiny_bundle: Bundle, tmp_path: Path, capsys: Any) -> None:
@@ -121,6 +131,10 @@ def test_photos_are_inverted(verb: Any, gan: Path, tiny_bundle: Bundle, tmp_path
         ("arithmetic", "a.png", ("--category", "bags", "--plus", "x", "--minus", "1"), "--plus x: name columns"),
         ("arithmetic", "a.png", ("--category", "bags", "--plus", "1", "--minus", "-1"), "--minus -1: name columns"),
         ("directions", "d", ("--count", 9), "there are 1 to 8 directions"),
+        ("directions", "d", ("--name", "brightness"), "write it as DIRECTION=NAME"),
+        ("directions", "d", ("--count", 2, "--samples", 32, "--name", "2=x"), "there is no direction 2"),
+        ("directions", "d", ("--count", 2, "--samples", 32, "--name", "0=7"), "'7' cannot name a direction"),
+        ("directions", "d", ("--count", 2, "--samples", 32, "--name", "0=x", "--name", "1=x"), "are called 'x'"),
     ],
 )
 def test_what_cannot_be_shown_is_refused_in_one_line(

@@ -487,11 +487,12 @@ def test_a_photo_and_a_saved_design_are_edited(verb, saved, tmp_path):
 def test_sliders_arithmetic_categories_and_variations_have_verbs(verb, design_world, saved, tmp_path):
     gan = design_world.designer.gan
     found = replace(find_directions(gan, count=1, samples=64), high=torch.tensor([2.0]))
-    save_directions(found, gan, tmp_path / "directions")
+    save_directions(found.called({0: "brightness"}), gan, tmp_path / "directions")
     one, other = (f"design:{saved}/{number}" for number in (0, 1))
     liked = str(design_world.bundle.item_ids[1])
     for options, count in (
         (("slide", one, "--directions", tmp_path / "directions", "--move", "0=1.5"), 1),
+        (("slide", one, "--directions", tmp_path / "directions", "--move", "brightness=1.5"), 1),
         (("arithmetic", one, "--plus", other, "--minus", one, "--liked", liked), 1),
         (("recategorise", one, "--to", "boot", "-n", 2), 2),
         (("like", one, "-n", 2, "--set", "samples=2"), 2),

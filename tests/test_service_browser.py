@@ -307,13 +307,14 @@ def test_moving_a_design_by_keyboard_again_and_again(page, site):
     page.get_by_role("button", name="Show it").click()
     expect(page.locator("#notice")).to_have_text("Move a slider first.")
     first = page.get_by_role("slider", name="Slider 1")
+    expect(page.get_by_role("slider", name="Brightness")).to_be_visible()
     assert [first.get_attribute(name) for name in ("min", "max")] == ["-2", "3"]
     first.focus()
     for _ in range(6):
         page.keyboard.press("ArrowRight")
     expect(page.locator("#sliders output").first).to_have_text("+1.5")
     page.locator("#sliders summary").nth(1).click()
-    sheet = page.get_by_alt_text("Samples moved along slider 2")
+    sheet = page.get_by_alt_text("Samples moved along brightness")
     expect(sheet).to_be_visible()
     assert page.locator("#sliders img").count() == 1  # what nobody wants to see is not fetched
     page.get_by_role("button", name="Show it").focus()

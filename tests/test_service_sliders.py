@@ -52,7 +52,7 @@ def test_as_many_sliders_are_told_as_can_be_moved(world):
     models = holder.get()
     found = models.sliders.directions
     each = {name: getattr(found, name)[[0] * count] for name in ("vectors", "units", "shares", "low", "high")}
-    many = replace(models.sliders, directions=replace(found, **each))
+    many = replace(models.sliders, directions=replace(found, names=(), **each))
     holder._models = replace(models, sliders=many)
     vars(holder._models)["editor"] = models.editor
     told = world.client.get("/v1/editing").json()["sliders"]

@@ -229,7 +229,7 @@ def slide_(
     directions: Annotated[str, typer.Option("--directions", metavar="DIR", help="From 'recgan sample directions'.")],
     move: Annotated[
         list[str],
-        typer.Option("--move", metavar="DIRECTION=UNITS", help="Such as 0=1.5; may be repeated: all at once."),
+        typer.Option("--move", metavar="DIRECTION=UNITS", help="By number or name, such as 0=1.5; may be repeated."),
     ],
     inverter: _Inverter = None,
     user: _User = None,
@@ -251,7 +251,8 @@ def slide_(
     def edit(editor: Editor, someone: Any, progress: Progress) -> tuple[list[Subject], list[Design]]:
         subject = named(editor)
         found = load_directions(directions, editor.designer.gan)
-        return [subject], [editor.slide(subject, found, amounts, someone, seed=seed, progress=progress)]
+        by_number = {found.number_of(name): units for name, units in amounts.items()}
+        return [subject], [editor.slide(subject, found, by_number, someone, seed=seed, progress=progress)]
 
     _run(edit, recommender, gan, data, inverter, user, liked, settings, out, device, overwrite, as_json)
 
@@ -349,12 +350,12 @@ def _named(what: str, category: str | None) -> Callable[[Editor], Subject]:
     return lambda editor: editor.of_design(designs[int(number)])
 
 
-def _moved(text: str) -> tuple[int, float]:
-    number, _, units = text.partition("=")
+def _moved(text: str) -> tuple[str, float]:
+    direction, _, units = text.rpartition("=")
     try:
-        direction, amount = int(number), float(units)
+        amount = float(units)
     except ValueError:
-        direction, amount = -1, math.nan
-    if direction < 0 or not math.isfinite(amount):
+        amount = math.nan
+    if not direction or not math.isfinite(amount):
         raise SettingsError(f"--move {text}: write it as DIRECTION=UNITS, such as 0=1.5")
     return direction, amount

@@ -202,32 +202,47 @@ def directions_(
     category: _Categories = None,
     count: Annotated[int, typer.Option("--count", min=1, help="How many directions.")] = 8,
     samples: Annotated[int, typer.Option("--samples", min=2, help="Samples that they are found from.")] = 4096,
+    name: Annotated[
+        list[str] | None,
+        typer.Option("--name", metavar="DIRECTION=NAME", help="What its sheet shows: 0=brightness; may be repeated."),
+    ] = None,
     space: _Space = "auto",
     seed: Seed = 0,
     device: Device = "auto",
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Find the directions that change pictures the most, how far each may be pushed, and show a sheet of each."""
+    """Find the directions that change pictures the most, how far each may be pushed, and show a sheet of each.
+
+    The same seed finds the same ones: look at the sheets, then give them names with --name and --overwrite.
+    """
     from recgan.atomic import check_place
     from recgan.gan import load_gan
     from recgan.gan.latent import LatentSpace, find_directions, save_directions
 
     check_place(out, overwrite=overwrite)
+    names = dict(_direction_name(text) for text in name or [])
     loaded = load_gan(gan, device)
     chosen = LatentSpace(loaded.generator, loaded.recipe, space)  # type: ignore[arg-type]
     with shown_progress() as progress:
         found = find_directions(
             loaded, count=count, categories=category, samples=samples, seed=seed, space=chosen, progress=progress
-        )
+        ).called(names)
         save_directions(found, loaded, out, seed=seed, overwrite=overwrite)
     rows: list[dict[str, Any]] = [
-        {"direction": number, "variance": share, "low": low, "high": high}
+        {"direction": number, "name": found.name_of(number), "variance": share, "low": low, "high": high}
         for number, (share, low, high) in enumerate(zip(found.shares.tolist(), found.low.tolist(), found.high.tolist()))
     ]
     told = {"out": str(out), "space": found.space, "directions": rows}
-    answer(told, table(rows, ["direction", "variance", "low", "high"]), as_json=as_json)
+    answer(told, table(rows, ["direction", "name", "variance", "low", "high"]), as_json=as_json)
     remark(f"wrote {out} (look at {out}/direction-00.png)")
+
+
+def _direction_name(text: str) -> tuple[int, str]:
+    number, equals, name = text.partition("=")
+    if not equals or not number.isdecimal():
+        raise SettingsError(f"--name {text}: write it as DIRECTION=NAME, such as 0=brightness")
+    return int(number), name
 
 
 @sample_app.command("invert")

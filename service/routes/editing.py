@@ -68,6 +68,13 @@ def _sliders(sliders: Sliders) -> list[Slider]:
     found = sliders.directions
     rows = zip(found.low.tolist(), found.high.tolist(), found.shares.tolist())
     return [
-        Slider(direction=number, low=low, high=high, share=share, image_url=direction_path(number))
+        Slider(
+            direction=number,
+            name=found.name_of(number),
+            low=low,
+            high=high,
+            share=share,
+            image_url=direction_path(number),
+        )
         for number, (low, high, share) in enumerate(islice(rows, MAX_DIRECTIONS))
     ]

@@ -116,6 +116,8 @@ class Slider(Answer):
 
     direction: int = Field(examples=[0])
     """Its number; those that change pictures the most come first."""
+    name: str = Field(examples=["brightness"])
+    """What somebody called it who looked at its sheet; empty: nobody has."""
     low: float = Field(examples=[-4.0])
     """How far it goes to the one side before pictures stop to look real."""
     high: float = Field(examples=[3.0])

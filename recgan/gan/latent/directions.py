@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recgan.artifacts import open_artifact, write_artifact
-from recgan.errors import MismatchError, SettingsError
+from recgan.errors import MismatchError, SettingsError, nearest_name
 from recgan.gan.artifact import TrainedGAN
 from recgan.gan.latent.pictures import sheet
 from recgan.gan.latent.space import LatentSpace
@@ -34,6 +34,7 @@ KIND = "gan-directions"
 FORMAT_VERSION = 1
 LOOK = 8
 """Side in pixels at which pictures are compared."""
+LONGEST_NAME = 40
 FURTHEST = 4
 """Units that a slider goes at most."""
 TOLERANCE = 0.5
@@ -62,9 +63,48 @@ class Directions:
     """Where it ends on its other side, [K]."""
     categories: tuple[str, ...]
     """Categories that it was found from."""
+    names: tuple[str, ...] = ()
+    """What somebody who looked at the sheets called each, [K]: brightness; empty: not named yet. None: none is."""
 
     def __len__(self) -> int:
         return len(self.vectors)
+
+    def name_of(self, number: int) -> str:
+        """Return a direction's name, or an empty one."""
+        return self.names[number] if self.names else ""
+
+    def called(self, names: Mapping[int, str]) -> Directions:
+        """Return the directions with names for some of them, by number.
+
+        Raises:
+            SettingsError: there is no such direction, or a name is empty, a number, too long or another one's.
+        """
+        given = [self.name_of(number) for number in range(len(self))]
+        for number, name in names.items():
+            if not 0 <= number < len(self):
+                raise SettingsError(f"there is no direction {number}; there are 0 to {len(self) - 1}")
+            if not name or name.isdecimal() or "=" in name or not name.isprintable() or len(name) > LONGEST_NAME:
+                raise SettingsError(
+                    f"'{name}' cannot name a direction; give a word or a few, up to {LONGEST_NAME} letters"
+                )
+            given[number] = name
+        if twice := [name for name in given if name and given.count(name) > 1]:
+            raise SettingsError(f"two directions are called '{twice[0]}'; call one otherwise")
+        return replace(self, names=tuple(given))
+
+    def number_of(self, text: str) -> int:
+        """Return the number of the direction that ``text`` names, or is the number of.
+
+        Raises:
+            SettingsError: there is none.
+        """
+        if text in self.names:
+            return self.names.index(text)
+        if text.isdecimal():
+            return int(text)
+        known = [name for name in self.names if name]
+        hint = nearest_name(text, known) or f"; there are 0 to {len(self) - 1}{''.join(f', {name}' for name in known)}"
+        raise SettingsError(f"there is no direction '{text}'{hint}")
 
     def amounts(self, given: Mapping[int, float]) -> Tensor:
         """Return the units of every slider, float32 [K], from those of some by number; the others stay at 0.
@@ -240,7 +280,7 @@ def save_directions(
         kind=KIND,
         format_version=FORMAT_VERSION,
         name=gan.recipe.name,
-        config={"space": found.space, "categories": list(found.categories)},
+        config={"space": found.space, "categories": list(found.categories), "names": list(found.names)},
         parents={"gan": gan.digest},
         overwrite=overwrite,
     ) as writer:
@@ -251,7 +291,9 @@ def save_directions(
         for number in range(len(found)):
             low, high = found.low[number].item(), found.high[number].item()
             images = found.slider(space, points, classes, number, SHEET[1])
-            title = f"direction {number}: {low:+g} to {high:+g}, {found.shares[number].item():.0%} of the variance"
+            called = f" ({found.name_of(number)})" if found.name_of(number) else ""
+            share = f"{found.shares[number].item():.0%} of the variance"
+            title = f"direction {number}{called}: {low:+g} to {high:+g}, {share}"
             sheet(list(images), names, title=title).save(writer.path(f"direction-{number:02d}.png"))
 
 
@@ -278,4 +320,5 @@ def load_directions(folder: str | Path, gan: TrainedGAN) -> Directions:
         raise MismatchError(f"'{folder}' holds directions of another generator; find them anew for this one")
     config = artifact.manifest.config
     tensors = {name: torch.from_numpy(array) for name, array in artifact.tensors("directions").items()}
-    return Directions(space=config["space"], categories=tuple(config["categories"]), **tensors)
+    names = tuple(config.get("names", ()))  # directions found before they could be named have none
+    return Directions(space=config["space"], categories=tuple(config["categories"]), names=names, **tensors)

@@ -18,8 +18,8 @@ export function slideButton(design, one, begin) {
   return button("Move…", trying(() => choose({ design: design.id, index: one.index }, one, begin)));
 }
 
-function slider({ direction, low, high, share, image_url: sheet }) {
-  const id = `slider-${direction}`;
+function slider({ direction, name, low, high, share, image_url: sheet }) {
+  const id = `slider-${direction}`, called = name || `slider ${direction + 1}`;
   const range = make("input", { id, type: "range", min: low, max: high, step: STEP, value: 0 });
   const value = make("output", { textContent: "0" });
   value.htmlFor = id;
@@ -29,11 +29,11 @@ function slider({ direction, low, high, share, image_url: sheet }) {
   // The sheet is large: it is fetched when somebody wants to see it.
   shown.addEventListener("toggle", () => {
     if (shown.open && !shown.querySelector("img")) shown.append(make("img", {
-      className: "sheet", src: local(sheet), alt: `Samples moved along slider ${direction + 1}, from ${low} on the left to ${high} on the right`,
+      className: "sheet", src: local(sheet), alt: `Samples moved along ${called}, from ${low} on the left to ${high} on the right`,
     }));
   });
   return make("li", {},
-    make("label", { htmlFor: id, textContent: `Slider ${direction + 1}`, title: `${Math.round(100 * share)}% of what differs between pictures` }),
+    make("label", { htmlFor: id, textContent: called[0].toUpperCase() + called.slice(1), title: `${Math.round(100 * share)}% of what differs between pictures` }),
     range, value, shown);
 }
 
