@@ -9,7 +9,7 @@
 ``bpr_vs_implicit``
     Image-free BPR (``bpr_mf``) against implicit's. Triples a second at the shape of ``topk_vs_implicit`` and equal
     factors, with one thread each and with all, by turns; and the exact test AUC of each one's best of six choices of
-    learning rate and regularisation, chosen by validation.
+    learning rate and regularisation, chosen by validation, beside the best of six of implicit's ALS.
 ``vbpr_vs_cornac``
     VBPR, 32 + 32 factors, features of 512, against cornac's, one thread each: the exact test AUC of cornac's best
     epoch, with the batch size and the learning rate of nine choices that validation prefers; and after how many seconds

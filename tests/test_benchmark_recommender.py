@@ -25,6 +25,7 @@ def test_training_is_compared_on_the_same_data(benchmark, tmp_path):
     assert {"scale", "seed", "cores", "load_before", "load_after", "bpr_vs_implicit", "vbpr_vs_cornac"} == set(result)
     image_free = result["bpr_vs_implicit"]
     assert {"auc_ours", "auc_implicit", "seconds_ours", "seconds_implicit", "choice_ours"} <= set(image_free)
+    assert {"auc_implicit_als", "seconds_implicit_als", "choice_implicit_als"} <= set(image_free)
     for clock in ("triples_per_second", "triples_per_cpu_second"):
         assert all(image_free[f"{clock}_{name}_1_thread"] > 0 for name in ("ours", "implicit"))
     visual = result["vbpr_vs_cornac"]
