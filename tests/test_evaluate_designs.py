@@ -456,7 +456,8 @@ def test_the_tables_for_a_person_fit_80_columns(report):
 def test_the_command_prints_the_report(world, monkeypatch, capsys):
     arguments = [
         "evaluate", "designs", str(world / "users"), "--recommender", str(world / "a"), "--gan", str(world / "gan"),
-        "--users", "2", "--seed", "0", "--json", "--device", "cpu", "--methods", "default",
+        "--users", "2", "--seed", "0", "--json", "--device", "cpu", "--methods", "default,noisy=default",
+        "--set", "noisy.samples=2", "--set", "noisy.steps=1", "--set", "noisy.method=langevin",
         "--set", "judge_encoder=efficientnet_lite2@48", "--set", "reader_images=200", "--set", "reader_epochs=1",
         "--set", "pairs=4", "--set", "default.samples=2", "--set", "default.starts=1", "--set", "default.steps=1",
     ]  # fmt: skip
@@ -466,6 +467,25 @@ def test_the_command_prints_the_report(world, monkeypatch, capsys):
     assert ended.value.code == 0
     told = json.loads(capsys.readouterr().out)
     assert {"methods", "headroom", "budget"} <= set(told)
-    assert set(told["preferred"]) == {"default > random", "default > best_of_n"}
+    assert set(told["preferred"]) == {"default > random", "default > best_of_n", "default > noisy"}
+    assert told["budget"]["settings"]["noisy"]["method"] == "langevin"
     assert set(told["preferred"]["default > best_of_n"]["b"]) == {"share", "low", "high"}
     assert told["budget"]["settings"]["default"]["steps"] == 1
+
+
+@pytest.mark.parametrize(
+    ("methods", "said"),
+    [
+        ("default,default", "names 'default' twice; call one otherwise, as in other=default"),
+        ("x=", "write it as PRESET, or as NAME=PRESET"),
+        ("random=default", "'random' is a baseline"),
+        ("x=defualt", "did you mean 'default'"),
+    ],
+)
+def test_methods_that_cannot_be_are_refused(world, monkeypatch, capsys, methods, said):
+    arguments = ["--recommender", str(world / "a"), "--gan", str(world / "gan"), "--methods", methods]
+    monkeypatch.setattr("sys.argv", ["recgan", "evaluate", "designs", str(world / "users"), *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err

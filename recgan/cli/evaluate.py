@@ -172,7 +172,11 @@ def evaluate_designs_(
     gan: GANOption,
     users: Annotated[int, typer.Option("--users", min=1, help="Users drawn, for whom to design.")] = 200,
     methods: Annotated[
-        str, typer.Option("--methods", help="Presets, with commas; the first is the one to be shown good.")
+        str,
+        typer.Option(
+            "--methods",
+            help="Presets, with commas; the first is the one to be shown good. NAME=PRESET is one changed by --set.",
+        ),
     ] = "default,kang2017",
     beside: Annotated[
         list[Path] | None,
@@ -198,13 +202,13 @@ def evaluate_designs_(
     from recgan.design import load_preset
     from recgan.evaluation.designs import evaluate_designs
 
-    names = names_of(methods)
+    presets = _presets(methods)
     given: dict[str, list[str]] = {"": []}
     for assignment in settings or []:
         method, dot, rest = assignment.partition(".")
-        of_method = bool(dot) and method in names
+        of_method = bool(dot) and method in presets
         given.setdefault(method if of_method else "", []).append(rest if of_method else assignment)
-    chosen = {name: overridden(load_preset(name), given.get(name, [])) for name in names}
+    chosen = {name: overridden(load_preset(preset), given.get(name, [])) for name, preset in presets.items()}
     with shown_progress() as progress:
         report = evaluate_designs(
             Bundle.open(bundle),
@@ -227,6 +231,19 @@ def evaluate_designs_(
         remark(f"note: only {report.budget['users']:,} users have a history in both halves")
     if out is not None:
         remark(f"wrote {out} (look at {out}/designs.html; it shows real photos)")
+
+
+def _presets(methods: str) -> dict[str, str]:
+    """Return the preset of each method that ``default,noisy=default`` names."""
+    found: dict[str, str] = {}
+    for text in names_of(methods):
+        name, equals, preset = (part.strip() for part in text.partition("="))
+        if not name or (equals and not preset):
+            raise SettingsError(f"--methods {text}: write it as PRESET, or as NAME=PRESET")
+        if name in found:
+            raise SettingsError(f"--methods names '{name}' twice; call one otherwise, as in other={preset or name}")
+        found[name] = preset or name
+    return found
 
 
 @evaluate_app.command("report")

@@ -37,7 +37,7 @@ from recgan.evaluation.designs.judges import (
     StyleJudge,
 )
 from recgan.evaluation.designs.measuring import Invisibility, method_figures
-from recgan.evaluation.designs.methods import ORACLE_20, ORACLE_ALL, REAL, design_settings, looks, make_all
+from recgan.evaluation.designs.methods import BASELINES, ORACLE_20, ORACLE_ALL, REAL, design_settings, looks, make_all
 from recgan.evaluation.designs.page import save_designs_report
 from recgan.evaluation.designs.reading import PhotosOf, Reading, read_catalogue
 from recgan.evaluation.designs.report import DesignsReport
@@ -85,7 +85,8 @@ def evaluate_designs(
         ArtifactError: an artifact is missing or damaged, or ``out`` exists.
         MismatchError: A, a companion and B share what they must not: history, or the network that they look through.
         DataError: no user has a history in both halves.
-        SettingsError, TrainingError, NotFoundError: as `Designer.design_many`.
+        SettingsError: a method is called as a baseline is; as `Designer.design_many`.
+        TrainingError, NotFoundError: as `Designer.design_many`.
     """
     began = time.perf_counter()
     if out is not None:
@@ -96,6 +97,8 @@ def evaluate_designs(
     bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
     chosen = dict(methods) if methods else {name: load_preset(name) for name in ("default", "kang2017")}
     main = next(iter(chosen))
+    if taken := [name for name in chosen if name in BASELINES]:
+        raise SettingsError(f"'{taken[0]}' is a baseline that is always there; call the method otherwise")
     designer = load_designer(recommender, gan, bundle=bundle, companions=companions, device=device, progress=progress)
     check_independence(bundle, designer, settings)
     shown = drawn_users(bundle, designer, users, seed=seed)
