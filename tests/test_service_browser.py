@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 import shutil
@@ -18,6 +19,7 @@ import httpx
 import numpy as np
 import pytest
 import uvicorn
+from PIL import ExifTags, Image
 
 from recgan.dataset.bundle import Bundle
 from service.app import create_app
@@ -199,6 +201,39 @@ def test_designing_from_three_photos_of_one_s_own(page, site, tmp_path):
     assert site.designer.asked[-1][1:] == ("coats", 2, 7)
     page.click("#no-photos")
     expect(page.locator("#design-for")).to_have_text("anna")
+
+
+def from_a_phone(path: Path) -> Path:
+    """Write a photo of 12 megapixels and more than 4 MB that was taken upright, and say where it is."""
+    noise = np.random.default_rng(0).integers(64, 192, (3000, 4000, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.fromarray(noise).save(path, "JPEG", quality=70, exif=exif)
+    assert path.stat().st_size > 4 << 20
+    return path
+
+
+def test_three_photos_from_a_phone_are_made_small_and_upright(page, tmp_path):
+    taken = from_a_phone(tmp_path / "taken.jpg")
+    with page.expect_request("**/sessions/recommendations") as asked:
+        page.set_input_files("#photos", [taken] * 3)
+    expect(page.locator("#design-for")).to_have_text("yourself")
+    expect(page.locator("#recommended figcaption").first).to_contain_text("plain")
+    expect(page.locator("#notice")).to_be_hidden()
+    sent = [Image.open(io.BytesIO(base64.b64decode(one))) for one in asked.value.post_data_json["photos"]]
+    assert [(one.format, one.size) for one in sent] == [("JPEG", (768, 1024))] * 3
+
+
+def test_what_is_transparent_in_a_photo_is_white(page, tmp_path):
+    Image.new("RGBA", (40, 50), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    page.set_input_files("#photos", [tmp_path / "clear.png"])
+    assert greys(page, "#photo-list img") == [255]
+
+
+def test_of_a_file_that_the_browser_cannot_read_the_service_says_what_it_is(page, tmp_path):
+    (tmp_path / "taken.heic").write_bytes(b"\x00\x00\x00\x18ftypheic" + bytes(100))
+    page.set_input_files("#photos", [tmp_path / "taken.heic"])
+    expect(page.locator("#notice")).to_have_text("/photos/0: it is none of JPEG, PNG, WEBP")
 
 
 def test_a_design_from_the_button_over_its_progress_to_the_verdict(page, site, tmp_path):

@@ -134,7 +134,9 @@ function showPhotos() {
 async function takePhotos(files) {
   const pictures = [...files].filter((file) => file.type.startsWith("image/")).slice(0, MOST_PHOTOS - state.photos.length);
   if (!pictures.length) throw new Error("Give JPEG, PNG or WebP pictures, ten at most.");
-  state.photos.push(...(await Promise.all(pictures.map(readPhoto))));
+  const read = [];
+  for (const file of pictures) read.push(await readPhoto(file)); // one at a time: ten large ones do not fit in a phone
+  state.photos.push(...read);
   showPhotos();
   await recommend();
 }
