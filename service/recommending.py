@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -72,8 +72,7 @@ class Recommending:
         _check(shop, asked)
         taste = shop.tastes.of_user(asked.user_id)
         found = _search(shop, [taste], asked.query)[0]
-        why = shop.ranking.explain(taste, [one.item_id for one in found]) if asked.query.explain else {}
-        return _json(shop, found, why)
+        return _json(shop, found, taste if asked.query.explain else None)
 
     def _at_once(self, questions: Sequence[_Asked]) -> list[bytes | Exception | None]:
         """Return the answers to questions of one moment; None: it is to be asked alone."""
@@ -114,30 +113,33 @@ def _search(shop: Shop, tastes: Sequence[Taste], query: RecommendationQuery) -> 
     )
 
 
-def _json(shop: Shop, found: Iterable[Recommendation], why: Mapping[str, Explained] | None = None) -> bytes:
-    return answer(shop, found, why).model_dump_json().encode()
+def _json(shop: Shop, found: Sequence[Recommendation], whose: Taste | None = None) -> bytes:
+    return answer(shop, found, whose).model_dump_json().encode()
 
 
-def answer(
-    shop: Shop, found: Iterable[Recommendation], why: Mapping[str, Explained] | None = None
-) -> RecommendationList:
-    """Return what was found, and why, as the API shows it."""
-    catalogue = shop.catalogue
+def answer(shop: Shop, found: Sequence[Recommendation], whose: Taste | None = None) -> RecommendationList:
+    """Return what was found as the API shows it, and why, where it is told ``whose`` taste led to it."""
+    why = shop.ranking.explain(whose, [one.item_id for one in found]) if whose is not None else {}
     items = []
     for one in found:
-        explained = (why or {}).get(one.item_id)
+        explained = why.get(one.item_id)
         items.append(
             RecommendedItem(
                 item_id=one.item_id,
                 category=one.category,
                 score=one.score,
-                image_url=item_image_path(one.item_id) if catalogue.pictured(one.item_id) else None,
-                explanation=_explanation(explained) if explained else None,
+                image_url=item_image_path(one.item_id) if shop.catalogue.pictured(one.item_id) else None,
+                explanation=_explanation(explained, whose.more) if explained and whose else None,
             )
         )
     return RecommendationList(items=items, model=shop.version)
 
 
-def _explanation(explained: Explained) -> Explanation:
-    carriers = [Carrier(item_id=item_id, influence=influence) for item_id, influence in explained.liked[:_CARRIERS]]
-    return Explanation(parts=explained.parts, carried_by=carriers)
+def _explanation(explained: Explained, more: Iterable[str | int]) -> Explanation:
+    """``more`` are the ids of new items and the places of photos that are liked, too."""
+    carriers = [Carrier(item_id=item_id, influence=influence) for item_id, influence in explained.liked]
+    for one, influence in zip(more, explained.extra, strict=True):
+        named = {"photo": one} if isinstance(one, int) else {"item_id": one}
+        carriers.append(Carrier(**named, influence=influence))
+    carriers.sort(key=lambda carrier: -abs(carrier.influence))
+    return Explanation(parts=explained.parts, carried_by=carriers[:_CARRIERS])

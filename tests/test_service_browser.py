@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import json
 import re
 import shutil
 import socket
@@ -18,13 +20,18 @@ import httpx
 import numpy as np
 import pytest
 import uvicorn
+from PIL import ExifTags, Image
 
 from recgan.dataset.bundle import Bundle
+from recgan.progress import Progress, quiet
 from service.app import create_app
+from service.holder import stored_model
+from service.models import Models
 from service.settings import ServiceSettings
+from service.store import Store
 from service.store.keys import Scope
 from tests.conftest import png
-from tests.service_world import FakeDesigner, FakeEditor, models_of, serve_another_generator
+from tests.service_world import IDS, USERS, FakeDesigner, FakeEditor, models_of, serve_another_generator, until
 from tests.test_service_gaps import write_gaps
 
 sync_api = pytest.importorskip(
@@ -42,17 +49,35 @@ class Site:
     def __init__(self, bundle: Bundle, designable: frozenset[str] = frozenset({"coats"}), **settings) -> None:
         models, self.recommender, self.designer, _ = models_of(bundle)
         object.__setattr__(models, "designable", designable)  # `replace` would lose the fake editor
+        self.recommender.metrics = {"validation_auc": 0.75}
         self.models = models
         self.folder = tempfile.TemporaryDirectory()
         given = {"store": f"sqlite:///{self.folder.name}/store.sqlite", "design_worker": "thread", **settings}
-        self.app = create_app(
-            ServiceSettings(data=bundle.path, recommender=bundle.path, gan=bundle.path, **given),
-            load=lambda settings, progress: models,
-        )
+        self.settings = ServiceSettings(data=bundle.path, recommender=bundle.path, gan=bundle.path, **given)
+        self.app = create_app(self.settings, load=self.load)
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
         self.server = uvicorn.Server(uvicorn.Config(self.app, log_config=None, timeout_graceful_shutdown=2))
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.listener]})
+
+    @property
+    def store(self) -> Store:
+        """What is remembered."""
+        return self.app.state.service.store
+
+    def load(self, settings: ServiceSettings, progress: Progress = quiet) -> Models:
+        """The models; where another recommender is asked for, they are the same with its name for a digest."""
+        if settings.recommender == self.settings.recommender:
+            return self.models
+        version = self.models.version.model_copy(update={"recommender": settings.recommender.name})
+        return replace(self.models, version=version)
+
+    def put_model(self, name: str, **metrics: object) -> str:
+        """Note a model in the store, as a retraining does, and return its id."""
+        settings = self.settings.model_copy(update={"recommender": Path(name).absolute()})
+        models = self.load(settings)
+        self.store.models.register(stored_model(models, settings, source="retrain", metrics=metrics))
+        return models.id
 
     def __enter__(self) -> Site:
         self.thread.start()
@@ -82,6 +107,16 @@ def site(catalogue: Bundle) -> Iterator[Site]:
     """A site."""
     with Site(catalogue) as site:
         yield site
+
+
+@pytest.fixture
+def designs(page):
+    """The two designs that were asked for on the page."""
+    page.fill("#count", "2")
+    page.click("#make")
+    designs = page.locator("#designs > li")
+    expect(designs).to_have_count(2)
+    return designs
 
 
 def expect(locator):
@@ -199,6 +234,88 @@ def test_designing_from_three_photos_of_one_s_own(page, site, tmp_path):
     assert site.designer.asked[-1][1:] == ("coats", 2, 7)
     page.click("#no-photos")
     expect(page.locator("#design-for")).to_have_text("anna")
+
+
+def from_a_phone(path: Path) -> Path:
+    """Write a photo of 12 megapixels and more than 4 MB that was taken upright, and say where it is."""
+    noise = np.random.default_rng(0).integers(64, 192, (3000, 4000, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.fromarray(noise).save(path, "JPEG", quality=70, exif=exif)
+    assert path.stat().st_size > 4 << 20
+    return path
+
+
+def test_three_photos_from_a_phone_are_made_small_and_upright(page, tmp_path):
+    taken = from_a_phone(tmp_path / "taken.jpg")
+    with page.expect_request("**/sessions/recommendations") as asked:
+        page.set_input_files("#photos", [taken] * 3)
+    expect(page.locator("#design-for")).to_have_text("yourself")
+    expect(page.locator("#recommended figcaption").first).to_contain_text("plain")
+    expect(page.locator("#notice")).to_be_hidden()
+    sent = [Image.open(io.BytesIO(base64.b64decode(one))) for one in asked.value.post_data_json["photos"]]
+    assert [(one.format, one.size) for one in sent] == [("JPEG", (768, 1024))] * 3
+
+
+def test_what_is_transparent_in_a_photo_is_white(page, tmp_path):
+    Image.new("RGBA", (40, 50), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    page.set_input_files("#photos", [tmp_path / "clear.png"])
+    assert greys(page, "#photo-list img") == [255]
+
+
+def test_of_a_file_that_the_browser_cannot_read_the_service_says_what_it_is(page, tmp_path):
+    (tmp_path / "taken.heic").write_bytes(b"\x00\x00\x00\x18ftypheic" + bytes(100))
+    page.set_input_files("#photos", [tmp_path / "taken.heic"])
+    expect(page.locator("#notice")).to_have_text("/photos/0: it is none of JPEG, PNG, WEBP")
+
+
+def test_photos_are_dropped_on_the_page(page, tmp_path):
+    transfer = page.evaluate_handle(
+        """bytes => {
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([new Uint8Array(bytes)], "dropped.png", { type: "image/png" }));
+            return transfer;
+        }""",
+        list(photo(tmp_path, "dropped.png").read_bytes()),
+    )
+    drop = page.locator("#drop")
+    drop.dispatch_event("dragover", {"dataTransfer": transfer})
+    expect(drop).to_have_class("drop over")
+    drop.dispatch_event("drop", {"dataTransfer": transfer})
+    expect(drop).to_have_class("drop")
+    expect(page.get_by_alt_text("Your photo 1")).to_be_visible()
+    expect(page.locator("#design-for")).to_have_text("yourself")
+
+
+def test_why_something_is_recommended_for_photos(page, site, tmp_path, monkeypatch):
+    monkeypatch.setattr(site.recommender, "_fold_in", lambda liked, disliked, seen: liked.mean(axis=0))
+    for name, colour in (("white.png", "white"), ("black.png", "black")):
+        Image.new("RGB", (40, 50), colour).save(tmp_path / name)
+    page.set_input_files("#photos", [tmp_path / "white.png", tmp_path / "black.png"])
+    expect(page.locator("#design-for")).to_have_text("yourself")
+    item = page.locator("#recommended li", has_text="a/b")
+    item.get_by_role("button", name="Why?").click()
+    # Whoever likes 10 and 0 is 5 on average, and 0 or 10 without one of them; the item is -1.
+    expect(item.locator(".why")).to_contain_text("Of what the score is made: latent −5.00.")
+    expect(item.locator(".why figcaption")).to_have_text(["photo 1 −5.00", "photo 2 +5.00"])
+    assert greys(page, "#recommended .why img") == [255, 0]
+
+
+def test_what_came_after_the_training_is_not_explained(page, site):
+    image = base64.b64encode(png(np.full((20, 10, 3), 255, dtype=np.uint8))).decode()
+    httpx.put(f"{site.url}/v1/items/new", json={"category": "hats", "image": image}).raise_for_status()
+    page.reload()
+    item = page.locator("#recommended li").first
+    expect(item).to_contain_text("hats new")
+    item.get_by_role("button", name="Why?").click()
+    expect(item.locator(".why")).to_have_text("It came after the training: its picture alone speaks for it.")
+
+
+def test_a_user_by_chance(page):
+    page.evaluate("Math.random = () => 0.999")
+    page.get_by_role("button", name="Surprise me").click()
+    expect(page.locator("#user")).to_have_value(USERS[-1])
+    expect(page.locator("#recommended figcaption").first).to_contain_text(IDS[0])
 
 
 def test_a_design_from_the_button_over_its_progress_to_the_verdict(page, site, tmp_path):
@@ -510,6 +627,143 @@ def test_designs_so_far_and_the_models(page, site):
     page.get_by_role("link", name="Models").click()
     expect(page.locator("#models > li")).to_contain_text(re.compile("serves now"))
     expect(page.locator("#served li")).to_have_count(1)
+
+
+def test_a_verdict_is_taken_back(designs):
+    reject = designs.first.get_by_role("button", name="Reject")
+    for pressed in ("true", "false"):
+        reject.click()
+        expect(reject).to_have_attribute("aria-pressed", pressed)
+    expect(designs.first.get_by_role("button", name="Approve")).to_have_attribute("aria-pressed", "false")
+
+
+def test_the_settings_of_a_design_are_a_link(page, designs):
+    with page.expect_download() as download:
+        designs.nth(1).get_by_role("link", name="settings").click()
+    settings = json.loads(Path(download.value.path()).read_text("utf-8"))
+    assert str(settings["seed"]) in designs.nth(1).locator("figcaption").first.inner_text()
+
+
+def test_the_five_nearest_items_are_shown(page, monkeypatch):
+    make = FakeDesigner.design
+
+    def many(self, *given, **options):
+        nearest = [(item_id, 0.1 + place / 10) for place, item_id in enumerate(IDS[:7])]
+        return [replace(one, nearest=nearest) for one in make(self, *given, **options)]
+
+    monkeypatch.setattr(FakeDesigner, "design", many)
+    page.fill("#count", "1")
+    page.click("#make")
+    expect(page.locator("#designs .near figcaption")).to_have_text(["0.10", "0.20", "0.30", "0.40", "0.50"])
+
+
+def test_what_was_begun_is_closed(page, designs):
+    designs.first.get_by_role("button", name="Move…").click()
+    expect(page.locator("#sliding")).to_be_visible()
+    page.locator("#sliding").get_by_role("button", name="Close").click()
+    expect(page.locator("#sliding")).to_be_hidden()
+    mix = designs.first.get_by_role("button", name="Mix with…")
+    mix.click()
+    page.get_by_role("button", name="Do not mix").click()
+    expect(page.locator("#mixing")).to_be_hidden()
+    expect(mix).to_have_attribute("aria-pressed", "false")
+
+
+def test_a_worker_that_was_stopped_is_told_of(page, site):
+    site.designer.release.clear()
+    page.fill("#count", "1")
+    page.click("#make")
+    expect(page.locator("#step")).to_contain_text("half-way")
+    (job,) = site.store.jobs.page(before=None, limit=1, starred=False)
+    assert site.store.leases.interrupt(site.store.jobs.get(job.id).worker) == 1
+    expect(page.locator("#step")).to_have_text("Interrupted: the worker was stopped")
+    site.designer.release.set()
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator("#designs > li")).to_have_count(1)
+
+
+def test_older_and_starred_designs(page, site):
+    asked = {"user_id": "anna", "category": "coats", "n": 1}
+    made = [httpx.post(f"{site.url}/v1/designs", json=asked).json()["url"] for _ in range(3)]
+    until(lambda: all(httpx.get(f"{site.url}{url}").json()["state"] == "succeeded" for url in made))
+    httpx.patch(f"{site.url}{made[0]}/0", json={"starred": True}).raise_for_status()
+    # Two a page, so that there are older ones.
+    page.route("**/v1/designs?*", lambda route: route.continue_(url=route.request.url.replace("limit=20", "limit=2")))
+    page.get_by_role("link", name="Designs so far").click()
+    shown = page.locator("#history > li")
+    expect(shown).to_have_count(2)
+    page.get_by_role("button", name="Older ones").click()
+    expect(shown).to_have_count(3)
+    expect(page.get_by_role("button", name="Older ones")).to_be_hidden()
+    page.check("#starred-only")
+    expect(shown).to_have_count(1)
+    expect(shown.locator("figcaption")).to_have_text("★")
+
+
+def test_models_are_plotted_and_let_serve_and_taken_back(page, site):
+    first = site.models.id
+    page.get_by_role("link", name="Models").click()
+    expect(page.locator("#plots-none")).to_be_visible()
+    second = site.put_model("retrained", validation_auc=0.875, gate={"challenger": 0.25})
+    page.reload()
+    expect(page.locator("#plots-none")).to_be_hidden()
+    plot = page.locator("#plots svg")  # of what both tell
+    expect(plot).to_have_count(1)
+    name = re.compile(rf"AUC on the validation part .* of 2 models\. .*{first}, .*: 0\.75.*{second}, .*: 0\.875")
+    expect(page.get_by_role("img", name=name)).to_be_visible()
+    expect(plot.locator(".unit")).to_have_text("AUC")
+    expect(plot).to_contain_text("known here since")
+    expect(plot.locator(".active title")).to_contain_text(first)
+    higher, lower = (plot.locator(f"circle:has-text('{one}')") for one in (second, first))
+    assert float(higher.get_attribute("cy")) < float(lower.get_attribute("cy"))
+    assert float(higher.get_attribute("cx")) > float(lower.get_attribute("cx"))
+
+    page.get_by_role("button", name="Let it serve").click()
+    expect(plot.locator(".active title")).to_contain_text(second)
+    expect(page.locator("#served li")).to_have_count(2)
+    until(lambda: site.app.state.service.holder.serving == second)
+    page.get_by_role("button", name="Go back to the one before").click()
+    expect(plot.locator(".active title")).to_contain_text(first)
+    expect(page.locator("#served li").first).to_contain_text("rolled back")
+    until(lambda: site.app.state.service.holder.serving == first)
+
+
+def test_the_first_key_leads_to_the_content_of_the_page_that_is_shown(page):
+    page.get_by_role("link", name="Models").click()
+    expect(page.locator("#models > li")).to_have_count(1)
+    page.reload()
+    expect(page.locator("#models > li")).to_have_count(1)
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the pictures")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#main")).to_be_focused()
+    expect(page.locator("#page-models")).to_be_visible()
+
+
+CONTRAST = """selector => {
+    const luminance = (colour) => colour.match(/\\d+/g).slice(0, 3).map((part) => part / 255)
+        .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4))
+        .reduce((sum, part, place) => sum + part * [0.2126, 0.7152, 0.0722][place], 0);
+    const element = document.querySelector(selector);
+    let ground = element;
+    while (getComputedStyle(ground).backgroundColor === "rgba(0, 0, 0, 0)") ground = ground.parentElement;
+    const { fill, color } = getComputedStyle(element);
+    const colours = [element instanceof SVGElement ? fill : color, getComputedStyle(ground).backgroundColor];
+    const [dark, light] = colours.map(luminance).sort((one, other) => one - other);
+    return (light + 0.05) / (dark + 0.05);
+}"""
+TEXTS = ("#photos-hint", "#make", "nav a", "#recommended figcaption", "footer a", ".plot text", ".plot text.active")
+
+
+@pytest.mark.parametrize(("scheme", "ground"), [("light", "rgb(250, 247, 242)"), ("dark", "rgb(25, 22, 19)")])
+def test_the_page_can_be_read_in_light_and_in_the_dark(page, site, scheme, ground):
+    site.put_model("retrained", validation_auc=0.875)
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    page.get_by_role("link", name="Models").click()
+    expect(page.locator("#plots svg")).to_have_count(1)
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == ground
+    contrasts = {selector: page.evaluate(CONTRAST, selector) for selector in TEXTS}
+    assert {selector for selector, contrast in contrasts.items() if contrast < 4.5} == set(), contrasts  # WCAG AA
 
 
 def test_gaps_are_shown_and_designed_for(browser, catalogue, tmp_path):

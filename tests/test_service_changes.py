@@ -377,3 +377,34 @@ def test_explanations_say_of_what_a_score_is_made(world):
             assert item["explanation"]["carried_by"][0]["item_id"] == "plain"
     assert world.client.get("/v1/users/anna/recommendations?k=1").json()["items"][0]["explanation"] is None
     assert_problem(world.client.get("/v1/users/anna/recommendations?k=21&explain=true"), "invalid-request")
+
+
+def carriers(item: dict) -> list[tuple[str | int, float]]:
+    """What carries an item's score: ids of items and places of photos, each with its influence."""
+    return [(one["item_id"] or one["photo"], one["influence"]) for one in item["explanation"]["carried_by"]]
+
+
+def test_a_session_is_explained_by_its_items_and_its_photos(world, monkeypatch):
+    monkeypatch.setattr(world.recommender, "_fold_in", lambda liked, disliked, seen: liked.mean(axis=0))
+    asked = {"liked": ["a/b"], "photos": [text(drawn(255)), text(drawn(0))], "candidates": ["50%"], "explain": True}
+    (item,) = world.client.post("/v1/sessions/recommendations", json=asked).json()["items"]
+    # Whoever likes -1, 10 and 0 is 3 on average, and 5, -0.5 or 4.5 without one of them; the item is -2.
+    assert item["explanation"]["parts"] == {"latent": pytest.approx(-6)}
+    assert item["score"] == pytest.approx(-6)
+    assert carriers(item) == [(1, pytest.approx(-7)), ("a/b", pytest.approx(4)), (2, pytest.approx(3))]
+    answer = world.client.post("/v1/sessions/recommendations", json={**asked, "explain": False})
+    assert answer.json()["items"][0]["explanation"] is None
+    for refused in ({"k": 21}, {"candidates": ["nope"]}):
+        answer = world.client.post("/v1/sessions/recommendations", json={**asked, **refused})
+        assert_problem(answer, "invalid-request")
+
+
+def test_new_items_that_a_user_took_carry_scores_too(world, monkeypatch):
+    monkeypatch.setattr(world.recommender, "_fold_in", lambda liked, disliked, seen: liked.mean(axis=0))
+    put(world, NEW, image=text(drawn(255)))
+    put(world, "dark", image=text(drawn(0)))
+    post(world, ("somebody", NEW, "purchase"), ("somebody", "dark", "purchase"))
+    query = "k=1&candidate=a%2Fb&explain=true"
+    (item,) = world.client.get(f"/v1/users/somebody/recommendations?{query}").json()["items"]
+    assert item["score"] == pytest.approx(-5)
+    assert sorted(carriers(item), key=lambda one: one[1]) == [(NEW, pytest.approx(-5)), ("dark", pytest.approx(5))]

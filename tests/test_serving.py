@@ -17,9 +17,9 @@ from recgan.dataset.split import Pairs, make_split
 from recgan.encoders import Encoder, embed_items, register_encoder
 from recgan.encoders.registry import _LOADERS
 from recgan.errors import ArtifactError, MismatchError, NotFoundError, SettingsError
-from recgan.recommenders import create_recommender, load_recommender, recommender_names, training_data
+from recgan.recommenders import UserVector, create_recommender, load_recommender, recommender_names, training_data
 from recgan.recommenders.data import UserRows
-from recgan.recommenders.explain import explain, pixel_map, save_maps
+from recgan.recommenders.explain import explain, explain_vector, pixel_map, save_maps
 from recgan.recommenders.topk.ann import ApproximateIndex
 from recgan.recommenders.topk.batch import SCHEMA, recommend_all
 from tests.conftest import write_bundle
@@ -262,6 +262,18 @@ class TestExplaining:
         average = model.user_factors.mean(axis=0) @ model.item_factors[10]
         assert item == "0001"
         assert influence == pytest.approx(model.score([model.fold_in(["0001"])], ["0010"])[0, 0] - average, rel=1e-4)
+
+    def test_the_influence_of_what_is_no_item_is_what_leaving_it_out_changes(self, trained):
+        model, rows, liked, nobody = trained("bpr"), np.array([2, 10]), np.array([1, 4]), np.empty(0, dtype=np.int64)
+        extra, against = model.item_factors[[7, 11]], model.item_factors[[30]]
+        vector = UserVector(model.folded(liked, nobody, extra, against), liked)
+        told = explain_vector(model, rows, vector, liked, nobody, extra, against)
+        assert [sum(one.parts.values()) for one in told] == pytest.approx(model.score([vector])[0, rows].tolist())
+        assert [sorted(item for item, _ in one.liked) for one in told] == [["0001", "0004"]] * 2
+        for place in range(2):
+            left = model.folded(liked, nobody, np.delete(extra, place, axis=0), against)
+            changed = model.item_factors[rows] @ (vector.values - left)
+            np.testing.assert_allclose([one.extra[place] for one in told], changed, atol=1e-4)
 
     def test_the_map_sums_to_what_the_picture_scores_above_a_blank_one(self, trained):
         model = trained("vbpr")

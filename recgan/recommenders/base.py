@@ -293,14 +293,22 @@ class Recommender(FactorScorer):
             extra: float32 [e, D], factors of more that is liked.
             against: float32 [a, D], factors of more that is disliked.
         """
-        none = self.item_factors[:0]
-        likes = np.concatenate([self.item_factors[liked], none if extra is None else extra])
-        dislikes = np.concatenate([self.item_factors[disliked], none if against is None else against])
+        likes, dislikes = self._joined(liked, extra), self._joined(disliked, against)
         if not (len(likes) or len(dislikes)):
             return self.user_factors.mean(axis=0).astype(np.float32)
         return np.asarray(self._fold_in(likes, dislikes, np.union1d(liked, disliked)), dtype=np.float32)
 
-    def contributions(self, liked: np.ndarray, disliked: np.ndarray) -> np.ndarray:
+    def _joined(self, rows: np.ndarray, more: np.ndarray | None) -> np.ndarray:
+        factors = self.item_factors[rows]
+        return factors if more is None else np.concatenate([factors, more])
+
+    def contributions(
+        self,
+        liked: np.ndarray,
+        disliked: np.ndarray,
+        extra: np.ndarray | None = None,
+        against: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Return by how much each liked item moves the vector of `folded`: it, less the one without the item.
 
         All stand against the same draw of other items. Models that fold in by Newton's method tell it of long histories
@@ -309,14 +317,16 @@ class Recommender(FactorScorer):
         Args:
             liked: int64 [n], rows of liked items, each once.
             disliked: int64 [m]
+            extra: float32 [e, D], factors of more that is liked.
+            against: float32 [a, D], factors of more that is disliked.
 
         Returns:
-            float64 [n, D]
+            float64 [n + e, D]
         """
-        if len(liked) == 1 and not len(disliked):  # without it nothing is given
-            return (self.folded(liked, disliked) - self.user_factors.mean(axis=0))[None].astype(np.float64)
-        seen = np.union1d(liked, disliked)
-        return self._contributions(self.item_factors[liked], self.item_factors[disliked], seen)
+        likes, dislikes = self._joined(liked, extra), self._joined(disliked, against)
+        if len(likes) == 1 and not len(dislikes):  # without it nothing is given
+            return (self.folded(liked, disliked, extra) - self.user_factors.mean(axis=0))[None].astype(np.float64)
+        return self._contributions(likes, dislikes, np.union1d(liked, disliked))
 
     def factor_parts(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Return the item factors of some rows as a sum of named parts, float64 [n, D] each: what a score is made of.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from recgan.recommenders.base import Recommender
 from recgan.recommenders.models.visual import VisualRecommender, pixels_of
 from recgan.recommenders.scoring import UserVector
 
-__all__ = ["Explanation", "PixelMap", "explain", "pixel_map", "save_maps"]
+__all__ = ["Explanation", "PixelMap", "explain", "explain_vector", "pixel_map", "save_maps"]
 
 _BATCH = 8
 _SMOOTHING = 1 / 20
@@ -44,6 +44,8 @@ class Explanation:
     to float32."""
     liked: list[tuple[str, float]]
     """The user's items and by how much each raises the item's score, the most important first: see `explain`."""
+    extra: list[float] = field(default_factory=list)
+    """The same of what else the user likes, in the order in which `explain_vector` was given it."""
 
 
 def explain(
@@ -82,28 +84,49 @@ def explain(
     else:
         vector = model.fold_in(liked, disliked)
         history, against = (np.unique(model.rows_of_items(ids)) for ids in (liked, disliked))
+    return explain_vector(model, rows, vector, history, against)
+
+
+def explain_vector(
+    model: Recommender,
+    rows: np.ndarray,
+    vector: UserVector,
+    liked: np.ndarray,
+    disliked: np.ndarray,
+    extra: np.ndarray | None = None,
+    against: np.ndarray | None = None,
+) -> list[Explanation]:
+    """Explain the scores of items for a user whose vector is known, and what it was made of: see `explain`.
+
+    Args:
+        model: a trained one.
+        rows: int64 [k], of the items to explain.
+        vector: the user's.
+        liked: int64 [n], rows of the items that the user likes, each once.
+        disliked: int64 [m], rows of those that they do not.
+        extra: float32 [e, D], item factors of more that is liked, such as photos.
+        against: float32 [a, D], item factors of more that is disliked.
+    """
     parts = model.factor_parts(rows)
     wide = vector.values.astype(np.float64)
     sums = {name: np.einsum("nd,d->n", part.astype(np.float64), wide) for name, part in parts.items()}
-    influence = _influence(model, rows, history, against)
+    moved = model.contributions(liked, disliked, extra, against)
+    influence = moved @ model.item_factors[rows].astype(np.float64).T  # [n + e, k]
+    influence, of_extra = influence[: len(liked)], influence[len(liked) :]
     if vector.own is not None:
         added = np.zeros(len(model.items))
         added[vector.seen] = vector.own
         sums["taken before"] = added[rows]
-        influence += (history[:, None] == rows) * added[rows]
-    history_ids = model.item_ids[history]
+        influence += (liked[:, None] == rows) * added[rows]
+    liked_ids = model.item_ids[liked]
     explained = []
-    for place, item_id in enumerate(item_ids):
+    for place, item_id in enumerate(model.item_ids[rows]):
         own = {name: float(values[place]) for name, values in sums.items()}
+        score = float(np.float32(math.fsum(own.values())))
         order = np.argsort(-np.abs(influence[:, place]), kind="stable")
-        carried = [(str(history_ids[n]), float(influence[n, place])) for n in order]
-        explained.append(Explanation(str(item_id), float(np.float32(math.fsum(own.values()))), own, carried))
+        carried = [(str(liked_ids[n]), float(influence[n, place])) for n in order]
+        explained.append(Explanation(str(item_id), score, own, carried, of_extra[:, place].tolist()))
     return explained
-
-
-def _influence(model: Recommender, rows: np.ndarray, liked: np.ndarray, disliked: np.ndarray) -> np.ndarray:
-    """Return by how much each liked item raises each score, float64 [len(liked), len(rows)]."""
-    return model.contributions(liked, disliked) @ model.item_factors[rows].astype(np.float64).T
 
 
 @dataclass(frozen=True, eq=False)

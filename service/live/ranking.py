@@ -8,9 +8,9 @@ from itertools import islice
 import numpy as np
 
 from recgan.recommenders import Recommendation, UserVector
-from recgan.recommenders.explain import Explanation, explain
+from recgan.recommenders.explain import Explanation, explain_vector
 from service.live.changes import Changes, LiveItem
-from service.live.tastes import Taste
+from service.live.tastes import Taste, stacked
 from service.models import Models
 from service.problems import ProblemError
 
@@ -106,16 +106,15 @@ class Ranking:
         return self._like(eye.vectors(eye.look([photo]))[0], k, categories)
 
     def explain(self, taste: Taste, item_ids: Sequence[str]) -> dict[str, Explanation]:
-        """Return why items of the bundle have their scores, by id; what came later, and who likes nothing of the
-        bundle, cannot be explained by what was learned."""
+        """Return why items of the bundle have their scores, by id; ``extra`` is of the taste's ``more``. What came
+        later cannot be explained by what was learned."""
         known = self._in_bundle(item_ids)
-        if taste.learned is not None:
-            told = explain(self._recommender, known, user=taste.learned) if known else []
-        elif len(taste.liked):
-            liked, disliked = (self._recommender.item_ids[rows].tolist() for rows in (taste.liked, taste.disliked))
-            told = explain(self._recommender, known, liked=liked, disliked=disliked) if known else []
-        else:
-            told = []
+        if not known:
+            return {}
+        rows = self._recommender.rows_of_items(known)
+        liked = taste.vector.seen if taste.learned is not None else taste.liked
+        extra, against = stacked(taste.more), stacked(taste.against)
+        told = explain_vector(self._recommender, rows, taste.vector, liked, taste.disliked, extra, against)
         return {one.item_id: one for one in told}
 
     # ---- parts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +15,7 @@ from service.models import Models
 from service.problems import ProblemError
 from service.store.events import Event, EventTable
 
-__all__ = ["Taste", "Tastes", "liking"]
+__all__ = ["Taste", "Tastes", "liking", "stacked"]
 
 _RULES = SplitSettings()
 _CACHED = 10_000
@@ -35,6 +35,11 @@ class Taste:
     """Otherwise the rows that it was folded in from."""
     disliked: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     """And those that it was folded away from."""
+    more: Mapping[str | int, np.ndarray] = field(default_factory=dict)
+    """What else it was folded in from: item factors, float32 [D], by the id of a new item or the place of a photo, from
+    1."""
+    against: Mapping[str | int, np.ndarray] = field(default_factory=dict)
+    """The new items that it was folded away from."""
 
 
 def liking(event: Event) -> bool:
@@ -42,6 +47,11 @@ def liking(event: Event) -> bool:
     if event.event == "rating":
         return event.weight >= _RULES.min_rating
     return event.event not in _RULES.negative_events
+
+
+def stacked(factors: Mapping[str | int, np.ndarray]) -> np.ndarray | None:
+    """Return factors as rows, float32 [n, D]; None of none."""
+    return np.stack(list(factors.values())) if factors else None
 
 
 class Tastes:
@@ -118,8 +128,8 @@ class Tastes:
         Raises:
             ProblemError: no-eye (422), photos for a model that does not look at pictures.
         """
-        extra = self._photo_factors(photos) if photos else None
-        return self._folded_in(dict.fromkeys(liked, True) | dict.fromkeys(disliked, False), (), extra)
+        factors = self._photo_factors(photos) if photos else ()
+        return self._folded_in(dict.fromkeys(liked, True) | dict.fromkeys(disliked, False), (), factors)
 
     def _photo_factors(self, photos: Sequence[bytes]) -> np.ndarray:
         eye = self._models.need_eye()
@@ -130,9 +140,11 @@ class Tastes:
         for event in events:
             liked.pop(event.item_id, None)
             liked[event.item_id] = liking(event)
-        return self._folded_in(liked, before, None)
+        return self._folded_in(liked, before)
 
-    def _folded_in(self, liked: dict[str, bool], before: Iterable[int], extra: np.ndarray | None) -> Taste:
+    def _folded_in(
+        self, liked: dict[str, bool], before: Iterable[int], photos: Sequence[np.ndarray] | np.ndarray = ()
+    ) -> Taste:
         find = self._models.catalogue.find
         rows = {True: set(map(int, before)), False: set()}
         for item_id, liked_it in liked.items():
@@ -141,16 +153,14 @@ class Tastes:
                 rows[liked_it].add(row)
                 rows[not liked_it].discard(row)
         positive, negative = (np.array(sorted(rows[sign]), dtype=np.int64) for sign in (True, False))
-        more, against = (self._changes.factors[self._rows_of_new(liked, sign)] for sign in (True, False))
-        if extra is not None:
-            more = np.concatenate([more, extra]) if len(more) else extra
-        values = self._recommender.folded(
-            positive, negative, more if len(more) else None, against if len(against) else None
-        )
+        more, against = (self._factors_of_new(liked, sign) for sign in (True, False))
+        more |= enumerate(photos, start=1)
+        values = self._recommender.folded(positive, negative, stacked(more), stacked(against))
         seen = frozenset(item_id for item_id in liked if find(item_id) is None)
         vector = UserVector(values, np.union1d(positive, negative))
-        return Taste(vector, seen, liked=positive, disliked=negative)
+        return Taste(vector, seen, liked=positive, disliked=negative, more=more, against=against)
 
-    def _rows_of_new(self, liked: dict[str, bool], sign: bool) -> list[int]:
-        """Return the rows, among what has changed, of the new items that are liked, or are not."""
-        return [self._new[item_id] for item_id, liked_it in liked.items() if liked_it == sign and item_id in self._new]
+    def _factors_of_new(self, liked: dict[str, bool], sign: bool) -> dict[str | int, np.ndarray]:
+        """Return the factors, among what has changed, of the new items that are liked, or are not."""
+        ids = [item_id for item_id, liked_it in liked.items() if liked_it == sign and item_id in self._new]
+        return {item_id: self._changes.factors[self._new[item_id]] for item_id in ids}

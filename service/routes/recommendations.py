@@ -54,9 +54,13 @@ def session_recommendations(
     shop.catalogue.check_items(session.liked, "/liked/{}")
     shop.catalogue.check_items(session.disliked, "/disliked/{}")
     shop.catalogue.check_categories(session.categories, "/categories")
+    shop.catalogue.check_items(session.candidates, "/candidates/{}")
     photos = [photo.data for photo in photos_of(session.photos, service.settings)]
     taste = shop.tastes.of_session(session.liked, session.disliked, photos)
-    return answer(shop, shop.ranking.for_taste(taste, session.k, categories=session.categories or None))
+    found = shop.ranking.for_taste(
+        taste, session.k, categories=session.categories or None, candidates=session.candidates or None
+    )
+    return answer(shop, found, taste if session.explain else None)
 
 
 @router.get(

@@ -41,10 +41,12 @@ class ModelVersion(Answer):
 
 
 class Carrier(Answer):
-    """An item of the user's that carries a score."""
+    """An item of the user's, or a photo, that carries a score."""
 
-    item_id: str = Field(examples=["dress-00004"])
-    """The item's id."""
+    item_id: str | None = Field(None, examples=["dress-00004"])
+    """The item's id; null for a photo."""
+    photo: int | None = Field(None, examples=[None])
+    """Which of the request's photos it is, from 1; null for an item."""
     influence: float = Field(examples=[0.41])
     """By how much the score falls when the user is taken not to have had it."""
 
@@ -55,7 +57,7 @@ class Explanation(Answer):
     parts: dict[str, float] = Field(examples=[{"latent": 0.2, "visual": 0.9}])
     """Of what the score is made; the parts sum to it."""
     carried_by: list[Carrier]
-    """The user's items that raise or lower it most, the most important first."""
+    """The user's items and photos that raise or lower it most, the most important first."""
 
 
 class RecommendedItem(Answer):

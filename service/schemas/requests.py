@@ -93,6 +93,15 @@ class StrictBody(Strict):
     model_config = ConfigDict(strict=True)
 
 
+def _check_explained(explain: bool, k: int) -> None:
+    if explain and k > MAX_EXPLAINED:
+        raise PydanticCustomError(
+            "too_many_to_explain",
+            "at most {most} items are explained at once",
+            {"most": MAX_EXPLAINED, "field": "k"},
+        )
+
+
 class RecommendationQuery(Strict):
     """What a recommendation is asked for."""
 
@@ -109,12 +118,7 @@ class RecommendationQuery(Strict):
 
     @model_validator(mode="after")
     def _few_to_explain(self) -> Self:
-        if self.explain and self.k > MAX_EXPLAINED:
-            raise PydanticCustomError(
-                "too_many_to_explain",
-                "at most {most} items are explained at once",
-                {"most": MAX_EXPLAINED, "field": "k"},
-            )
+        _check_explained(self.explain, self.k)
         return self
 
 
@@ -160,6 +164,10 @@ class SessionRequest(StrictBody):
     """How many items."""
     categories: list[Id] = Field(default_factory=list, max_length=100)
     """Only items of these categories; empty: of all."""
+    candidates: list[Id] = Field(default_factory=list, max_length=MAX_IDS)
+    """Only these items; empty: all."""
+    explain: bool = False
+    """Say of what each score is made, and which liked items and photos carry it (slower: for 20 items at most)."""
 
     @model_validator(mode="after")
     def _something_and_not_both(self) -> Self:
@@ -169,4 +177,5 @@ class SessionRequest(StrictBody):
             raise PydanticCustomError(
                 "liked_and_disliked", "item '{item}' is both liked and disliked", {"item": both[0], "field": "disliked"}
             )
+        _check_explained(self.explain, self.k)
         return self

@@ -2,6 +2,7 @@
 "use strict";
 
 export const byId = (id) => document.getElementById(id);
+export const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;
 
 export function make(tag, properties = {}, ...children) {
   const element = Object.assign(document.createElement(tag), properties);

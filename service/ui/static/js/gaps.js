@@ -2,10 +2,9 @@
 "use strict";
 
 import { api } from "./api.js";
-import { button, byId, make, picture, trying } from "./dom.js";
+import { button, byId, make, picture, signed, trying } from "./dom.js";
 
 const percent = (share) => `${Math.round(100 * share)}%`;
-const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;
 const between = ({ mean, low, high }) => `${signed(mean)} (${signed(low)} to ${signed(high)})`;
 
 // `begin(wanted)` asks for designs; null where none can be made.

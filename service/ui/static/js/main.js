@@ -73,5 +73,10 @@ byId("sign-out").addEventListener("click", trying(async () => {
   await send("sign-out", {});
   location.reload();
 }));
+// By itself the link would change the address, and with it the page that is shown.
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  byId("main").focus();
+});
 addEventListener("hashchange", trying(showPage));
 start().catch(notice);

@@ -4,6 +4,7 @@
 import { api, local, send } from "./api.js";
 import { button, byId, make, picture, trying } from "./dom.js";
 import { editable, mixButton } from "./edits.js";
+import { plots } from "./plots.js";
 import { begin, open, whose } from "./studio.js";
 
 const MADE = { like: "More of ", mix: "A mix of ", slide: "Moved: ", tailor: "Tailored: " };
@@ -47,6 +48,9 @@ function entry(design) {
 
 export async function showModels() {
   const { models, history } = await api("v1/models");
+  const drawn = plots(models);
+  byId("plots").replaceChildren(...drawn);
+  byId("plots-none").hidden = drawn.length > 0;
   byId("models").replaceChildren(...models.map(model));
   byId("served").replaceChildren(...history.map((step) =>
     make("li", { textContent: `${new Date(step.at).toLocaleString()}: ${step.model} (${step.reason})` })));

@@ -2,7 +2,7 @@
 "use strict";
 
 import { api, send } from "./api.js";
-import { button, byId, make, notice, picture, remember, trying } from "./dom.js";
+import { button, byId, make, notice, picture, remember, signed, trying } from "./dom.js";
 import { readPhoto } from "./photos.js";
 
 const SHOWN = 12;
@@ -24,7 +24,7 @@ export async function recommend() {
   const grid = byId("recommended");
   grid.setAttribute("aria-busy", "true");
   try {
-    const answer = await (state.photos.length ? forPhotos() : forUser());
+    const answer = await askBest();
     if (asked !== state.asked) return;
     notice(null);
     for (const name of document.querySelectorAll(".for-whom")) name.textContent = state.photos.length ? "yourself" : state.user;
@@ -50,15 +50,19 @@ function suggestCategory(items) {
   if (count) select.value = most;
 }
 
-function forUser() {
-  const query = new URLSearchParams({ k: String(SHOWN) });
-  if (state.category) query.set("category", state.category);
-  return api(`v1/users/${encodeURIComponent(state.user)}/recommendations?${query}`);
+const forUser = (asked) => api(`v1/users/${encodeURIComponent(state.user)}/recommendations?${new URLSearchParams(asked)}`);
+const forPhotos = (asked) => send("v1/sessions/recommendations", { photos: state.photos.map(withoutHead), ...asked });
+
+function askBest() {
+  const { photos, category } = state;
+  if (photos.length) return forPhotos({ k: SHOWN, categories: category ? [category] : [] });
+  return forUser({ k: SHOWN, ...(category ? { category } : {}) });
 }
 
-const forPhotos = () => send("v1/sessions/recommendations", {
-  photos: state.photos.map(withoutHead), k: SHOWN, categories: state.category ? [state.category] : [],
-});
+function askWhy({ item_id: item }) {
+  if (state.photos.length) return forPhotos({ k: 1, candidates: [item], explain: true });
+  return forUser({ k: 1, candidate: item, exclude_seen: false, explain: true });
+}
 
 function card(item, place) {
   const known = !state.photos.length;
@@ -70,7 +74,7 @@ function card(item, place) {
       make("figcaption", {}, make("strong", { textContent: item.category }), ` ${item.item_id}`)),
     make("div", { className: "acts" },
       button("More like this", trying(() => alike(item))),
-      known ? button("Why?", trying(() => explain(item, why))) : null,
+      button("Why?", trying(() => explain(item, why))),
       known ? button("Has it", trying(() => tell(item, "purchase"))) : null,
       known ? button("Not for them", trying(() => tell(item, "dislike"))) : null,
       tailor ? button("Tailor it", trying(tailor)) : null),
@@ -78,22 +82,27 @@ function card(item, place) {
 }
 
 async function explain(item, place) {
-  const query = new URLSearchParams({ k: "1", candidate: item.item_id, exclude_seen: "false", explain: "true" });
-  const { items } = await api(`v1/users/${encodeURIComponent(state.user)}/recommendations?${query}`);
+  const { photos } = state;
+  const { items } = await askWhy(item);
   const told = items[0]?.explanation;
   if (!told) {
     place.replaceChildren(make("p", { textContent: "It came after the training: its picture alone speaks for it." }));
     return;
   }
-  const parts = Object.entries(told.parts).map(([name, value]) => `${name} ${value >= 0 ? "+" : "−"}${Math.abs(value).toFixed(2)}`);
+  const parts = Object.entries(told.parts).map(([name, value]) => `${name} ${signed(value)}`);
+  const carried = photos.length ? "Your photos that carry it most:"
+    : told.carried_by.length ? "What the user has that carries it most:" : "Nothing that the user has carries it.";
   place.replaceChildren(
     make("p", { textContent: `Of what the score is made: ${parts.join(", ")}.` }),
-    make("p", { textContent: told.carried_by.length ? "What the user has that carries it most:" : "Nothing that the user has carries it." }),
-    make("ul", { className: "near" }, ...told.carried_by.map((one) =>
-      make("li", {},
-        make("figure", {},
-          picture(`/v1/items/${encodeURIComponent(one.item_id)}/image`, `Item ${one.item_id}`),
-          make("figcaption", { textContent: `${one.influence >= 0 ? "+" : "−"}${Math.abs(one.influence).toFixed(2)}`, title: one.item_id }))))));
+    make("p", { textContent: carried }),
+    make("ul", { className: "near" }, ...told.carried_by.map((one) => make("li", {}, carrier(one, photos)))));
+}
+
+function carrier({ item_id: item, photo, influence }, photos) {
+  const shown = photo === null ? picture(`/v1/items/${encodeURIComponent(item)}/image`, `Item ${item}`)
+    : picture(photos[photo - 1], `Your photo ${photo}`);
+  const name = photo === null ? "" : `photo ${photo} `;
+  return make("figure", {}, shown, make("figcaption", { textContent: name + signed(influence), title: item ?? "" }));
 }
 
 async function tell(item, event) {
@@ -134,7 +143,9 @@ function showPhotos() {
 async function takePhotos(files) {
   const pictures = [...files].filter((file) => file.type.startsWith("image/")).slice(0, MOST_PHOTOS - state.photos.length);
   if (!pictures.length) throw new Error("Give JPEG, PNG or WebP pictures, ten at most.");
-  state.photos.push(...(await Promise.all(pictures.map(readPhoto))));
+  const read = [];
+  for (const file of pictures) read.push(await readPhoto(file)); // one at a time: ten large ones do not fit in a phone
+  state.photos.push(...read);
   showPhotos();
   await recommend();
 }
