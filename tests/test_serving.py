@@ -361,6 +361,25 @@ class TestCommand:
         assert "latent" in shown
         assert "0001" in shown
 
+    def test_somebody_with_photos_and_dislikes_is_answered(self, folder, bundle, tmp_path, capsys):
+        photo = tmp_path / "liked.png"
+        photo.write_bytes(bundle.image_bytes([7])[0])
+        somebody = ["--photo", str(photo), "--liked", "0001", "--disliked", "0002"]
+        assert run(["recommend", folder, *somebody, "-k", "4", "--explain", "--json"]) == 0
+        items = json.loads(capsys.readouterr().out)["items"]
+        model = load_recommender(folder)
+        vector = model.fold_in(["0001"], ["0002"], images=[photo.read_bytes()])
+        assert [one["item_id"] for one in items] == [one.item_id for one in model.recommend([vector], 4)[0]]
+        assert not {"0001", "0002"} & {one["item_id"] for one in items}
+        without = model.fold_in(["0001"], ["0002"])
+        for one in items:
+            liked, of_photo = one["because"]
+            assert (liked["item_id"], of_photo["photo"]) == ("0001", str(photo))
+            rise = model.item_factors[model.rows_of_items([one["item_id"]])[0]] @ (vector.values - without.values)
+            assert of_photo["influence"] == pytest.approx(float(rise), rel=0.05, abs=1e-3)
+        assert run(["recommend", folder, "--photo", str(tmp_path / "none.png")]) == 2
+        assert "cannot be read" in capsys.readouterr().err
+
     def test_an_index_tells_its_recall(self, folder, capsys):
         assert run(["recommend", folder, "--user", "user-01", "--index", "hnsw"]) == 0
         assert "of the exact 20 best" in capsys.readouterr().err

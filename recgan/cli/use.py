@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from recgan.recommenders import Recommender
     from recgan.recommenders.explain import Explanation
 
+_Photo = Annotated[
+    list[Path] | None, typer.Option("--photo", metavar="FILE", help="A photo of something liked; may be repeated.")
+]
 _CARRIERS = 3
 """Liked items that raise a score the most, told beside it."""
 
@@ -42,6 +45,10 @@ def recommend(
     liked: Annotated[
         list[str] | None, typer.Option("--liked", help="An item liked by a user without an id; may be repeated.")
     ] = None,
+    disliked: Annotated[
+        list[str] | None, typer.Option("--disliked", help="One that this user does not like; may be repeated.")
+    ] = None,
+    photo: _Photo = None,
     everybody: Annotated[bool, typer.Option("--all", help="For every user, into one Parquet file (--out).")] = False,
     k: Annotated[int, typer.Option("-k", min=1)] = 10,
     category: Annotated[
@@ -66,13 +73,13 @@ def recommend(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Recommend items to a user, to anybody who likes some items, or to all users."""
+    """Recommend items to a user, to anybody who likes some items or photos, or to all users."""
     from recgan.config import index_settings
     from recgan.dataset.bundle import Bundle
     from recgan.recommenders import load_recommender
 
-    if (user is not None) + bool(liked) + everybody != 1:
-        raise SettingsError("say for whom: --user ID, or --liked ITEM (once or more), or --all; one of them")
+    if (user is not None) + bool(liked or disliked or photo) + everybody != 1:
+        raise SettingsError("say for whom: --user ID, or --liked ITEM and --photo FILE, or --all; one of them")
     settings = index_settings("flat" if index is None else index)
     if everybody and (explain or data or settings.kind != "flat"):
         raise SettingsError("--all gives the exact lists alone; leave out --explain, --data and --index")
@@ -82,6 +89,7 @@ def recommend(
         raise SettingsError("--data is for maps; give --explain, and --out FOLDER for them")
     if out is not None and not (everybody or data):
         raise SettingsError("--out is for --all (the file), and for --explain with --data (a folder for the maps)")
+    photos = [opened_photo(path) for path in photo or []] or None
     model = load_recommender(recommender)
     if model.own is not None and not include_seen:
         remark(f"{model.name} is for what is taken again: without --include-seen its lists are what is popular")
@@ -94,7 +102,7 @@ def recommend(
         built = ApproximateIndex.build(model.item_factors, model.user_factors, settings)
         model.use_index(built)
         remark(built)
-    someone = user if user is not None else model.fold_in(liked or [])
+    someone = user if user is not None else model.fold_in(liked or [], disliked or [], images=photos)
     found = model.recommend([someone], k, exclude_seen=not include_seen, categories=category or None)[0]
     rows = [{"item_id": r.item_id, "score": r.score, "category": r.category} for r in found]
     columns = ["item_id", "score", "category"]
@@ -104,7 +112,8 @@ def recommend(
         from recgan.recommenders.explain import save_maps
 
         ids = [one.item_id for one in found]
-        flat = _explain(rows, explained(model, ids, user=user, liked=liked or []))
+        shown = explained(model, ids, user=user, liked=liked or [], disliked=disliked or [], images=photos)
+        flat = _explain(rows, shown, [str(path) for path in photo or []])
         columns = list(flat[0])
         if data is not None and out is not None:
             vector = model.user_vector(someone) if isinstance(someone, str) else someone
@@ -144,21 +153,23 @@ def _recommend_all(
     remark(f"wrote {out}")
 
 
-def _explain(rows: list[dict[str, Any]], shown: list[Explanation]) -> list[dict[str, Any]]:
+def _explain(rows: list[dict[str, Any]], shown: list[Explanation], photos: list[str]) -> list[dict[str, Any]]:
     """Add to ``rows`` why they are there; return the rows of a table of it, narrow enough for 80 columns."""
     flat = []
     for row, one in zip(rows, shown):
-        raising = sorted((pair for pair in one.liked if pair[1] > 0), key=lambda pair: -pair[1])
+        carried = one.liked + list(zip(photos, one.extra))
+        raising = sorted((pair for pair in carried if pair[1] > 0), key=lambda pair: -pair[1])
         flat.append(
             {
                 "item": f"{row['item_id']}\n{row['category']}",
                 "score": float(row["score"]),
                 "made of": "\n".join(f"{value:+.3f} {name}" for name, value in one.parts.items()),
-                "because of": "\n".join(f"{influence:+.3f} {item_id}" for item_id, influence in raising[:_CARRIERS]),
+                "because of": "\n".join(f"{influence:+.3f} {name}" for name, influence in raising[:_CARRIERS]),
             }
         )
         row["parts"] = one.parts
         row["because"] = [{"item_id": item_id, "influence": influence} for item_id, influence in one.liked]
+        row["because"] += [{"photo": name, "influence": influence} for name, influence in zip(photos, one.extra)]
     return flat
 
 
@@ -172,9 +183,7 @@ def design(
         list[str] | None, typer.Option("--user", help="A user's id; repeated: one design for all of them.")
     ] = None,
     liked: Annotated[list[str] | None, typer.Option("--liked", help="An item liked; may be repeated.")] = None,
-    photo: Annotated[
-        list[Path] | None, typer.Option("--photo", metavar="FILE", help="A photo of something liked; may be repeated.")
-    ] = None,
+    photo: _Photo = None,
     n: HowMany = 8,
     preset: Annotated[str, typer.Option("--preset", help="default or kang2017.")] = "default",
     data: Annotated[

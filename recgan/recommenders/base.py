@@ -268,7 +268,7 @@ class Recommender(FactorScorer):
         both = np.intersect1d(liked_rows, disliked_rows)
         if len(both):
             raise DataError(f"item '{self.item_ids[both[0]]}' is given as both liked and disliked")
-        extra = self._factors_of_images(images) if images is not None else self.item_factors[:0]
+        extra = self.factors_of_images(images) if images is not None else self.item_factors[:0]
         seen = np.union1d(liked_rows, disliked_rows)
         alone = images is None and not len(disliked_rows)
         values, own = self.folded(liked_rows, disliked_rows, extra), self._own_of(liked_rows, seen)
@@ -346,7 +346,8 @@ class Recommender(FactorScorer):
         left = [self._fold_in(np.delete(liked, row, axis=0), disliked, seen) for row in range(len(liked))]
         return whole - np.reshape(left, (len(liked), len(whole)))
 
-    def _factors_of_images(self, images: Any) -> np.ndarray:
+    def factors_of_images(self, images: Any) -> np.ndarray:
+        """Return the item factors of new items that look so, float32 [N, D] (visual models only)."""
         raise SettingsError(f"'{self.name}' does not look at pictures; use a visual model, such as vbpr")
 
     def add_items(self, item_ids: Sequence[str], images: Any, categories: Sequence[str]) -> None:

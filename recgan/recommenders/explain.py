@@ -55,8 +55,9 @@ def explain(
     user: str | None = None,
     liked: Sequence[str] = (),
     disliked: Sequence[str] = (),
+    images: Any = None,
 ) -> list[Explanation]:
-    """Explain the scores of items for a user that the model knows, or for one who likes some items.
+    """Explain the scores of items for a user that the model knows, or for one who likes some items or photos.
 
     The influence of a liked item is what leaving it out changes: the user is folded in from all that they like, and
     once more from all but this item, against the same draw of other items; the influence is the difference of the two
@@ -69,22 +70,24 @@ def explain(
         item_ids: what to explain.
         user: an id; or else
         liked: items that the user likes.
-        disliked: items that they do not, with ``liked``.
+        disliked: items that they do not.
+        images: photos that they like, as in `Recommender.fold_in`; what they carry is in ``extra``.
 
     Raises:
-        SettingsError: neither or both of ``user`` and ``liked``.
+        SettingsError: neither or both of ``user`` and what somebody likes.
         NotFoundError: an unknown id.
     """
-    if (user is None) == (not liked):
-        raise SettingsError("say for whom: user=ID, or liked=[ITEM, ...], not both")
+    if (user is None) == (not liked and images is None):
+        raise SettingsError("say for whom: user=ID, or liked=[ITEM, ...] and images, not both")
     rows = model.rows_of_items(item_ids)
     if user is not None:
         vector = model.user_vector(user)
         history, against = vector.seen, np.empty(0, dtype=np.int64)
     else:
-        vector = model.fold_in(liked, disliked)
+        vector = model.fold_in(liked, disliked, images=images)
         history, against = (np.unique(model.rows_of_items(ids)) for ids in (liked, disliked))
-    return explain_vector(model, rows, vector, history, against)
+    extra = None if images is None else model.factors_of_images(images)
+    return explain_vector(model, rows, vector, history, against, extra)
 
 
 def explain_vector(

@@ -202,7 +202,8 @@ class VisualRecommender(Recommender):
         self.item_features = np.concatenate([self.item_features, features.astype(np.float16)])
         self.item_factors = np.concatenate([self.item_factors, self._factors(features, rows)])
 
-    def _factors_of_images(self, images: Any) -> np.ndarray:
+    def factors_of_images(self, images: Any) -> np.ndarray:
+        """Return the item factors of new items that look so, float32 [N, D]; see `pixels_of` for the forms."""
         return self._factors(self._whitened(images))
 
     def _factors(self, features: np.ndarray, categories: np.ndarray | None = None) -> np.ndarray:
