@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import multiprocessing.dummy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -89,6 +91,8 @@ def test_the_lists_of_all_are_written_with_what_they_are_judged_by(benchmark, tm
 def test_a_shop_is_written_beside_a_tenth_of_it(benchmark, tmp_path, monkeypatch):
     from recommending import shop
 
+    # A thread in a process's place starts at once.
+    monkeypatch.setattr(shop, "multiprocessing", SimpleNamespace(get_context=lambda kind: multiprocessing.dummy))
     monkeypatch.setitem(shop.SHOPS, "small", (900, 300, 12_000, 16))
     out = tmp_path / "result.json"
     benchmark.main(["--scale", "small", "--only", "shop_scale", "--json", str(out)])
