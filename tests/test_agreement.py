@@ -7,7 +7,15 @@ import pytest
 from scipy.stats import spearmanr
 from torch import nn
 
-from recgan.config import BPRMFSettings, EmbedSettings, IdealPointSettings, VBPRSettings, VBPRSSMSettings
+from recgan.config import (
+    BlendSettings,
+    BPRMFSettings,
+    EmbedSettings,
+    IdealPointSettings,
+    VBPRSettings,
+    VBPRSSMSettings,
+    WARPSettings,
+)
 from recgan.encoders import Encoder, register_encoder
 from recgan.encoders.registry import _LOADERS
 from tests.conftest import loaded_benchmark, write_bundle
@@ -20,6 +28,8 @@ SETTINGS = {
     "vbpr": VBPRSettings(**SEEING),
     "vbpr_ssm": VBPRSSMSettings(**SEEING),
     "ideal_point": IdealPointSettings(dim=6, width=12),
+    "warp": WARPSettings(**TRAINED),
+    "blend": BlendSettings(width=12, options={"ideal_point": {"dim": 6}, "vbpr_ssm": {**TRAINED, "visual_dim": 6}}),
 }
 
 
@@ -52,6 +62,8 @@ def test_the_rank_correlation_is_spearmans(benchmark):
         ("vbpr", 0.9, 0.45, 0.7),
         ("vbpr_ssm", 0.9, 0.45, 0.6),
         ("ideal_point", 0.999, 0.9, 0.9),
+        ("warp", 0.96, 0.7, None),
+        ("blend", 0.9, 0.45, 0.6),
     ],
 )
 def test_what_is_learned_without_training_agrees_with_training(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import multiprocessing.dummy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -59,6 +61,54 @@ def test_the_lists_of_all_are_compared(benchmark, monkeypatch):
     wrong[2, 7] = np.argmin(users[2] @ items.T)
     assert topk._same_scores(users, items, right, right)
     assert not topk._same_scores(users, items, wrong, right)
+
+
+def test_the_lists_of_all_are_written_with_what_they_are_judged_by(benchmark, tmp_path, monkeypatch):
+    from recommending import topk
+
+    monkeypatch.setattr(topk, "ROUNDS", 1)
+    monkeypatch.setitem(topk.SIZES, "small", (70, 500, 30))
+    monkeypatch.setattr(topk, "_peak_memory", lambda scale: topk._ours(*topk._factors(*topk.SIZES[scale][:2])).nbytes)
+    out = tmp_path / "result.json"
+    benchmark.main(["--scale", "small", "--only", "topk_vs_implicit", "--json", str(out)])
+    result = json.loads(out.read_text())
+    assert {"scale", "seed", "cores", "load_before", "load_after", "topk_vs_implicit"} == set(result)
+    assert result["scale"] == "small"
+    found = result["topk_vs_implicit"]
+    names = ("ours", "ours_float32", "implicit", "faiss", "torch")
+    assert set(found) == {
+        *("users", "items", "factors", "screen", "peak_memory_mb", "equal"),
+        *("ours_over_implicit", "float32_over_implicit"),
+        *(f"users_per_second_{name}" for name in names),
+    }
+    assert (found["users"], found["items"], found["factors"]) == (70, 500, 64)
+    assert found["equal"] is True
+    # With one round the ratio is that of the two rates.
+    assert found["ours_over_implicit"] == pytest.approx(
+        found["users_per_second_ours"] / found["users_per_second_implicit"]
+    )
+
+
+def test_a_shop_is_written_beside_a_tenth_of_it(benchmark, tmp_path, monkeypatch):
+    from recommending import shop
+
+    # A thread in a process's place starts at once.
+    monkeypatch.setattr(shop, "multiprocessing", SimpleNamespace(get_context=lambda kind: multiprocessing.dummy))
+    monkeypatch.setitem(shop.SHOPS, "small", (900, 300, 12_000, 16))
+    out = tmp_path / "result.json"
+    benchmark.main(["--scale", "small", "--only", "shop_scale", "--json", str(out)])
+    result = json.loads(out.read_text())
+    assert {"scale", "seed", "cores", "load_before", "load_after", "shop_scale"} == set(result)
+    found = result["shop_scale"]
+    own = {
+        *("users", "items", "events", "drawing_seconds", "fit_seconds", "fit_cpu_seconds"),
+        *("validation_auc", "peak_memory_mb", "epochs", "epoch_seconds", "triples_per_second"),
+    }
+    assert set(found) == {*own, *(f"tenth_{key}" for key in own), "cpu_seconds_over_tenth"}
+    assert (found["users"], found["items"], found["tenth_users"], found["tenth_items"]) == (900, 300, 90, 30)
+    assert 5 * found["tenth_events"] < found["events"] < 12_000
+    assert found["epoch_seconds"] * found["triples_per_second"] == pytest.approx(found["events"])
+    assert found["cpu_seconds_over_tenth"] == pytest.approx(found["fit_cpu_seconds"] / found["tenth_fit_cpu_seconds"])
 
 
 def test_the_best_epoch_counts_and_a_rival_stops_as_ours_does(benchmark):

@@ -151,6 +151,47 @@ def test_it_learns_taste_from_pixels(data, loss):
         assert scores[kinds[cold] == kind].mean() > scores[kinds[cold] != kind].mean()
 
 
+@pytest.mark.parametrize("loss", ["bpr", "warp", "ssm"])
+def test_a_step_looks_at_each_of_its_items_once(data, monkeypatch, loss):
+    """All pairs are one step: each item that somebody took is named many times, and no other is."""
+    steps = []
+
+    def watched() -> Encoder:
+        def note(body: nn.Module, given: tuple[torch.Tensor, ...], out: torch.Tensor) -> None:
+            if body.training:
+                steps.append(given[0].flatten(1))
+
+        encoder = coarse_encoder()
+        encoder.body.register_forward_hook(note)
+        return encoder
+
+    monkeypatch.setitem(_LOADERS, "test-coarse", watched)
+    taken = len(np.unique(data.train.items))
+    assert len(data.train) > 10 * taken
+    fitted(data, TUNED, loss=loss, frozen_epochs=0, epochs=2, batch_size=len(data.train))
+    assert [len(pictures) for pictures in steps] == [taken, taken]  # two steps
+    for pictures in steps:
+        assert len(torch.unique(pictures, dim=0)) == taken
+
+
+def test_it_stops_by_the_criterion_that_it_is_given(data):
+    told = {}
+
+    def note(step: str, done: int, total: int | None = None, note: str = "") -> None:
+        if step == "training dvbpr":
+            told[done] = float(note.partition("validation NDCG@20 ")[2])
+
+    settings = TUNED.model_copy(update={"criterion": "ndcg", "epochs": 20, "patience": 2, "item_bias": False})
+    model = create_recommender("dvbpr", settings).fit(data, seed=0, device="cpu", progress=note)
+    best = model.metrics["best_epoch"]
+    assert told[best] == pytest.approx(max(told.values()), abs=1e-4)
+    assert len(told) == model.metrics["epochs"] == best + 2 < 20
+    assert "validation_auc" not in model.metrics
+    kept = Validation(data, "ndcg")(model.user_factors, model.item_factors)
+    assert kept == pytest.approx(model.metrics["validation_ndcg"], abs=1e-6)
+    assert kept == pytest.approx(told[best], abs=1e-4)
+
+
 def test_tuning_moves_the_network_and_ends_no_worse_than_it_began(data, tuned):
     frozen = fitted(data, TUNED, epochs=2)
     assert frozen.metrics["images_per_second"] == 0  # the network never moved

@@ -20,6 +20,7 @@ from recgan.config import (
     Settings,
     VBPRSettings,
     VBPRSSMSettings,
+    WARPSettings,
 )
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.split import Pairs, make_split
@@ -34,6 +35,7 @@ from recgan.resume import run_folder
 EPOCHS = 6
 SETTINGS: dict[str, Settings] = {
     "bpr_mf": BPRMFSettings(epochs=EPOCHS, latent_dim=4, batch_size=16, patience=EPOCHS),
+    "warp": WARPSettings(epochs=EPOCHS, latent_dim=4, batch_size=16, patience=EPOCHS),
     "vbpr": VBPRSettings(epochs=EPOCHS, latent_dim=4, visual_dim=3, width=6, batch_size=16, patience=EPOCHS),
     "vbpr_ssm": VBPRSSMSettings(epochs=EPOCHS, latent_dim=4, visual_dim=3, width=6, batch_size=16, patience=EPOCHS),
 }

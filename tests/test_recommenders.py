@@ -15,7 +15,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from implicit.cpu.als import AlternatingLeastSquares
+from implicit.cpu.bpr import BayesianPersonalizedRanking
 from PIL import Image
+from scipy.sparse import csr_matrix
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
@@ -37,7 +40,7 @@ from recgan.config import (
 )
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.bundle_writer import BundleWriter
-from recgan.dataset.pixels import decode_image, pixel_digest, to_float
+from recgan.dataset.pixels import TRANSFORM, decode_image, pixel_digest, to_float
 from recgan.dataset.split import Pairs, make_split
 from recgan.encoders import Encoder, Features, embed_items, register_encoder
 from recgan.encoders.registry import _LOADERS
@@ -61,7 +64,7 @@ from recgan.recommenders import (
     train_recommender,
     training_data,
 )
-from recgan.recommenders.data import TrainingData, concatenated, item_images
+from recgan.recommenders.data import ItemImages, TrainingData, concatenated, item_images
 from recgan.recommenders.topk import small
 from tests.conftest import draw_item, write_bundle
 
@@ -290,11 +293,80 @@ class TestLearning:
         with pytest.raises(TrainingError, match="lower"):
             create_recommender("vbpr", wild).fit(data, device="cpu")
 
+    @pytest.mark.parametrize("name", ["bpr", "als"])
+    def test_the_scores_are_those_of_implicits_own_model(self, name, data, monkeypatch):
+        kind, kept = {"bpr": BayesianPersonalizedRanking, "als": AlternatingLeastSquares}[name], []
+        fit = kind.fit
+        monkeypatch.setattr(kind, "fit", lambda own, *given, **named: kept.append(own) or fit(own, *given, **named))
+        model = create_recommender(name, settings_of(name)).fit(data, seed=0, device="cpu")
+        assert len(kept) == 1
+        nothing = csr_matrix((USERS, data.n_items), dtype=np.float32)
+        rows, scores = kept[0].recommend(np.arange(USERS), nothing, N=data.n_items, filter_already_liked_items=False)
+        expected = np.take_along_axis(scores, np.argsort(rows, axis=1), axis=1)
+        assert np.ptp(expected) > 1
+        if name == "bpr":  # in items that it never saw there is only the random start, which is left out
+            cold = data.item_counts == 0
+            expected[:, cold] = kept[0].item_factors[cold, -1]
+            assert (np.ptp(kept[0].item_factors[:, -1]) > 0.1) & cold.any()
+        np.testing.assert_allclose(model.score(list(data.user_ids)), expected, rtol=1e-4, atol=1e-5)
+
     def test_asking_an_untrained_model_is_an_error(self, model):
         fresh = create_recommender(model.name)
         for ask in (lambda: fresh.recommend(["user-00"]), lambda: fresh.score(["user-00"]), lambda: fresh.save("x")):
             with pytest.raises(SettingsError, match="not trained"):
                 ask()
+
+
+class TestSingleInteractions:
+    """Users who took one item, and nothing else is known of them."""
+
+    @pytest.fixture
+    def of(self, data):
+        """Leave of the first so many users their first item."""
+
+        def reduce(count):
+            _, first = np.unique(data.train.users, return_index=True)
+            is_first = np.isin(np.arange(len(data.train)), first)
+
+            def others(pairs):
+                return pairs.where(pairs.users >= count)
+
+            return replace(
+                data,
+                train=data.train.where(is_first | (data.train.users >= count)),
+                validation=others(data.validation),
+                withheld=others(data.withheld),
+                repeats=others(data.repeats),
+            )
+
+        return reduce
+
+    @pytest.mark.parametrize("name", MODELS)
+    def test_they_are_served_beside_the_others(self, name, of):
+        data, single = of(30), [f"user-{row:02d}" for row in range(30)]
+        counts = np.bincount(data.train.users)
+        assert counts[30:].max() > counts[:30].max() == 1
+        model = create_recommender(name, settings_of(name)).fit(data, seed=0, device="cpu")
+        assert np.isfinite(model.score(list(data.user_ids))).all()
+        for row, answer in enumerate(model.recommend(single, 1000)):
+            taken = model.item_ids[data.train.items[data.train.users == row]].tolist()
+            assert sorted(ids(answer)) == sorted({*model.item_ids} - {"007", *taken})
+            assert np.isfinite([one.score for one in answer]).all()
+
+    @pytest.mark.parametrize("name", MODELS)
+    def test_where_there_are_no_others_a_model_learns_or_says_in_a_line_that_it_cannot(self, name, of):
+        data, model = of(USERS), create_recommender(name, settings_of(name))
+        assert len(data.train) == len(np.unique(data.train.users)) > 80
+        if name in ("ideal_point", "blend"):  # of which that is a part
+            with pytest.raises(DataError, match=r"\A[^\n]*users with at least two items; use more[^\n]*\Z"):
+                model.fit(data, seed=0, device="cpu")
+            return
+        model.fit(data, seed=0, device="cpu")
+        assert np.isfinite(model.score(list(data.user_ids))).all()
+        answers = model.recommend(list(data.user_ids[data.train.users]), 5)
+        for item, answer in zip(data.train.items, answers, strict=True):
+            assert len(answer) == 5
+            assert model.item_ids[item] not in ids(answer)
 
 
 class TestCheckerboard:
@@ -308,6 +380,8 @@ class TestCheckerboard:
         taken = (number[:, None] % 2 == number % 2) & (number[:, None] != number)
         looks = np.random.default_rng(0).normal(scale=0.3, size=(self.SIZE, 8)).astype(np.float32)
         looks += 3 * (number % 2)[:, None]
+        pixels = np.random.default_rng(0).integers(0, 100, (self.SIZE, 32, 32, 3), dtype=np.uint8)
+        pixels[number, ..., 2 * (number % 2)] += 120  # red or blue
         nothing = Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64))
         names = np.array([f"{each:02d}" for each in number], dtype=object)
         return TrainingData(
@@ -321,18 +395,20 @@ class TestCheckerboard:
             train=Pairs(*np.nonzero(taken)),
             validation=nothing,
             withheld=nothing,
-            images=None,
+            images=ItemImages(pixels, number, 32, TRANSFORM),
             features=Features(looks, np.ones(self.SIZE, dtype=bool), ENCODER, "", 32, "", ""),
             catalogue_digest="",
             split_digest="",
             split_settings={},
         )
 
-    @pytest.mark.parametrize(
-        "name", [name for name in MODELS if name not in COUNTING and not recommender_type(name).end_to_end]
-    )
+    @pytest.mark.parametrize("name", [*(name for name in MODELS if name not in COUNTING), "dvbpr cnn_f"])
     def test_the_one_item_left_out_is_what_is_recommended(self, board, name):
+        name, _, backbone = name.partition(" ")
         settings = settings_of(name)
+        if backbone:  # from scratch
+            own = {"backbone": backbone, "input_size": 32, "hidden": 32, "frozen_epochs": 0}
+            settings = settings.model_copy(update=own)
         if "width" in getattr(settings, "model_fields_set", ()):
             settings = settings.model_copy(update={"width": 4, "batch_size": 8})
         model = create_recommender(name, settings).fit(board, seed=0, device="cpu")

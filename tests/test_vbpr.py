@@ -4,16 +4,19 @@ import os
 import shutil
 import subprocess
 import sys
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from pydantic import ValidationError
 
 from recgan.config import BPRMFSettings, EmbedSettings, SplitSettings, VBPRSettings, VBPRSSMSettings, WARPSettings
 from recgan.dataset.split import Pairs, make_split
-from recgan.encoders import embed_items
+from recgan.encoders import Features, embed_items
 from recgan.recommenders import create_recommender
 from recgan.recommenders.data import training_data
 from recgan.recommenders.training import kernels
@@ -106,6 +109,37 @@ def test_features_on_disk_give_the_same_model(data, monkeypatch):
     assert not isinstance(held.item_features, np.memmap)
     np.testing.assert_array_equal(mapped.item_factors, held.item_factors)
     np.testing.assert_array_equal(mapped.user_factors, held.user_factors)
+
+
+def test_features_on_disk_are_never_wholly_in_memory(data, tmp_path, monkeypatch):
+    n_items, width = 60_000, 256
+    monkeypatch.setattr("recgan.recommenders.models.whitening._CHUNK", 2048)  # a real catalogue has many such parts
+    monkeypatch.setattr("recgan.recommenders.models.whitening.Whitening._rows_at_once", 2048)
+    monkeypatch.setattr("recgan.recommenders.models.factors._FOLDED_USERS", 2)
+    rng = np.random.default_rng(0)
+    looks = np.memmap(tmp_path / "features", dtype=np.float16, mode="w+", shape=(n_items, width))
+    for start in range(0, n_items, 4096):
+        looks[start : start + 4096] = rng.standard_normal((min(4096, n_items - start), width), dtype=np.float32)
+    looks.flush()
+    ids = np.arange(n_items).astype(str).astype(object)
+    shop = replace(
+        data,
+        items=pd.DataFrame({"item_id": ids, "category": data.category_names[0], "available": True}),
+        category_index=np.zeros(n_items, dtype=np.int64),
+        candidates=np.ones(n_items, dtype=bool),
+        validation=data.validation.where(data.validation.users < 8),  # whose scores of all items are no features
+        features=Features(looks, np.ones(n_items, dtype=bool), "none", "", 32, "", ""),
+    )
+    model = create_recommender("vbpr", SETTINGS.model_copy(update={"epochs": 1}))
+    fitted(data, epochs=1)  # what a process imports once is not counted
+    tracemalloc.start()
+    try:
+        model.fit(shop, device="cpu")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert model.item_features.shape == (n_items, 8)
+    assert peak < 2 * n_items * width  # of the file; a float32 copy has twice as many bytes
 
 
 def test_the_criterion_says_which_figure_chooses(data):
