@@ -79,6 +79,7 @@ PROBLEMS = {
         ProblemKind("unusable-artifact", 409, "An artifact cannot be used"),
         ProblemKind("body-too-large", 413, "The request's body is too large"),
         ProblemKind("unsupported-media-type", 415, "The body's media type is not supported"),
+        ProblemKind("no-such-range", 416, "The file does not reach that far"),
         ProblemKind("invalid-request", 422, "The request is not valid"),
         ProblemKind("invalid-setting", 422, "A setting is not valid"),
         ProblemKind("invalid-data", 422, "The data are not valid"),

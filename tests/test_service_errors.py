@@ -194,6 +194,20 @@ def test_head_answers_as_get_without_the_content(world, path):
     assert head.headers == whole.headers
 
 
+@pytest.mark.parametrize(
+    ("asked", "slug"),
+    [("bytes=999999999-", "no-such-range"), ("bytes=9-2", "bad-request"), ("ells=1-2", "bad-request")],
+)
+def test_a_range_that_cannot_be_served_is_a_problem(world, asked, slug):
+    answer = world.client.get("/static/page.css", headers={"Range": asked})
+    assert "ask for another range" in assert_problem(answer, slug)["detail"]
+    length = len(world.client.get("/static/page.css").content)
+    assert answer.headers.get("content-range") == (f"bytes */{length}" if slug == "no-such-range" else None)
+    assert world.client.head("/static/page.css", headers={"Range": asked}).status_code == answer.status_code
+    part = world.client.get("/static/page.css", headers={"Range": "bytes=1-2"})
+    assert (part.status_code, len(part.content)) == (206, 2)
+
+
 def test_a_slash_too_many_is_no_redirect_to_the_host_that_the_request_names(world):
     for path in ("/v1/users/", "/v1/items/plain/", "/v1/users/anna/recommendations/"):
         answer = world.client.get(path, headers={"Host": "elsewhere.example"}, follow_redirects=False)

@@ -219,6 +219,21 @@ def test_models_are_swapped_under_load_without_a_failed_request_and_every_answer
         ]
 
 
+def test_every_answer_of_the_api_names_the_model_that_serves(shelf):
+    event = {"events": [{"user_id": "anna", "item_id": "plain", "event": "purchase"}]}
+    with serving(shelf) as client:
+        other = shelf.put(client.app.state.service.store, "b")  # type: ignore[attr-defined]
+        for name in "ab":
+            until(lambda name=name: serves(client, name))
+            id = next(one["id"] for one in client.get("/v1/models").json()["models"] if one["serving"])
+            assert client.post("/v1/events", json=event).headers["x-recgan-model"] == id
+            assert client.get("/v1/items/plain/image").headers["x-recgan-model"] == id
+            assert client.get("/v1/gaps").headers["x-recgan-model"] == id  # 404: none are shown
+            assert client.delete("/v1/users/b%2Fc").headers["x-recgan-model"] == id
+            assert "x-recgan-model" not in client.get("/health/live").headers
+            client.post(f"/v1/models/{other}/activate")
+
+
 def test_a_model_that_cannot_be_loaded_is_told_and_the_one_before_goes_on(shelf):
     with serving(shelf) as client:
         other = shelf.put(client.app.state.service.store, "b")  # type: ignore[attr-defined]

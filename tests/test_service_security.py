@@ -253,6 +253,11 @@ def test_pages_of_other_origins_read_nothing_unless_they_are_named(catalogue, wo
         )
         other = named.client.options("/v1/items", headers={**asked, "Origin": "https://evil.example"})
         assert "access-control-allow-origin" not in other.headers
+        assert "Origin" in other.headers["vary"]
+        assert "disallowed CORS origin; the service's cors_origins" in assert_problem(other, "bad-request")["detail"]
+        assert other.headers["x-content-type-options"] == "nosniff"
+        wrong = named.client.options("/v1/items", headers={**asked, "Access-Control-Request-Method": "TRACE"})
+        assert "disallowed CORS method" in assert_problem(wrong, "bad-request")["detail"]
         answer = named.client.get("/v1/items", headers={**key(named, Scope.read), "Origin": "https://shop.example"})
         assert answer.headers["access-control-allow-origin"] == "https://shop.example"
         assert "access-control-allow-credentials" not in answer.headers

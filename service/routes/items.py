@@ -176,7 +176,7 @@ def item_image(shop: CurrentShop, item_id: ItemId, request: Request) -> Response
         photo = shop.catalogue.photo(found)
         return photo.data, photo.media_type
 
-    return picture(request, shop.catalogue.photo_etag(found), "public, max-age=3600", load)
+    return picture(request, shop.catalogue.photo_etag(found), "private, max-age=3600", load)
 
 
 def _changed(service: Service, shop: Shop, writes: dict[str, ItemWrite]) -> ItemsChanged:
