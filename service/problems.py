@@ -23,6 +23,7 @@ from service.store.errors import StoreBusy, StoreUnavailable
 
 __all__ = [
     "BODY",
+    "FILE",
     "MEDIA_TYPE",
     "PROBLEMS",
     "Problem",
@@ -287,8 +288,10 @@ def _fault(item: Mapping[str, Any]) -> FieldProblem:
     return FieldProblem(pointer=pointer, detail=detail[:1].lower() + detail[1:])
 
 
-BODY = ("unsupported-media-type", "too-slow")
-"""Problems of a request that brings a body."""
+FILE = ("too-slow",)
+"""Problems of a request whose body is a file."""
+BODY = ("unsupported-media-type", *FILE)
+"""Problems of a request whose body is JSON."""
 _ANYWHERE = (
     "bad-request",
     "no-key",

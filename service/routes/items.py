@@ -15,7 +15,7 @@ from service.live.catalogue import LiveCatalogue
 from service.live.changes import LiveItem
 from service.live.shop import Shop
 from service.paging import place_of, to_cursor
-from service.problems import BODY, documented
+from service.problems import BODY, FILE, documented
 from service.schemas import (
     Category,
     CategoryList,
@@ -126,7 +126,7 @@ def change_item(
 @router.put(
     "/items/{item_id:id}/image",
     summary="Put an item's picture",
-    responses=documented(*BODY, "loading", "unknown-item", "refused-picture"),
+    responses=documented(*FILE, "loading", "unknown-item", "refused-picture"),
     openapi_extra={
         "requestBody": {
             "required": True,
