@@ -9,11 +9,9 @@ sees half of one.
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import importlib.metadata
 import json
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,7 +26,7 @@ from safetensors.numpy import load_file, save_file
 
 from recgan.atomic import atomic_folder, check_place
 from recgan.errors import ArtifactError, StorageError
-from recgan.remote import check_remote, download, is_remote, upload
+from recgan.remote import cached, caching, check_remote, download, is_remote, upload
 
 __all__ = [
     "Artifact",
@@ -262,10 +260,12 @@ class Artifact:
 
 
 def open_artifact(source: str | Path, kind: str, *, format_version: int, verify: bool = True) -> Artifact:
-    """Open an artifact of one kind and check it; a remote one (fsspec URL) is fetched to a local folder first.
+    """Open an artifact of one kind and check it. Of a remote one (fsspec URL) the manifest is fetched, and the rest
+    where this machine has no copy of it yet (`recgan.remote.cached`); a copy is always checked.
 
     Raises:
         ArtifactError: not an artifact, of another kind or format version, incomplete, or damaged.
+        StorageError: there is no room for a copy.
     """
     url = str(source)
     folder = _fetch(url) if is_remote(url) else Path(url.removeprefix("file://"))
@@ -284,7 +284,7 @@ def open_artifact(source: str | Path, kind: str, *, format_version: int, verify:
             f"'{url}' has {kind} format {manifest.format_version}, this recgan reads {format_version}; make it anew"
         )
     artifact = Artifact(folder, manifest, url)
-    return artifact.verify() if verify else artifact
+    return artifact.verify() if verify and not is_remote(url) else artifact
 
 
 def _read_manifest(folder: Path, source: str) -> Manifest:
@@ -299,11 +299,27 @@ def _read_manifest(folder: Path, source: str) -> Manifest:
 
 
 def _fetch(url: str) -> Path:
-    """Copy a remote artifact into a local folder that lives as long as the process."""
-    folder = Path(tempfile.mkdtemp(prefix="recgan-artifact-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    download(url, [MANIFEST], folder)
-    if not (folder / MANIFEST).is_file():
-        raise ArtifactError(f"'{url}' holds no {MANIFEST}: it is not an artifact, or was not finished")
-    download(url, list(_read_manifest(folder, url).files), folder)
-    return folder
+    """Return this machine's copy of a remote artifact, whole; it is named by the digest, so that all processes share
+    it, also when the artifact lies elsewhere."""
+    with tempfile.TemporaryDirectory() as folder:
+        download(url, [MANIFEST], Path(folder))
+        if not (Path(folder) / MANIFEST).is_file():
+            raise ArtifactError(f"'{url}' holds no {MANIFEST}: it is not an artifact, or was not finished")
+        manifest = _read_manifest(Path(folder), url)
+    copy = cached(manifest.contents_digest())
+    if _is_whole(copy, manifest):
+        return copy
+    with caching(copy):
+        if not _is_whole(copy, manifest):  # another process may have been quicker
+            with atomic_folder(copy, overwrite=True) as building:
+                download(url, [*manifest.files, MANIFEST], building)
+                Artifact(building, manifest, url).verify()
+    return copy
+
+
+def _is_whole(copy: Path, manifest: Manifest) -> bool:
+    try:
+        Artifact(copy, manifest, str(copy)).verify()
+    except ArtifactError:  # it is not there yet, or what keeps it has changed it: it is fetched (again)
+        return False
+    return (copy / MANIFEST).is_file()

@@ -1,8 +1,12 @@
-"""Folders on an object store, by their fsspec URL: whether they can be written, and copies to and fro."""
+"""Folders on an object store, by their fsspec URL: whether they can be written, and copies to and fro; and where this
+machine keeps copies."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +14,7 @@ import fsspec
 
 from recgan.errors import ArtifactError, RecganError, SettingsError, StorageError
 
-__all__ = ["check_remote", "download", "is_remote", "upload"]
+__all__ = ["absolute", "cached", "caching", "check_remote", "download", "is_remote", "upload"]
 
 _PROBE = ".recgan-writes-here"
 
@@ -18,6 +22,40 @@ _PROBE = ".recgan-writes-here"
 def is_remote(place: str | Path) -> bool:
     """Return whether a place is an fsspec URL of something else than this machine's files."""
     return "://" in str(place) and not str(place).startswith("file://")
+
+
+def absolute(place: str | Path) -> str:
+    """Return a place as any process may be given it: a URL as it is, a local path from the root."""
+    text = str(place)
+    return text if is_remote(text) else str(Path(text.removeprefix("file://")).absolute())
+
+
+def cached(digest: str) -> Path:
+    """Return where this machine keeps its copy of the artifact of a digest, there or not: in ``artifacts`` of
+    ``RECGAN_CACHE``, by default ``~/.cache/recgan``."""
+    return Path(os.environ.get("RECGAN_CACHE") or "~/.cache/recgan").expanduser() / "artifacts" / digest
+
+
+@contextmanager
+def caching(copy: Path) -> Iterator[None]:
+    """Hold the place of a copy while the block writes it; whoever else would, waits.
+
+    Raises:
+        StorageError: nothing can be kept there.
+    """
+    try:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(copy.with_name(f".{copy.name}.lock"), os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise StorageError(
+            f"no copy can be kept in '{copy.parent}' ({error.strerror}); set RECGAN_CACHE to a folder of yours"
+        ) from error
+    try:
+        with suppress(OSError):  # a file system without locks: the last one who writes wins
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def check_remote(url: str, last: str, *, overwrite: bool) -> None:

@@ -59,8 +59,9 @@ Recommendations from a fashion catalogue, and designs of new items that a user w
 * The *recommender* has learned what each user takes and, where it is a visual one, how that looks. The *generator* is a
   network that has learned from the catalogue's photos to draw new items. A *design* is such a drawing, searched for so
   that the recommender scores it high for one user; whether the user agrees, only the user can tell.
-* Every answer names the `model` that gave it: the digests (fingerprints) of the catalogue, the recommender and the
-  generator. Another digest means other figures.
+* Every answer of `/v1` names the model that serves in its header `X-Recgan-Model`, by its id in `/v1/models`. What a
+  model has computed names, as `model`, the digests (fingerprints) of the catalogue, the recommender and the generator:
+  another digest means other figures.
 * Where the service asks for API keys, send one as `Authorization: Bearer rg_…`. A key may `read`, `write` or `admin`.
 * Lists are paged: pass an answer's `next_cursor` as `cursor`.
 * Designing takes seconds to minutes: `POST /v1/designs` answers 202 with a `Location` to ask until it is finished;
@@ -176,7 +177,7 @@ def create_app(
         app.include_router(room.router)
     app.mount("/static", StaticFiles(directory=page.STATIC), name="static")
     problems.install(app)
-    middleware.install(app, settings, lambda: service.metrics, tracing)
+    middleware.install(app, settings, lambda: service.metrics, lambda: holder.serving, tracing)
     _describe(app, with_keys=settings.needs_keys)
     return app
 

@@ -28,8 +28,8 @@ def stored_model(models: Models, settings: ServiceSettings, *, source: str, metr
     return StoredModel(
         id=models.id,
         data=str(settings.data.absolute()),
-        recommender=str(settings.recommender.absolute()),
-        gan=None if settings.gan is None else str(settings.gan.absolute()),
+        recommender=settings.recommender,
+        gan=settings.gan,
         version=models.version.model_dump(),
         facts={
             "recommender": recommender.name,
@@ -139,13 +139,8 @@ class ModelHolder:
         if active is None or active in self.refused or (self._models is not None and self._models.id == active):
             return
         wanted = self._table.get(active)
-        gan = None if wanted.gan is None else Path(wanted.gan)
-        places: dict[str, Path | None] = {
-            "data": Path(wanted.data),
-            "recommender": Path(wanted.recommender),
-            "gan": gan,
-        }
-        if self._settings.gan is None or gan != self._settings.gan.absolute():  # they are another generator's
+        places = {"data": Path(wanted.data), "recommender": wanted.recommender, "gan": wanted.gan}
+        if wanted.gan != self._settings.gan:  # they are another generator's
             places |= {"directions": None, "inverter": None}
         settings = self._settings.model_copy(update=places)
         try:

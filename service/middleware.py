@@ -1,5 +1,5 @@
-"""What every request passes, from the outside in: `service.observe`, headers, the error boundary, the body limit, HEAD,
-encoded paths.
+"""What every request passes, from the outside in: `service.observe`, headers, plain refusals, other origins' pages, the
+error boundary, the body limit, HEAD, encoded paths.
 
 Plain ASGI, so that answers stream through untouched.
 """
@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote
 
 from fastapi import FastAPI
 from starlette.convertors import Convertor, register_url_convertor
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -33,6 +33,10 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+MODEL = "X-Recgan-Model"
+"""Names the model that serves, on every answer of the API."""
+PLAIN = {400: "bad-request", 416: "no-such-range"}
+"""The problems of what starlette refuses in plain text."""
 UPLOADS = ("/v1/items", "/v1/sessions/", "/v1/search", "/v1/designs")
 """Where pictures may come in."""
 
@@ -167,28 +171,78 @@ class ErrorBoundary:
             await answer(problem_of(error, path_asked(scope)), headers)(scope, receive, send)
 
 
-class ResponseHeaders:
-    """Gives every answer the security headers; and ``no-store``, unless the route says how long it keeps."""
+class PlainRefusals:
+    """Answers with a problem where starlette refuses in plain text: a page of another origin, a range of a file."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refused: Message | None = None
+        told = b""
+
+        async def watched(message: Message) -> None:
+            nonlocal refused, told
+            if message["type"] == "http.response.start" and _is_plain_refusal(message):
+                refused = message
+            elif refused is None:
+                await send(message)
+            else:
+                told += message.get("body", b"")
+
+        await self.app(scope, receive, watched)
+        if refused is not None:
+            error = ProblemError(PLAIN[refused["status"]], _in_a_line(told.decode()))
+            kept = {
+                name: value
+                for name, value in Headers(scope=refused).items()
+                if name not in ("content-type", "content-length")
+            }
+            await answer(problem_of(error, path_asked(scope)), kept)(scope, receive, send)
+
+
+def _is_plain_refusal(start: Message) -> bool:
+    return start["status"] in PLAIN and Headers(scope=start).get("content-type", "").startswith("text/plain")
+
+
+def _in_a_line(told: str) -> str:
+    if "CORS" in told:
+        return f"{told[0].lower()}{told[1:]}; the service's cors_origins name who may ask, and /openapi.json for what"
+    return "the Range header cannot be served; ask for another range, or for the whole"
+
+
+class ResponseHeaders:
+    """Gives every answer the security headers; ``no-store``, unless the route says how long it keeps; and, where it is
+    the API's, the model that serves."""
+
+    def __init__(self, app: ASGIApp, serving: Callable[[], str | None]) -> None:
+        self.app = app
+        self._serving = serving
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        of_api = scope["type"] == "http" and path_asked(scope).startswith("/v1/")
+
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
                 headers.setdefault("Cache-Control", "no-store")
+                if of_api and (model := self._serving()) is not None:
+                    headers[MODEL] = model
             await send(message)
 
         await self.app(scope, receive, with_headers)
 
 
 def install(
-    app: FastAPI, settings: ServiceSettings, metrics: Callable[[], Metrics], tracing: Tracing | None = None
+    app: FastAPI,
+    settings: ServiceSettings,
+    metrics: Callable[[], Metrics],
+    serving: Callable[[], str | None],
+    tracing: Tracing | None = None,
 ) -> None:
-    """Put the middleware around ``app``; the last one added is the outermost."""
+    """Put the middleware around ``app``; the last one added is the outermost. ``serving`` tells the id of the model."""
     app.add_middleware(EncodedPath)
     app.add_middleware(HeadAsGet)
     app.add_middleware(
@@ -211,8 +265,9 @@ def install(
                 "Last-Event-ID",
                 REQUEST_ID,
             ),
-            expose_headers=("ETag", "Location", "Retry-After", REQUEST_ID),
+            expose_headers=("ETag", "Location", "Retry-After", REQUEST_ID, MODEL),
             max_age=600,
         )
-    app.add_middleware(ResponseHeaders)
+    app.add_middleware(PlainRefusals)
+    app.add_middleware(ResponseHeaders, serving=serving)
     app.add_middleware(Observe, metrics=metrics, tracing=tracing)

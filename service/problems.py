@@ -23,6 +23,7 @@ from service.store.errors import StoreBusy, StoreUnavailable
 
 __all__ = [
     "BODY",
+    "FILE",
     "MEDIA_TYPE",
     "PROBLEMS",
     "Problem",
@@ -79,6 +80,7 @@ PROBLEMS = {
         ProblemKind("unusable-artifact", 409, "An artifact cannot be used"),
         ProblemKind("body-too-large", 413, "The request's body is too large"),
         ProblemKind("unsupported-media-type", 415, "The body's media type is not supported"),
+        ProblemKind("no-such-range", 416, "The file does not reach that far"),
         ProblemKind("invalid-request", 422, "The request is not valid"),
         ProblemKind("invalid-setting", 422, "A setting is not valid"),
         ProblemKind("invalid-data", 422, "The data are not valid"),
@@ -286,8 +288,10 @@ def _fault(item: Mapping[str, Any]) -> FieldProblem:
     return FieldProblem(pointer=pointer, detail=detail[:1].lower() + detail[1:])
 
 
-BODY = ("unsupported-media-type", "too-slow")
-"""Problems of a request that brings a body."""
+FILE = ("too-slow",)
+"""Problems of a request whose body is a file."""
+BODY = ("unsupported-media-type", *FILE)
+"""Problems of a request whose body is JSON."""
 _ANYWHERE = (
     "bad-request",
     "no-key",

@@ -120,7 +120,7 @@ def retrain(
     settings = ServiceSettings(
         data=new_bundle,
         recommender=new_recommender,
-        gan=None if stored.gan is None else Path(stored.gan),
+        gan=stored.gan,
         device=device,
     )
     models = load_models(settings, progress)  # what cannot be loaded is not activated

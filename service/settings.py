@@ -5,17 +5,20 @@ from __future__ import annotations
 import ipaddress
 import os
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from recgan.config import index_settings
 from recgan.errors import SettingsError, nearest_name
+from recgan.remote import absolute, is_remote
 
 __all__ = ["ServiceSettings", "service_settings"]
 
 PREFIX = "RECGAN_SERVICE_"
+Place = Annotated[str, BeforeValidator(absolute)]
+"""Where an artifact lies: a folder, from the root, or an fsspec URL."""
 
 
 class ServiceSettings(BaseSettings):
@@ -25,15 +28,15 @@ class ServiceSettings(BaseSettings):
 
     data: Path
     """Folder of the dataset bundle."""
-    recommender: Path
-    """Folder of the trained recommender."""
-    gan: Path | None = None
-    """Folder of the trained GAN; without one the service recommends but takes no design requests."""
-    directions: Path | None = None
-    """Folder of the GAN's directions (``recgan sample directions``), which become sliders; without them there are
+    recommender: Place
+    """Folder or fsspec URL of the trained recommender."""
+    gan: Place | None = None
+    """The same of the trained GAN; without one the service recommends but takes no design requests."""
+    directions: Place | None = None
+    """The same of the GAN's directions (``recgan sample directions``), which become sliders; without them there are
     none."""
-    inverter: Path | None = None
-    """Folder of the GAN's inverter (``recgan train inverter``); without one, items and photos cannot be edited."""
+    inverter: Place | None = None
+    """The same of the GAN's inverter (``recgan train inverter``); without one, items and photos cannot be edited."""
     gaps: Path | None = None
     """Folder of what the catalogue lacks (``recgan gaps``), to be shown; and its cohorts, to be designed for."""
     blindtest: Path | None = None
@@ -41,7 +44,7 @@ class ServiceSettings(BaseSettings):
     index: str = "flat"
     """How items are searched: ``flat`` exactly; ``ivf`` or ``hnsw`` approximately, as in ``hnsw,search_width=256``."""
     device: str = "auto"
-    """Where torch computes: ``auto``, ``cpu``, ``cuda``, ``mps``."""
+    """Where torch computes: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``."""
     store: SecretStr | None = None
     """URL of the database: ``sqlite:///FILE`` or ``postgresql://USER@HOST/NAME``; None: the file
     ``recgan-service.sqlite`` beside the bundle."""
@@ -101,6 +104,13 @@ class ServiceSettings(BaseSettings):
     """How long a finished design and its pictures are kept, unless one of them is starred or approved."""
     shutdown_seconds: float = Field(10, gt=0)
     """How long open requests and the running design may take to end when the service stops."""
+
+    @field_validator("data", "gaps", "blindtest", mode="before")
+    @classmethod
+    def _on_this_machine(cls, place: Any) -> Any:
+        if is_remote(place):
+            raise ValueError("it is read from a folder of this machine; copy it there, and give its path")
+        return str(place).removeprefix("file://") if isinstance(place, str) else place
 
     @field_validator("index")
     @classmethod

@@ -26,7 +26,7 @@ class Sliders:
     """Entity tags of these."""
 
 
-def load_sliders(folder: Path, gan: TrainedGAN) -> Sliders:
+def load_sliders(folder: str | Path, gan: TrainedGAN) -> Sliders:
     """Return what ``recgan sample directions`` wrote.
 
     Raises:

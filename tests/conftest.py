@@ -100,6 +100,14 @@ def loaded_benchmark(name: str) -> Iterator[ModuleType]:
         del sys.modules[spec.name]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Copies of remote artifacts are kept by the tests alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECGAN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """24 drawn items in three categories, 16 users with seven timed interactions each. Read-only: shared by all."""

@@ -140,7 +140,7 @@ def load(settings: ServiceSettings, progress: Progress) -> Models:
         return make(*given, seed=seed, progress=progress, **options)
 
     designer.design = slowly  # type: ignore[method-assign]
-    digest = settings.recommender.name.ljust(64, "-")
+    digest = Path(settings.recommender).name.ljust(64, "-")
     served = replace(models, version=models.version.model_copy(update={"recommender": digest}))
     vars(served)["editor"] = models.editor
     return served

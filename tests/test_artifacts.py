@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fsspec
@@ -262,8 +263,9 @@ def test_a_manifest_that_points_outside_is_refused(tmp_path, name):
 
 
 @pytest.fixture
-def store(request):
-    """An empty place in fsspec's store in memory, by its URL."""
+def store(tmp_path, monkeypatch):
+    """An empty place in fsspec's store in memory, by its URL; there are no copies yet."""
+    monkeypatch.setenv("RECGAN_CACHE", str(tmp_path / "cache"))
     memory = fsspec.filesystem("memory")
     memory.store.clear()
     yield "memory://bucket/models/a"
@@ -347,3 +349,66 @@ def test_a_remote_part_that_is_missing_or_changed_is_found(store):
         open_toy(store)
     with pytest.raises(ArtifactError, match=r"holds no manifest\.json"):
         open_toy("memory://bucket/models/b")
+
+
+@pytest.fixture
+def fetched(monkeypatch):
+    """The parts that were fetched."""
+    memory, parts = fsspec.filesystem("memory"), []
+    get = type(memory).get_file
+
+    def noting(self, remote, local, **options):
+        parts.append(remote.rsplit("/", 1)[1])
+        get(self, remote, local, **options)
+
+    monkeypatch.setattr(type(memory), "get_file", noting)
+    return parts
+
+
+def test_a_remote_artifact_is_fetched_once_by_its_checksum_wherever_it_lies(tmp_path, store, fetched):
+    write(store)
+    write("memory://elsewhere/b")
+    copy = open_toy(store)
+    assert_whole(copy)
+    assert copy.folder == tmp_path / "cache" / "artifacts" / copy.digest
+    assert len(fetched) == 6  # the manifest twice: to see which it is, and as part of the copy
+    assert open_toy("memory://elsewhere/b").folder == open_toy(store, verify=False).folder == copy.folder
+    assert fetched[6:] == [MANIFEST, MANIFEST]
+    write(store, weights={"w": WEIGHTS["w"] + 1}, overwrite=True)
+    assert open_toy(store).tensors("weights")["w"][0, 0] == 1
+    assert copy.tensors("weights")["w"][0, 0] == 0
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_a_copy_that_was_damaged_is_fetched_again(store, fetched, verify):
+    write(store)
+    folder = open_toy(store).folder
+    for damage in (lambda: (folder / "sheet.png").write_bytes(b"pnG"), (folder / "weights.safetensors").unlink):
+        damage()
+        assert_whole(open_toy(store, verify=verify))
+    assert fetched.count("sheet.png") == 3
+
+
+def test_what_is_damaged_on_the_store_is_not_kept(tmp_path, store, fetched):
+    write(store)
+    fsspec.filesystem("memory").pipe_file("/bucket/models/a/sheet.png", b"pnG")
+    for _ in range(2):
+        with pytest.raises(ArtifactError, match="does not match its checksum"):
+            open_toy(store, verify=False)
+    assert [path for path in (tmp_path / "cache" / "artifacts").iterdir() if path.is_dir()] == []
+
+
+def test_processes_that_fetch_at_once_fetch_once(store, fetched):
+    write(store)
+    with ThreadPoolExecutor(4) as pool:
+        opened = list(pool.map(lambda _: open_toy(store), range(4)))
+    assert {one.folder for one in opened} == {opened[0].folder}
+    assert fetched.count("sheet.png") == 1
+
+
+def test_a_cache_that_cannot_be_written_is_told(tmp_path, store, monkeypatch):
+    write(store)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("RECGAN_CACHE", str(tmp_path / "file"))
+    with pytest.raises(StorageError, match=r"no copy can be kept in .*file/artifacts.*; set RECGAN_CACHE to a folder"):
+        open_toy(store)

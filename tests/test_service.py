@@ -102,7 +102,7 @@ def test_categories_tell_what_can_be_designed(world):
 
 def test_a_picture_that_the_client_has_is_not_sent_again(world):
     first = world.client.get("/v1/items/plain/image")
-    assert first.headers["cache-control"] == "public, max-age=3600"
+    assert first.headers["cache-control"] == "private, max-age=3600"
     etag = first.headers["etag"]
     for condition in (etag, etag.removeprefix("W/"), f'"other", {etag}', "*"):
         again = world.client.get("/v1/items/plain/image", headers={"If-None-Match": condition})
@@ -147,7 +147,7 @@ def test_a_design_from_the_request_to_the_pictures(world):
     assert done["model"]["generator"] == "g" * 64
     picture = world.client.get(best["image_url"])
     assert picture.headers["content-type"] == "image/png"
-    assert picture.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert picture.headers["cache-control"] == "private, max-age=31536000, immutable"
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(picture.content))), np.full((8, 8, 3), 6))
     same = world.client.get(best["image_url"], headers={"If-None-Match": picture.headers["etag"]})
     assert same.status_code == 304

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import json
+import tomllib
+import zipfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from importlib.resources import files
 from pathlib import Path
 
 import httpx
@@ -116,10 +121,42 @@ def test_a_design_is_asked_for_waited_for_judged_and_deleted(shop):
     assert [one.id for one in shop.designs()] == [photos.id, "mine"]
     assert [one.id for one in shop.designs(starred=True)] == ["mine"]
     assert [one.id for one in shop.designs(user_id="anna")] == ["mine"]
+    assert [one.id for one in shop.designs(state="succeeded")] == [photos.id, "mine"]
+    assert list(shop.designs(state=JobState.failed)) == []
+    with pytest.raises(ServiceRefused, match="state"):
+        list(shop.designs(state="done"))
     with pytest.raises(ServiceRefused, match=r"409.*nothing to try again"):
         shop.retry_design("mine")
     shop.delete_design("mine")
     assert [one.id for one in shop.designs()] == [photos.id]
+
+
+def test_what_reproduces_a_design_and_all_of_a_request_are_files(shop):
+    shop.submit_design("coats", user_id="anna", n=2, seed=5, design_id="mine")
+    shop.wait_for_design("mine", timeout=PATIENCE)
+    settings = shop.design_settings("mine", 1)
+    assert (settings["seed"], settings["category"], settings["request"]["user_id"]) == (5, "coats", "anna")
+    with zipfile.ZipFile(io.BytesIO(shop.designs_zip("mine"))) as archive:
+        assert sorted(archive.namelist()) == [f"design-0{n}.{form}" for n in range(2) for form in ("json", "png")]
+        assert archive.read("design-01.png") == shop.design_picture("mine", 1)
+        assert json.loads(archive.read("design-01.json")) == settings
+    with pytest.raises(ServiceRefused, match="404"):
+        shop.design_settings("mine", 2)
+
+
+def test_a_model_is_told_by_its_id(shop):
+    (only,) = shop.models().models
+    assert shop.model(only.id) == only
+    assert only.serving
+    with pytest.raises(ServiceRefused) as refused:
+        shop.model("0123456789abcdef")
+    assert refused.value.kind == "unknown-model"
+
+
+def test_the_packages_tell_type_checkers_of_their_types():
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+    assert "py.typed" in project["tool"]["setuptools"]["package-data"]["*"]
+    assert [(files(package) / "py.typed").is_file() for package in ("recgan", "service")] == [True, True]
 
 
 def test_more_is_made_of_finished_designs(shop, world):
@@ -375,6 +412,8 @@ def test_streams_that_tell_nothing_are_opened_again_more_and_more_slowly():
         (lambda shop: list(shop.items()), "GET /v1/items: 200: the answer (text/html) is not"),
         (lambda shop: shop.item_photo("i"), "GET /v1/items/i/image: 200: the answer (text/html) is not"),
         (lambda shop: shop.design_picture("d", 0), "GET /v1/designs/d/0.png: 200: the answer (text/html) is not"),
+        (lambda shop: shop.design_settings("d", 0), "GET /v1/designs/d/0.json: 200: the answer (text/html) is not"),
+        (lambda shop: shop.designs_zip("d"), "GET /v1/designs/d/all.zip: 200: the answer (text/html) is not"),
         (lambda shop: list(shop.follow_design("d")), "GET /v1/designs/d/events: 200: the answer (text/html) is not"),
         (lambda shop: shop.delete_item("i"), "DELETE /v1/items/i: 200: the answer (text/html) is not"),
     ],

@@ -167,7 +167,7 @@ def test_pictures_in_two_forms_and_the_settings_that_reproduce_them(world):
     assert webp.headers["content-type"] == "image/webp"
     assert np.array_equal(*(np.asarray(Image.open(io.BytesIO(one.content)).convert("RGB")) for one in (png, webp)))
     assert webp.headers["etag"] != png.headers["etag"]
-    assert webp.headers["cache-control"] == png.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert webp.headers["cache-control"] == png.headers["cache-control"] == "private, max-age=31536000, immutable"
     again = world.client.get(
         best["image_url"].replace(".png", ".webp"), headers={"If-None-Match": webp.headers["etag"]}
     )

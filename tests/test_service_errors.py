@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import quote
 
+import jsonschema_rs
 import pytest
 import torch
 
 from recgan import errors
+from service import schemas as wire
 from service.problems import PROBLEMS, problem_of
+from service.schemas.requests import StrictBody
 from tests.service_world import World, assert_problem, running, write_catalogue
 
 
@@ -192,6 +196,20 @@ def test_head_answers_as_get_without_the_content(world, path):
     whole, head = world.client.get(path, headers=same), world.client.head(path, headers=same)
     assert (head.status_code, head.content) == (whole.status_code, b"")
     assert head.headers == whole.headers
+
+
+@pytest.mark.parametrize(
+    ("asked", "slug"),
+    [("bytes=999999999-", "no-such-range"), ("bytes=9-2", "bad-request"), ("ells=1-2", "bad-request")],
+)
+def test_a_range_that_cannot_be_served_is_a_problem(world, asked, slug):
+    answer = world.client.get("/static/page.css", headers={"Range": asked})
+    assert "ask for another range" in assert_problem(answer, slug)["detail"]
+    length = len(world.client.get("/static/page.css").content)
+    assert answer.headers.get("content-range") == (f"bytes */{length}" if slug == "no-such-range" else None)
+    assert world.client.head("/static/page.css", headers={"Range": asked}).status_code == answer.status_code
+    part = world.client.get("/static/page.css", headers={"Range": "bytes=1-2"})
+    assert (part.status_code, len(part.content)) == (206, 2)
 
 
 def test_a_slash_too_many_is_no_redirect_to_the_host_that_the_request_names(world):
@@ -383,3 +401,60 @@ def test_requests_have_examples_and_fields_are_described(world):
     for name, schema in schemas.items():
         for field, described in schema.get("properties", {}).items():
             assert described.get("description"), f"{name}.{field}"
+
+
+def examples(node, place: str = "") -> Iterator[tuple[str, dict, Any]]:
+    """Yield where each example of a document is, the schema that it is one of, and the example."""
+    if isinstance(node, list):
+        for number, value in enumerate(node):
+            yield from examples(value, f"{place}/{number}")
+    elif isinstance(node, dict):
+        shown, schema = node.get("examples"), node.get("schema", node)
+        if isinstance(shown, dict):
+            shown = [one["value"] for one in shown.values()]
+        given = [*(shown or []), *([node["example"]] if "example" in node else [])]
+        yield from ((place, schema, one) for one in given)
+        for name, value in node.items():
+            if name not in ("example", "examples"):
+                yield from examples(value, f"{place}/{name}")
+
+
+def test_every_example_is_one_of_what_it_is_beside(world):
+    told = document(world)
+    found = list(examples(told))
+    assert len(found) > 150
+    for place, schema, example in found:
+        validator = jsonschema_rs.Draft202012Validator({**schema, "components": told["components"]})
+        assert not [str(error) for error in validator.iter_errors(example)], place
+
+
+def test_examples_of_requests_are_taken():
+    kinds = [kind for kind in vars(wire).values() if isinstance(kind, type) and issubclass(kind, StrictBody)]
+    shown = {kind: (kind.model_config.get("json_schema_extra") or {}).get("examples", []) for kind in kinds}
+    for kind, ones in shown.items():
+        for one in ones:
+            kind.model_validate_json(json.dumps(one))
+    assert {tuple(sorted(one)) for one in shown[wire.DesignRequest]} >= {
+        ("category", "cohort", "n"),
+        ("category", "edit", "n", "user_id"),  # of a photo
+    }
+
+
+def test_query_parameters_have_examples(world):
+    without = {
+        f"{path}?{parameter['name']}"
+        for path, methods in document(world)["paths"].items()
+        for operation in methods.values()
+        for parameter in operation.get("parameters", [])
+        if parameter["in"] in ("query", "path")
+        and not (parameter.get("examples") or parameter["schema"].get("examples"))
+    }
+    assert not without
+
+
+def test_only_who_takes_json_refuses_other_media_types(world):
+    for path, methods in document(world)["paths"].items():
+        for operation in methods.values():
+            takes = set(operation.get("requestBody", {}).get("content", {}))
+            assert ("415" in operation["responses"]) == (takes == {"application/json"}), path
+            assert ("408" in operation["responses"]) == bool(takes), path

@@ -365,7 +365,7 @@ def test_a_model_that_was_tampered_with_is_not_served_nor_run(make_bundle, tmp_p
     )
     for name, seed in (("good", 0), ("bad", 1)):
         create_recommender("bpr_mf").fit(data, seed=seed, device="cpu").save(tmp_path / name)
-    bad = settings.model_copy(update={"recommender": tmp_path / "bad"})
+    bad = settings.model_copy(update={"recommender": str(tmp_path / "bad")})
     noted = stored_model(load_models(bad), bad, source="retrain", metrics={})
     damage(tmp_path / "bad", trace)
     app = create_app(settings)

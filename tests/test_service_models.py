@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
+import fsspec
 import pytest
 from fastapi.testclient import TestClient
 
@@ -27,7 +28,7 @@ from recgan.gan.latent import LatentSpace, find_directions, save_directions
 from recgan.recommenders import create_recommender, load_recommender, training_data
 from service.app import create_app
 from service.holder import ModelHolder, stored_model
-from service.models import Models, _parts
+from service.models import Models, _parts, load_models
 from service.processes import settle
 from service.retrain import retrain
 from service.settings import ServiceSettings
@@ -57,7 +58,7 @@ class Shelf:
 
     def load(self, settings: ServiceSettings, progress=None) -> Models:
         """Load one."""
-        name = settings.recommender.name
+        name = Path(settings.recommender).name
         if name in self.damaged:
             raise ArtifactError(f"'{name}' is damaged")
         models = models_of(self.bundle, with_gan=False)[0]
@@ -92,7 +93,7 @@ def serves(client: TestClient, name: str) -> bool:
 
 
 def test_parts_of_a_generator_serve_with_it_alone(shelf, tmp_path):
-    own = {"gan": tmp_path / "gan", "directions": tmp_path / "directions", "inverter": tmp_path / "inverter"}
+    own = {name: str(tmp_path / name) for name in ("gan", "directions", "inverter")}
     settings = shelf.settings("a").model_copy(update=own)
     loaded: list[ServiceSettings] = []
 
@@ -105,12 +106,12 @@ def test_parts_of_a_generator_serve_with_it_alone(shelf, tmp_path):
     holder.start()
     holder.wait(PATIENCE)
     for name, gan, parts in (("b", "gan", True), ("c", "other", False)):
-        given = shelf.settings(name).model_copy(update={"gan": tmp_path / gan})
+        given = shelf.settings(name).model_copy(update={"gan": str(tmp_path / gan)})
         models = shelf.load(given)
         store.models.register(stored_model(models, given, source="retrain", metrics={}))
         store.models.activate(models.id, "a test")
         until(lambda id=models.id: holder.serving == id)
-        assert loaded[-1].recommender.name == name
+        assert Path(loaded[-1].recommender).name == name
         assert (loaded[-1].directions is not None, loaded[-1].inverter is not None) == (parts, parts)
     holder.stop()
 
@@ -167,11 +168,11 @@ def test_directions_are_of_the_space_that_designs_are_edited_in(shelf, tmp_path)
         save_directions(found, mapped, tmp_path / space)
     designer = cast(Designer, SimpleNamespace(gan=mapped))
     settings = shelf.settings("a")
-    sliders, inverter = _parts(settings.model_copy(update={"directions": tmp_path / "w"}), designer)
+    sliders, inverter = _parts(settings.model_copy(update={"directions": str(tmp_path / "w")}), designer)
     assert sliders is not None
     assert (sliders.directions.space, inverter) == ("w", None)
     with pytest.raises(MismatchError, match=r"holds directions of z, .* edited in w here; .* --space w"):
-        _parts(settings.model_copy(update={"directions": tmp_path / "z"}), designer)
+        _parts(settings.model_copy(update={"directions": str(tmp_path / "z")}), designer)
 
 
 @contextmanager
@@ -218,6 +219,21 @@ def test_models_are_swapped_under_load_without_a_failed_request_and_every_answer
         ]
 
 
+def test_every_answer_of_the_api_names_the_model_that_serves(shelf):
+    event = {"events": [{"user_id": "anna", "item_id": "plain", "event": "purchase"}]}
+    with serving(shelf) as client:
+        other = shelf.put(client.app.state.service.store, "b")  # type: ignore[attr-defined]
+        for name in "ab":
+            until(lambda name=name: serves(client, name))
+            id = next(one["id"] for one in client.get("/v1/models").json()["models"] if one["serving"])
+            assert client.post("/v1/events", json=event).headers["x-recgan-model"] == id
+            assert client.get("/v1/items/plain/image").headers["x-recgan-model"] == id
+            assert client.get("/v1/gaps").headers["x-recgan-model"] == id  # 404: none are shown
+            assert client.delete("/v1/users/b%2Fc").headers["x-recgan-model"] == id
+            assert "x-recgan-model" not in client.get("/health/live").headers
+            client.post(f"/v1/models/{other}/activate")
+
+
 def test_a_model_that_cannot_be_loaded_is_told_and_the_one_before_goes_on(shelf):
     with serving(shelf) as client:
         other = shelf.put(client.app.state.service.store, "b")  # type: ignore[attr-defined]
@@ -257,6 +273,35 @@ def test_models_that_are_not_there(shelf):
         assert_problem(client.get("/v1/models/..%2F"), "invalid-request")
 
 
+def test_a_model_on_an_object_store_is_activated_and_refused_once_it_is_another(make_bundle, tmp_path):
+    bundle, store, memory = make_bundle(), f"sqlite:///{tmp_path / 'store.sqlite'}", fsspec.filesystem("memory")
+    data = training_data(bundle, make_split(bundle, SplitSettings(protocol="all")), None)
+    places = [f"memory://shelf/{name}" for name in ("popularity", "category")]
+    given, other = (ServiceSettings(data=bundle.path, recommender=place, store=store) for place in places)
+    for name, place in zip(("popularity", "category"), places):
+        create_recommender(name).fit(data, seed=0).save(place)
+    noted = stored_model(load_models(other), other, source="retrain", metrics={})
+    app = create_app(given)
+    try:
+        with TestClient(app) as client:
+            holder, models = app.state.service.holder, app.state.service.store.models
+            holder.wait(PATIENCE)
+            first = models.get(holder.serving)
+            assert [first.recommender, noted.recommender] == places
+            models.register(noted)
+            client.post(f"/v1/models/{noted.id}/activate")
+            until(lambda: holder.serving == noted.id)
+            assert len(client.get("/v1/users/user-03/recommendations?k=5").json()["items"]) == 5
+            memory.rm("/shelf/popularity", recursive=True)
+            memory.copy("/shelf/category", "/shelf/popularity", recursive=True)
+            client.post("/v1/models/rollback")
+            until(lambda: client.get(f"/v1/models/{first.id}").json()["problem"] is not None)
+            assert "are others now" in client.get(f"/v1/models/{first.id}").json()["problem"]
+            assert holder.serving == noted.id
+    finally:
+        memory.rm("/shelf", recursive=True)
+
+
 # ---- retraining
 
 
@@ -267,8 +312,6 @@ def shop(tmp_path: Path) -> tuple[Store, Bundle]:
     data = training_data(bundle, make_split(bundle, SplitSettings(protocol="all")), None)
     create_recommender("popularity").fit(data, seed=0).save(tmp_path / "popularity")
     settings = ServiceSettings(data=bundle.path, recommender=tmp_path / "popularity")
-    from service.models import load_models
-
     store = Store(f"sqlite:///{tmp_path / 'store.sqlite'}")
     store.models.register(stored_model(load_models(settings), settings, source="given", metrics={}), activate="first")
     return store, bundle

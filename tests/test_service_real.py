@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import fsspec
 import httpx
 import numpy as np
 import pytest
@@ -259,6 +260,27 @@ def test_the_service_edits_as_the_editor_does(client, made, monkeypatch):
     assert state["results"][0]["settings"]["edit"]["inversion"]["pixel_error"] > 0
 
 
+@pytest.fixture
+def bucket(made: Made) -> Iterator[str]:
+    """The same artifacts on fsspec's store in memory; the URL of the folder that holds them."""
+    memory = fsspec.filesystem("memory")
+    for place in (made.recommender, made.gan, made.directions, made.inverter):
+        memory.put(str(place), f"/bucket/{place.name}", recursive=True)
+    yield "memory://bucket"
+    memory.rm("/bucket", recursive=True)
+
+
+def test_artifacts_on_an_object_store_serve_as_those_in_folders_do(made, bucket):
+    names = {"recommender": "vbpr", "gan": "gan", "directions": "directions", "inverter": "inverter"}
+    settings = made.settings(**{part: f"{bucket}/{name}" for part, name in names.items()})
+    models, local = load_models(settings), load_models(made.settings())
+    assert models.id == local.id
+    assert models.need_sliders().etags == local.need_sliders().etags
+    assert models.need_inverter().metrics == local.need_inverter().metrics
+    user = ["user-03"]
+    assert models.recommender.recommend(user, 5) == local.recommender.recommend(user, 5)
+
+
 def test_parts_of_another_generator_are_refused(made, tmp_path):
     gan = load_gan(made.gan, "cpu")
     other = replace(gan, digest="other")
@@ -323,7 +345,7 @@ def test_a_visual_model_is_retrained_beside_its_generator_and_serves_what_it_has
     told = retrain(store, tmp_path / "runs", min_gain=-1, min_users=5, device="cpu")
     assert told.promoted, told.reason
     promoted = store.models.get(told.model)
-    places = {"data": Path(promoted.data), "recommender": Path(promoted.recommender)}
+    places = {"data": Path(promoted.data), "recommender": promoted.recommender}
     again = load_models(settings.model_copy(update=places))
     assert again.id == told.model
     assert again.designer is not None  # the catalogue has not changed, so the generator fits

@@ -205,6 +205,19 @@ def test_a_variable_of_the_environment_is_a_setting_and_a_wrong_one_is_refused(m
         service_settings(data=tmp_path, recommender=tmp_path)
 
 
+def test_artifacts_may_lie_on_an_object_store_and_what_is_read_in_pieces_here(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RECGAN_SERVICE_GAN", "s3://models/gan")
+    settings = service_settings(data="file:///shop/data", recommender="runs/vbpr", inverter="file:///shop/inverter")
+    assert settings.data == Path("/shop/data")
+    assert (settings.recommender, settings.gan) == (str(tmp_path / "runs" / "vbpr"), "s3://models/gan")
+    assert settings.inverter == "/shop/inverter"
+    for part in ("data", "gaps", "blindtest"):
+        told = rf"^{part}='s3://models/x': it is read from a folder of this machine; copy it there, and give its path$"
+        with pytest.raises(SettingsError, match=told):
+            service_settings(**{"data": tmp_path, "recommender": tmp_path, part: "s3://models/x"})
+
+
 def test_a_bug_is_answered_without_its_inside_and_logged(world, caplog):
     def broken(*given, **options):
         raise ZeroDivisionError("the secret of /srv/model")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import httpx
 import pytest
 import uvicorn
 from sqlalchemy import event
@@ -253,6 +254,11 @@ def test_pages_of_other_origins_read_nothing_unless_they_are_named(catalogue, wo
         )
         other = named.client.options("/v1/items", headers={**asked, "Origin": "https://evil.example"})
         assert "access-control-allow-origin" not in other.headers
+        assert "Origin" in other.headers["vary"]
+        assert "disallowed CORS origin; the service's cors_origins" in assert_problem(other, "bad-request")["detail"]
+        assert other.headers["x-content-type-options"] == "nosniff"
+        wrong = named.client.options("/v1/items", headers={**asked, "Access-Control-Request-Method": "TRACE"})
+        assert "disallowed CORS method" in assert_problem(wrong, "bad-request")["detail"]
         answer = named.client.get("/v1/items", headers={**key(named, Scope.read), "Origin": "https://shop.example"})
         assert answer.headers["access-control-allow-origin"] == "https://shop.example"
         assert "access-control-allow-credentials" not in answer.headers
@@ -292,6 +298,21 @@ def closed(connection: socket.socket) -> bool:
         return connection.recv(100) == b""
     except ConnectionResetError:
         return True
+
+
+@pytest.mark.parametrize(("trusted", "secure"), [(None, True), ("10.0.0.5", False)])
+def test_the_cookie_is_secure_where_a_proxy_that_is_believed_says_https(world, monkeypatch, trusted, secure):
+    monkeypatch.delenv("FORWARDED_ALLOW_IPS", raising=False)
+    if trusted is not None:
+        monkeypatch.setenv("FORWARDED_ALLOW_IPS", trusted)
+    _, text = world.service.store.keys.create("page", Scope.read)
+    with served(world.client.app, 5) as port:
+        for proto, expected in (("https", secure), ("http", False)):
+            answer = httpx.post(
+                f"http://127.0.0.1:{port}/sign-in", json={"key": text}, headers={"X-Forwarded-Proto": proto}
+            )
+            assert answer.status_code == 204
+            assert ("secure" in answer.headers["set-cookie"].lower().split("; ")) == expected
 
 
 def test_two_hundred_clients_that_never_finish_their_head_are_shown_out_and_keep_nobody_waiting():

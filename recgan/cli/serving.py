@@ -26,20 +26,34 @@ Store = Annotated[
 
 @app.command()
 def serve(
-    data: Annotated[Path | None, typer.Option("--data", help="The bundle that is served.")] = None,
-    recommender: Annotated[Path | None, typer.Option("--recommender", help="The recommender that serves it.")] = None,
-    gan: Annotated[Path | None, typer.Option(help="Without one, the service recommends but does not design.")] = None,
+    data: Annotated[str | None, typer.Option("--data", metavar="DIR", help="The bundle that is served.")] = None,
+    recommender: Annotated[
+        str | None,
+        typer.Option("--recommender", metavar="PLACE", help="The recommender that serves it: folder or fsspec URL."),
+    ] = None,
+    gan: Annotated[
+        str | None,
+        typer.Option("--gan", metavar="PLACE", help="Without one, the service recommends but does not design."),
+    ] = None,
     directions: Annotated[
-        Path | None, typer.Option("--directions", help="The GAN's, which become sliders: 'recgan sample directions'.")
+        str | None,
+        typer.Option(
+            "--directions", metavar="PLACE", help="The GAN's, which become sliders: 'recgan sample directions'."
+        ),
     ] = None,
     inverter: Annotated[
-        Path | None, typer.Option("--inverter", help="The GAN's, to edit items and photos: 'recgan train inverter'.")
+        str | None,
+        typer.Option(
+            "--inverter", metavar="PLACE", help="The GAN's, to edit items and photos: 'recgan train inverter'."
+        ),
     ] = None,
     gaps: Annotated[
-        Path | None, typer.Option("--gaps", help="What the catalogue lacks, to be shown: 'recgan gaps'.")
+        str | None,
+        typer.Option("--gaps", metavar="DIR", help="What the catalogue lacks, to be shown: 'recgan gaps'."),
     ] = None,
     blindtest: Annotated[
-        Path | None, typer.Option("--blindtest", help="A blind test, to be shown: 'recgan blindtest make'.")
+        str | None,
+        typer.Option("--blindtest", metavar="DIR", help="A blind test, to be shown: 'recgan blindtest make'."),
     ] = None,
     store: Annotated[
         str | None, typer.Option("--store", help="Its database (default: a SQLite file beside the bundle).")

@@ -35,8 +35,11 @@ class Calls:
             raise foreign(method, path, response) from error
 
     def _picture(self, path: str) -> bytes:
+        return self._file(path, "image/")
+
+    def _file(self, path: str, kind: str) -> bytes:
         response = self._transport.send("GET", path)
-        if not kind_of(response).startswith("image/"):
+        if not kind_of(response).startswith(kind):
             raise foreign("GET", path, response)
         return response.content
 

@@ -194,6 +194,10 @@ class Client(DesignCalls):
         """Return all models that are known, and which of them served when."""
         return self._ask(ModelList, "GET", "/v1/models")
 
+    def model(self, model_id: str) -> ModelDetail:
+        """Return one model."""
+        return self._ask(ModelDetail, "GET", f"/v1/models/{segment(model_id)}")
+
     def activate(self, model_id: str) -> ModelDetail:
         """Let a model serve."""
         return self._ask(ModelDetail, "POST", f"/v1/models/{segment(model_id)}/activate")

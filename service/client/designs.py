@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+from pydantic import RootModel
 
 from service.client.calls import Calls, Photo, as_base64, segment
 from service.client.transport import ServiceUnreachable, foreign, kind_of
@@ -34,6 +35,10 @@ class DesignEvent:
     id: int
     kind: str
     data: dict[str, Any]
+
+
+class _Settings(RootModel[dict[str, Any]]):
+    """The settings file of a design."""
 
 
 class DesignCalls(Calls):
@@ -229,15 +234,27 @@ class DesignCalls(Calls):
                     raise ServiceUnreachable(f"GET {path}: the stream broke off {failures} times: {error}") from error
                 self._transport.sleep(retry.pause(failures))
 
-    def designs(self, *, user_id: str | None = None, starred: bool = False) -> Iterator[DesignStatus]:
-        """Yield the design requests that are kept, the newest first."""
-        params: dict[str, Any] = {"starred": starred} | ({"user_id": user_id} if user_id is not None else {})
+    def designs(
+        self, *, user_id: str | None = None, state: str | None = None, starred: bool = False
+    ) -> Iterator[DesignStatus]:
+        """Yield the design requests that are kept, the newest first: all, or those for a user, in a state such as
+        ``queued``, with a starred design."""
+        chosen = {"user_id": user_id, "state": state}
+        params: dict[str, Any] = {"starred": starred, **{name: one for name, one in chosen.items() if one is not None}}
         for page in self._pages(DesignPage, "/v1/designs", params):
             yield from page.designs
 
     def design_picture(self, design_id: str, index: int, form: str = "png") -> bytes:
         """Return the picture of one design, as ``png`` or ``webp``."""
         return self._picture(design_image_path(segment(design_id), index, form))
+
+    def design_settings(self, design_id: str, index: int) -> dict[str, Any]:
+        """Return all that reproduces one design with the same models."""
+        return self._ask(_Settings, "GET", design_image_path(segment(design_id), index, "json")).root
+
+    def designs_zip(self, design_id: str) -> bytes:
+        """Return a ZIP of all designs of a request: the PNG of each, and its settings."""
+        return self._file(f"{_design(design_id)}/all.zip", "application/zip")
 
     def cancel_design(self, design_id: str) -> DesignStatus:
         """Cancel a design request."""

@@ -25,7 +25,7 @@ from service.store.job import Job
 __all__ = ["router"]
 
 router = APIRouter(prefix="/v1/designs", tags=["designs"])
-FOREVER = "public, max-age=31536000, immutable"
+FOREVER = "private, max-age=31536000, immutable"
 
 Index = Annotated[int, Path(ge=0, le=10_000, description="The design's place among the results.", examples=[0])]
 _PROBLEMS = documented("unknown-design", "not-found", "not-ready")

@@ -61,7 +61,7 @@ def sheet(shop: CurrentShop, number: Number, request: Request) -> Response:
     if number >= len(sliders.sheets):
         raise ProblemError("not-found", f"there is no direction {number}; there are 0 to {len(sliders.sheets) - 1}")
     file = sliders.sheets[number]
-    return picture(request, sliders.etags[number], "public, max-age=3600", lambda: (file.read_bytes(), "image/png"))
+    return picture(request, sliders.etags[number], "private, max-age=3600", lambda: (file.read_bytes(), "image/png"))
 
 
 def _sliders(sliders: Sliders) -> list[Slider]:

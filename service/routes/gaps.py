@@ -46,7 +46,7 @@ def brief_picture(service: TheService, index: Index, request: Request) -> Respon
     if index >= len(pictures):
         raise ProblemError("not-found", f"there are {len(pictures)} briefs, numbered from 0")
     png, etag = pictures[index]
-    return picture(request, etag, "public, max-age=3600", lambda: (png, "image/png"))
+    return picture(request, etag, "private, max-age=3600", lambda: (png, "image/png"))
 
 
 def _pictured(brief: Brief, catalogue: LiveCatalogue) -> Brief:

@@ -15,7 +15,7 @@ from service.live.catalogue import LiveCatalogue
 from service.live.changes import LiveItem
 from service.live.shop import Shop
 from service.paging import place_of, to_cursor
-from service.problems import BODY, documented
+from service.problems import BODY, FILE, documented
 from service.schemas import (
     Category,
     CategoryList,
@@ -126,7 +126,7 @@ def change_item(
 @router.put(
     "/items/{item_id:id}/image",
     summary="Put an item's picture",
-    responses=documented(*BODY, "loading", "unknown-item", "refused-picture"),
+    responses=documented(*FILE, "loading", "unknown-item", "refused-picture"),
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -176,7 +176,7 @@ def item_image(shop: CurrentShop, item_id: ItemId, request: Request) -> Response
         photo = shop.catalogue.photo(found)
         return photo.data, photo.media_type
 
-    return picture(request, shop.catalogue.photo_etag(found), "public, max-age=3600", load)
+    return picture(request, shop.catalogue.photo_etag(found), "private, max-age=3600", load)
 
 
 def _changed(service: Service, shop: Shop, writes: dict[str, ItemWrite]) -> ItemsChanged:

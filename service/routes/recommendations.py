@@ -11,7 +11,7 @@ from recgan.errors import ImageRefused
 from service.context import CurrentShop, TheService
 from service.photos import photos_of
 from service.pictures import taken_in
-from service.problems import BODY, ProblemError, documented
+from service.problems import BODY, FILE, ProblemError, documented
 from service.recommending import answer
 from service.schemas import (
     ItemId,
@@ -78,7 +78,7 @@ def similar(shop: CurrentShop, item_id: ItemId, query: Annotated[SimilarQuery, Q
 @router.post(
     "/search",
     summary="Search by photo",
-    responses=documented(*BODY, "loading", "refused-picture", "no-eye"),
+    responses=documented(*FILE, "loading", "refused-picture", "no-eye"),
     openapi_extra={
         "requestBody": {
             "required": True,

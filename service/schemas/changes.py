@@ -88,6 +88,12 @@ class ItemPut(StrictBody):
 class NewItem(ItemPut):
     """An item with its id."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"item_id": "dress-90001", "category": "dress", "attributes": {"colour": "navy"}}]
+        }
+    )
+
     item_id: Id
     """The shop's own id."""
 

@@ -32,6 +32,8 @@ __all__ = [
 _LEAST_MIXED = 2
 MAX_COHORT = 200
 MAX_DESIGNS_A_JOB = 32  # fewer than the designer takes: one request must not keep the one worker for long
+_PHOTO = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGM4IWcDAALUASNyYth2AAAAAElFTkSuQmCC"
+"""A picture of one pixel."""
 DesignId = Annotated[
     DesignName,
     Path(description="The design request's id.", examples=["0f8c6b7c2d6e4a5f9b1c2d3e4f5a6b7c"]),
@@ -47,6 +49,7 @@ class DesignRequest(StrictBody):
             "examples": [
                 {"user_id": "user-00007", "category": "dress", "n": 4, "seed": 1},
                 {"users": ["user-00007", "user-00012"], "category": "dress", "n": 2},
+                {"cohort": 2, "category": "dress", "n": 4},
                 {"liked": ["dress-00004", "dress-00031"], "category": "dress", "n": 2, "preset": "default"},
                 {"edit": {"kind": "like", "of": [{"design": "0f8c6b7c", "index": 0}]}, "n": 4},
                 {
@@ -64,6 +67,12 @@ class DesignRequest(StrictBody):
                     }
                 },
                 {"edit": {"kind": "tailor", "of": [{"item": "dress-00004"}]}, "user_id": "user-00007", "n": 4},
+                {
+                    "edit": {"kind": "tailor", "of": [{"photo": _PHOTO}], "leash": 0.5, "keep_colour": True},
+                    "category": "dress",
+                    "user_id": "user-00007",
+                    "n": 4,
+                },
             ]
         }
     )
@@ -147,11 +156,11 @@ class DesignRequest(StrictBody):
 class DesignQuery(UserQuery):
     """A page of design requests."""
 
-    user_id: Id | None = None
+    user_id: Id | None = Field(None, examples=["user-00007"])
     """Only those for this user."""
-    state: JobState | None = None
+    state: JobState | None = Field(None, examples=["succeeded"])
     """Only those in this state."""
-    starred: bool = False
+    starred: bool = Field(False, examples=[True])
     """Only those with a starred design."""
 
 

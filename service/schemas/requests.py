@@ -105,15 +105,17 @@ def _check_explained(explain: bool, k: int) -> None:
 class RecommendationQuery(Strict):
     """What a recommendation is asked for."""
 
-    k: int = Field(20, ge=1, le=MAX_K)
+    k: int = Field(20, ge=1, le=MAX_K, examples=[10])
     """How many items; fewer come when the filters leave fewer."""
-    category: list[Id] = Field(default_factory=list, max_length=100)
+    category: list[Id] = Field(default_factory=list, max_length=100, examples=[["dress", "boot"]])
     """Only items of this category; may be given several times."""
-    exclude_seen: bool = True
+    exclude_seen: bool = Field(True, examples=[True])
     """Leave out what the user has had."""
-    candidate: list[Id] = Field(default_factory=list, max_length=MAX_IDS)
+    candidate: list[Id] = Field(
+        default_factory=list, max_length=MAX_IDS, examples=[["dress-00004", "dress-00031", "boot-00002"]]
+    )
     """Only these items; may be given several times."""
-    explain: bool = False
+    explain: bool = Field(False, examples=[True])
     """Say of what each score is made, and which items of the user's carry it (slower: for 20 items at most)."""
 
     @model_validator(mode="after")
@@ -125,25 +127,25 @@ class RecommendationQuery(Strict):
 class SimilarQuery(Strict):
     """How many similar items."""
 
-    k: int = Field(20, ge=1, le=MAX_K)
+    k: int = Field(20, ge=1, le=MAX_K, examples=[10])
     """How many items."""
-    category: list[Id] = Field(default_factory=list, max_length=100)
+    category: list[Id] = Field(default_factory=list, max_length=100, examples=[["dress"]])
     """Only items of this category; may be given several times."""
 
 
 class UserQuery(Strict):
     """A page of users."""
 
-    cursor: str | None = Field(None, max_length=200)
+    cursor: str | None = Field(None, max_length=200, examples=["eyJ2IjoiZGVzaWducyIsImEiOjUwfQ"])
     """``next_cursor`` of the page before; none for the first."""
-    limit: int = Field(50, ge=1, le=MAX_PAGE)
+    limit: int = Field(50, ge=1, le=MAX_PAGE, examples=[20])
     """How many at most."""
 
 
 class ItemQuery(UserQuery):
     """A page of items."""
 
-    category: Id | None = None
+    category: Id | None = Field(None, examples=["dress"])
     """Only items of this category."""
 
 
