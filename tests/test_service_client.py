@@ -50,6 +50,10 @@ def test_it_asks_for_recommendations_of_all_kinds(shop, tmp_path):
     assert sum(explained.parts.values()) == pytest.approx(-1.0)  # item 1 scores -1
     liked = shop.session_recommendations(["plain"], photos=[tmp_path / "liked.png"], disliked=["a/b"], k=2)
     assert [one.item_id for one in liked.items] == ["50%", "käse 日本 👗"]
+    somebody = {"photos": [PHOTO], "candidates": ["50%"], "explain": True}
+    (only,) = shop.session_recommendations(["plain"], **somebody).items
+    assert only.item_id == "50%"
+    assert {(one.item_id, one.photo) for one in only.explanation.carried_by} == {("plain", None), (None, 1)}
     assert len(shop.similar("a/b", 4, categories=["coats"]).items) == 4
     assert len(shop.search(PHOTO, 2).items) == 2
 

@@ -110,10 +110,19 @@ class Client(DesignCalls):
         disliked: Sequence[str] = (),
         k: int = 20,
         categories: Sequence[str] = (),
+        candidates: Sequence[str] = (),
+        explain: bool = False,
     ) -> RecommendationList:
         """Return the same for somebody without an account, from liked and disliked items and photos."""
-        asked = {"liked": list(liked), "disliked": list(disliked), "k": k, "categories": list(categories)}
-        asked["photos"] = [as_base64(photo) for photo in photos]
+        asked = {
+            "liked": list(liked),
+            "photos": [as_base64(photo) for photo in photos],
+            "disliked": list(disliked),
+            "k": k,
+            "categories": list(categories),
+            "candidates": list(candidates),
+            "explain": explain,
+        }
         return self._ask(RecommendationList, "POST", "/v1/sessions/recommendations", json=asked)
 
     def similar(self, item_id: str, k: int = 20, *, categories: Sequence[str] = ()) -> RecommendationList:
