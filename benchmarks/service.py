@@ -8,6 +8,9 @@ generator on the same machine asks for the 20 best items of distinct users, at P
 runs from when it was due, and nothing is answered from a cache. With ``--designs CATALOGUE RECOMMENDER GAN`` all is
 measured again while designs are made beside it, as the service's own worker makes them.
 
+Over the small catalogue 300 requests/s are to be answered at a p99 under 60 ms, and 100/s under 250 ms beside a design,
+with one of the numbers of web processes. Where what was measured misses that, it is said, and the exit code is 1.
+
 Only loopback is asked, for at most 100,000 requests and 120 seconds a rate. Timings mean something on a machine that
 does nothing else; the load average is in the result. Seconds of the processor suffer less from other work.
 """
@@ -31,4 +34,4 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(1 if main()["missed"] else 0)

@@ -32,6 +32,21 @@ def test_the_service_is_asked_and_measured(benchmark, tmp_path):
     assert 0 < run["pss_mb"] <= run["rss_mb"]
 
 
+def test_what_no_number_of_processes_reaches_is_missed(benchmark):
+    from serving.bench import missed
+
+    def run(p99, rate=300.0, designs=False, statuses=("200",)):
+        return {"designs": designs, "offered_per_s": rate, "p99_ms": p99, "statuses": dict.fromkeys(statuses, 1)}
+
+    assert missed([run(90.0), run(59.0), run(500.0, 100.0), run(200.0, 100.0, designs=True)]) == []
+    assert missed([run(90.0), run(60.0)]) == ["300 requests/s: p99 60 ms at best; the aim is under 60 ms"]
+    assert missed([run(10.0, statuses=("200", "failed"))]) != []
+    assert missed([run(300.0, 100.0, designs=True)]) == [
+        "100 requests/s beside a design: p99 300 ms at best; the aim is under 250 ms"
+    ]
+    assert missed([run(900.0, 200.0)]) == []
+
+
 @pytest.fixture
 def slow_server() -> Iterator[str]:
     """A server with one thing to do at a time, a tenth of a second each; every third time it breaks off."""
