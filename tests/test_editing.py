@@ -517,6 +517,7 @@ def test_sliders_arithmetic_categories_and_variations_have_verbs(verb, design_wo
         (("tailor", "item:x", "--search", "starts=1"), "--search starts=1: tailoring begins at the picture itself"),
         (("tailor", "item:x", "--search", "pool=2"), "leave it out (-n makes more designs)"),
         (("tailor", "item:x", "--search", "space=w"), "tailoring moves in the inverter's own space; leave it out"),
+        (("tailor", "item:x", "--search", "visible=true"), "a tailored picture is to look like itself; leave it out"),
     ],
 )
 def test_what_cannot_be_edited_is_told_in_one_line(verb, tmp_path, options, said):

@@ -2,6 +2,8 @@
 
 import io
 import json
+import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -20,6 +22,7 @@ from recgan.config import (
     Recipe,
     SimulateSettings,
     SplitSettings,
+    VisualKNNSettings,
 )
 from recgan.dataset.boutique import make_boutique
 from recgan.dataset.bundle import Bundle
@@ -50,7 +53,7 @@ from recgan.evaluation.designs.verdicts import Verdicts
 from recgan.evaluation.showcase import ShownUser
 from recgan.gan import train_gan
 from recgan.metrics.generative import kernel_distance
-from recgan.recommenders import train_recommender
+from recgan.recommenders import load_recommender, train_recommender
 
 SCORER, JUDGE = SplitSettings(half="scorer"), SplitSettings(half="judge")
 KEYS = {
@@ -427,6 +430,45 @@ def test_a_proof_that_is_stopped_while_it_is_saved_keeps_its_designs(world, repo
     assert not (world / "stopped.run").exists()
 
 
+def vivid_designer(*args, **options):
+    """As loaded, but its generator, which has hardly learned, paints in more than one grey."""
+    designer = load_designer(*args, **options)
+    made = designer.gan.generator
+    gan = replace(designer.gan, generator=lambda z, classes: torch.tanh(3000 * made(z, classes)))
+    companions = [sight.recommender for sight in designer.companions]
+    return Designer(designer.recommender, gan, companions=companions, device="cpu")
+
+
+def test_a_companion_helps_the_methods_that_have_one_and_is_named(world, report, monkeypatch):
+    embed = EmbedSettings(encoder="efficientnet_lite0@48", size=32)
+    train_recommender(
+        Bundle.open(world / "users"), "visual_knn", VisualKNNSettings(width=16), split=SCORER, embed=embed,
+        out=world / "beside", device="cpu",
+    )  # fmt: skip
+    monkeypatch.setattr("recgan.evaluation.designs.proving.load_designer", vivid_designer)
+    plain = DesignSettings(samples=8, starts=1, steps=0, crowd_weight=0, realism_weight=0)
+    helped = evaluate_designs(
+        world / "users", world / "a", world / "gan", PROOF, methods={"plain": plain}, companions=[world / "beside"],
+        users=3, device="cpu",
+    )  # fmt: skip
+    budget = helped.as_json()["budget"]
+    assert report.as_json()["budget"]["companions"] == []
+    (named,) = budget["companions"]
+    assert (named["model"], named["encoder"], named["half"]) == ("visual_knn", "efficientnet_lite0@48", "scorer")
+    assert named["digest"] == load_recommender(world / "beside").digest
+    alone = vivid_designer(world / "a", world / "gan", device="cpu")
+
+    def without(name):
+        settings = DesignSettings(**budget["settings"][name])
+        asked = enumerate(helped.users)
+        designs = [alone.design(one.user_id, one.category, 2, seed=1000 * row, settings=settings) for row, one in asked]
+        return np.array([[design.image for design in of_user] for of_user in designs])
+
+    assert not np.array_equal(helped.made["plain"].pixels, without("plain"))
+    np.testing.assert_array_equal(helped.made["random"].pixels, without("random"))  # where it has no say
+    assert set(helped.methods["plain"].lift) == {"a", "b", "style", "attribute"}
+
+
 def test_users_do_not_depend_on_how_many_are_asked_for(world, report):
     fewer = evaluate_designs(world / "users", world / "a", world / "gan", PROOF, methods=QUICK, users=3, device="cpu")
     assert fewer.users == report.users[:3]
@@ -441,6 +483,39 @@ def test_the_page_is_self_contained_and_names_every_method(world, report):
     assert page.count("data:image/png") >= 6 * 2 * 4
     with pytest.raises(ArtifactError):
         evaluate_designs(world / "users", world / "a", world / "gan", users=1, out=world / "out")
+
+
+def test_the_page_shows_each_users_history_best_real_items_and_what_every_judge_says(world, report):
+    page = re.sub(r'src="data:[^"]*"', "", (world / "out" / "designs.html").read_text())
+    cards = re.split(r"<h3>(.*?)</h3>", page[page.index('id="users"') :])[1:]
+    assert cards[::2] == [f"{user.user_id}, {user.category}" for user in report.users]
+    bundle, scorer = Bundle.open(world / "users"), load_recommender(world / "a")
+    for row, (user, card) in enumerate(zip(report.users, cards[1::2], strict=True)):
+        history, *methods = re.split(r"<h4>", card)[1:]
+        known = scorer.item_ids[scorer.user_vector(user.user_id).seen]
+        log = bundle.interactions[bundle.interactions["user_id"] == user.user_id]
+        last = log.groupby("item_id")["timestamp"].max()[known]
+        shown = re.findall(r'alt="item (.*?), ', history)
+        assert len(set(shown)) == min(8, len(known))
+        assert last[shown].tolist() == sorted(last, reverse=True)[: len(shown)]
+        by_name = {method.partition("</h4>")[0]: method for method in methods}
+        assert list(by_name) == list(report.made)
+        best = [str(bundle.item_ids[item]) for item in report.made["best_real"].rows[row]]
+        assert re.findall(r'alt="item (.*?), ', by_name["best_real"]) == best
+        for name, method in by_name.items():
+            captions = re.findall(r"<figcaption>(.*?)</figcaption>", method)
+            assert len(captions) == report.made[name].pixels.shape[1]
+            for caption, told in zip(captions, picture_figures(report, name, row), strict=True):
+                assert caption.split("<br>") == told
+
+
+def picture_figures(report, name, row):
+    scores, above = report.scores[name], report.percentiles[name]
+    judges = {"a": "A", "b": "B", "style": "style", "attribute": "attributes"}
+    return [
+        [f"{shown} {scores[who][row, place]:+.2f} ({above[who][row, place]:.0f}%)" for who, shown in judges.items()]
+        for place in range(report.made[name].pixels.shape[1])
+    ]
 
 
 def test_the_tables_for_a_person_fit_80_columns(report):

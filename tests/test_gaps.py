@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+from html import unescape
 
 import numpy as np
 import pandas as pd
@@ -315,6 +316,23 @@ def test_briefs_are_one_page_each_in_one_self_contained_file(design_world, found
         save_gaps(found, design_world.bundle, tmp_path / "out")
     save_gaps(found, design_world.bundle, tmp_path / "again")
     assert (tmp_path / "again" / "gaps.html").read_text() == page
+
+
+def test_a_brief_tells_how_many_it_is_for_its_colours_and_what_its_like_are(design_world, found, tmp_path):
+    save_gaps(found, design_world.bundle, tmp_path / "out")
+    page = unescape((tmp_path / "out" / "gaps.html").read_text())
+    briefs = re.split(r'<section class="sheet" id="brief-[0-9]+">', page)[1:]
+    assert all(gap.palette for gap in found.gaps)
+    assert any(gap.attributes for gap in found.gaps)
+    for gap, brief in zip(found.gaps, briefs, strict=True):
+        words = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", "", brief))
+        assert f"{gap.users} users, {gap.user_share:.0%} of all; took {gap.taken} of the category" in words
+        for colour in gap.palette:
+            assert f'style="background:{colour.hex}"' in brief
+            assert f"{colour.name} {colour.hex} {colour.share:.0%}" in words
+        for name, (value, share) in gap.attributes.items():
+            assert f"{name}: {value} ({share:.0%})" in words
+        assert all(word in words for word in gap.style)
 
 
 def test_the_verb_writes_them_and_tells_what_was_found(design_world, tmp_path, capsys):
