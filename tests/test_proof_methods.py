@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from recgan.config import DesignSettings
+from recgan.config import DesignSettings, overridden
 from recgan.design import Designer
 from recgan.evaluation.designs import measuring
 from recgan.evaluation.designs.measuring import Invisibility
-from recgan.evaluation.designs.methods import Made, design_settings, make_all
+from recgan.evaluation.designs.methods import Made, design_settings, looks, make_all
 from recgan.evaluation.kept import KeptParts
 from recgan.evaluation.showcase import ShownUser, draw_users
 from recgan.gan.sampling import design_seeds, latents
@@ -48,20 +48,20 @@ def test_what_rose_and_looks_the_same_as_before_counts_by_its_own_category(invis
     made = Made(greys([[5, 5, 6, 5], [99, 100, 99, 0]]), started=greys(np.zeros((2, 4))))
     rise = np.array([[1.5, 0.9, 1.5, 1.0], [2.0, 2.0, -2.0, 5.0]])
     counted = np.array([[True, False, False, False], [True, False, False, True]])
-    assert invisibility.share(USERS, made, rise) == counted.mean()
+    np.testing.assert_array_equal(invisibility.share(USERS, made, rise), counted.mean(axis=1))
     for row, place in np.argwhere(np.ones_like(counted)):
         one = Made(made.pixels[row : row + 1, place : place + 1], made.started[row : row + 1, place : place + 1])
         told = invisibility.share(USERS[row : row + 1], one, rise[row : row + 1, place : place + 1])
-        assert told == counted[row, place]
+        assert told.tolist() == [counted[row, place]]
 
 
 def test_it_is_the_picture_that_the_search_began_with_that_a_design_must_differ_from(invisibility):
     made = Made(greys([[200, 200]]), started=greys([[197, 100]]))
-    assert invisibility.share(USERS[:1], made, np.array([[3.0, 3.0]])) == 0.5
+    assert invisibility.share(USERS[:1], made, np.array([[3.0, 3.0]])).tolist() == [0.5]
 
 
 def test_where_nothing_was_searched_no_share_is_told(invisibility):
-    assert np.isnan(invisibility.share(USERS, Made(greys(np.zeros((2, 1)))), np.full((2, 1), 9.0)))
+    assert np.isnan(invisibility.share(USERS, Made(greys(np.zeros((2, 1)))), np.full((2, 1), 9.0))).all()
 
 
 # ---- baselines
@@ -90,7 +90,7 @@ def made(design_world):
             asked.extend((request, settings) for request in requests)
             return designer.design_many(requests, settings=settings)
 
-    settings = design_settings({"main": QUICK}, "main")
+    settings = design_settings({"main": QUICK}, "main", designer)
 
     def photos(rows):
         return np.zeros((len(rows), 4, 4, 3), np.uint8)
@@ -128,11 +128,11 @@ def test_methods_without_a_search_have_no_start_and_best_real_is_what_the_scorer
 
 def test_best_of_n_asks_the_scorer_alone_and_looks_as_often_as_the_main_method():
     main = DesignSettings(samples=5, starts=2, steps=3, crowd_weight=2.0, kappa=0.0)
-    best_of_n = design_settings({"main": main}, "main")["best_of_n"]
-    assert best_of_n.samples == 5 + 2 * (3 * 3 + 2 + 3)
     # A companion that likes green and a crowd that likes blue have no say.
     scorer = train_palette(hatter=(0, 0, 1), nobody=(0, 0, 1), indifferent=(0, 0, 1))
     designer = Designer(scorer, toy_gan(), companions=[train_palette(ruby=(0, 1, 0))], device="cpu")
+    best_of_n = design_settings({"main": main}, "main", designer)["best_of_n"]
+    assert best_of_n.samples == 5 + 2 * (3 * 3 + 2 + 3)
     left = RAW[1:4, 0]  # the bags less the red one, which ruby has seen
     differs = 0
     for seed in range(6):
@@ -145,3 +145,12 @@ def test_best_of_n_asks_the_scorer_alone_and_looks_as_often_as_the_main_method()
         (other,) = designer.design("ruby", "bag", 1, seed=seed, settings=helped)
         differs += not np.array_equal(other.z, design.z)
     assert differs > 2
+
+
+def test_what_a_companion_sees_through_another_network_is_another_look():
+    main = DesignSettings(samples=5, starts=2, steps=3)
+    designer = Designer(train_palette(), toy_gan(), companions=[train_palette()], device="cpu")
+    assert looks(main, designer) == 5 + 2 * (3 * 3 + 2 + 3)
+    designer.companions[0].encoder.digest = "another"
+    assert looks(main, designer) == 2 * (5 + 2 * (3 * 3 + 2)) + 2 * 3  # what is visible is asked once
+    assert looks(overridden(main, ["companions=false"]), designer) == 5 + 2 * (3 * 3 + 2 + 3)
