@@ -56,6 +56,17 @@ def test_the_bias_of_cold_items_is_the_one_with_the_best_validation_auc(data):
     assert badly.metrics["validation_auc"] < chosen - 0.02
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("name", ["vbpr", "vbpr_ssm", "warp"])
+def test_a_gpu_learns_as_well(data, name):
+    options = {"vbpr": SETTINGS, "vbpr_ssm": VBPRSSMSettings(latent_dim=4, visual_dim=8, width=8), "warp": None}[name]
+    on_cpu, on_gpu = (create_recommender(name, options).fit(data, seed=0, device=device) for device in ("cpu", "cuda"))
+    judge = Validation(data)
+    near = judge(on_cpu.user_factors, on_cpu.item_factors)
+    assert judge(on_gpu.user_factors, on_gpu.item_factors) == pytest.approx(near, abs=0.05)
+
+
 def test_a_new_user_is_pulled_back_to_where_training_stopped(data):
     model, rows = fitted(data, latent_regularisation=0.0, visual_regularisation=0.001), range(0, 80, 5)
 
