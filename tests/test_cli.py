@@ -217,9 +217,9 @@ _NOWHERE = ["--recommender", "nowhere", "--gan", "nowhere", "--out", "x"]
     ("argv", "told"),
     [
         (["design", "--category", "hat", "--user", "u", "-n", "0"], "n=0: ask for 1 to 256 designs"),
-        (["design", "--category", "hat", "--user", "u", "--photo", "p.jpg"], "not both"),
+        (["design", "--category", "hat", "--user", "u", "--photo", "p.jpg"], "say for whom: --user ID"),
         (["design", "--category", "hat", "--photo", "nowhere.jpg"], "'nowhere.jpg' cannot be read"),
-        (["design", "--category", "hat", "--photo", __file__], "cannot be used: not one of"),
+        (["design", "--category", "hat", "--photo", __file__], f"'{__file__}' cannot be used: not one of"),
         (["design", "--category", "hat", "--user", "u", "--seed", 2**60], f"seed={2**60}: give a seed from 0 to"),
         (["gaps", "nowhere", "--judge", "nowhere", "-n", "300"], "n=300: ask for 1 to 256 designs"),
         (["edit", "tailor", "item:1", "--data", "nowhere", "-n", "0"], "n=0: ask for 1 to 256 designs"),

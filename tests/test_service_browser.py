@@ -69,12 +69,12 @@ class Site:
         """The models; where another recommender is asked for, they are the same with its name for a digest."""
         if settings.recommender == self.settings.recommender:
             return self.models
-        version = self.models.version.model_copy(update={"recommender": settings.recommender.name})
+        version = self.models.version.model_copy(update={"recommender": Path(settings.recommender).name})
         return replace(self.models, version=version)
 
     def put_model(self, name: str, **metrics: object) -> str:
         """Note a model in the store, as a retraining does, and return its id."""
-        settings = self.settings.model_copy(update={"recommender": Path(name).absolute()})
+        settings = self.settings.model_copy(update={"recommender": str(Path(name).absolute())})
         models = self.load(settings)
         self.store.models.register(stored_model(models, settings, source="retrain", metrics=metrics))
         return models.id

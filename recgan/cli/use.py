@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -153,7 +154,7 @@ def _recommend_all(
     remark(f"wrote {out}")
 
 
-def _explain(rows: list[dict[str, Any]], shown: list[Explanation], photos: list[str]) -> list[dict[str, Any]]:
+def _explain(rows: list[dict[str, Any]], shown: list[Explanation], photos: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Add to ``rows`` why they are there; return the rows of a table of it, narrow enough for 80 columns."""
     flat = []
     for row, one in zip(rows, shown):
