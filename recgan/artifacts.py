@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -311,6 +312,7 @@ def _fetch(url: str) -> Path:
         return copy
     with caching(copy):
         if not _is_whole(copy, manifest):  # another process may have been quicker
+            shutil.rmtree(copy, ignore_errors=True)  # the place is for copies alone
             with atomic_folder(copy, overwrite=True) as building:
                 download(url, [*manifest.files, MANIFEST], building)
                 Artifact(building, manifest, url).verify()

@@ -12,7 +12,7 @@ from typing import Any
 
 import fsspec
 
-from recgan.errors import ArtifactError, RecganError, SettingsError, StorageError
+from recgan.errors import ArtifactError, RecganError, SettingsError, StorageError, is_full
 
 __all__ = ["absolute", "cached", "caching", "check_remote", "download", "is_remote", "upload"]
 
@@ -33,7 +33,11 @@ def absolute(place: str | Path) -> str:
 def cached(digest: str) -> Path:
     """Return where this machine keeps its copy of the artifact of a digest, there or not: in ``artifacts`` of
     ``RECGAN_CACHE``, by default ``~/.cache/recgan``."""
-    return Path(os.environ.get("RECGAN_CACHE") or "~/.cache/recgan").expanduser() / "artifacts" / digest
+    try:
+        place = Path(os.environ.get("RECGAN_CACHE") or "~/.cache/recgan").expanduser()
+    except RuntimeError as error:  # a user without a home
+        raise StorageError("there is no home for copies of artifacts; set RECGAN_CACHE to a folder of yours") from error
+    return place / "artifacts" / digest
 
 
 @contextmanager
@@ -104,6 +108,7 @@ def download(url: str, parts: Sequence[str], folder: Path) -> None:
 
     Raises:
         ArtifactError: they cannot be fetched.
+        StorageError: there is no room for them.
         SettingsError: as `check_remote`.
     """
     store, root = _store(url)
@@ -113,6 +118,8 @@ def download(url: str, parts: Sequence[str], folder: Path) -> None:
                 (folder / part).parent.mkdir(parents=True, exist_ok=True)
                 store.get_file(f"{root}/{part}", str(folder / part))
     except Exception as error:  # as above
+        if isinstance(error, OSError) and is_full(error):
+            raise StorageError(f"there is no room for a copy of '{url}' in '{folder.parent}'; make room") from error
         raise ArtifactError(f"'{url}' cannot be fetched: {error}; try again") from error
 
 

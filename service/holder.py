@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from service.store.types import now
 __all__ = ["ModelHolder", "stored_model"]
 
 logger = logging.getLogger("recgan.service")
+
+_PAUSE, _LONGEST_PAUSE = 30.0, 3600.0
+"""Seconds until a model that could not be loaded is tried again: at first, and at most."""
 
 
 def stored_model(models: Models, settings: ServiceSettings, *, source: str, metrics: Mapping[str, Any]) -> StoredModel:
@@ -82,7 +86,10 @@ class ModelHolder:
         self.failure: Exception | None = None
         """Why no models could be loaded at the start."""
         self.refused: dict[str, str] = {}
-        """Models that were activated later but cannot be loaded, and why."""
+        """Models that were activated later but cannot be loaded, and why. They are tried again after a while, for what
+        keeps them may have been away; each failure doubles the pause."""
+        self._again: dict[str, float] = {}
+        self._pauses: dict[str, float] = {}
 
     def start(self) -> None:
         """Begin to load."""
@@ -136,7 +143,9 @@ class ModelHolder:
     def _follow(self) -> None:
         """Load what has been activated, unless it serves already; a failure leaves what serves as it is."""
         active = self._table.active()
-        if active is None or active in self.refused or (self._models is not None and self._models.id == active):
+        if active is None or (self._models is not None and self._models.id == active):
+            return
+        if active in self.refused and time.monotonic() < self._again[active]:
             return
         wanted = self._table.get(active)
         places = {"data": Path(wanted.data), "recommender": wanted.recommender, "gan": wanted.gan}
@@ -149,9 +158,12 @@ class ModelHolder:
                 raise ProblemError("mismatch", "the artifacts at its place are others now")
         except Exception as error:
             self.refused[active] = str(getattr(error, "detail", "") or error)
+            self._pauses[active] = min(2 * self._pauses.get(active, _PAUSE / 2), _LONGEST_PAUSE)
+            self._again[active] = time.monotonic() + self._pauses[active]
             expected = isinstance(error, RecganError | ProblemError)
             logger.error("model %s cannot be served: %s", active, error, exc_info=None if expected else error)
             return
+        self.forgive(active)
         self._models = loaded
         logger.info("model %s serves now", active)
 
@@ -169,8 +181,9 @@ class ModelHolder:
         return self._models.id if self._models else None
 
     def forgive(self, id: str) -> None:
-        """Try a model again that could not be served."""
-        self.refused.pop(id, None)
+        """Try a model again that could not be served, at once."""
+        for kept in (self.refused, self._again, self._pauses):
+            kept.pop(id, None)
 
     def reasons(self) -> list[str]:
         """Return why no request can be served; nothing when they can."""

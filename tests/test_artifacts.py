@@ -383,10 +383,28 @@ def test_a_remote_artifact_is_fetched_once_by_its_checksum_wherever_it_lies(tmp_
 def test_a_copy_that_was_damaged_is_fetched_again(store, fetched, verify):
     write(store)
     folder = open_toy(store).folder
-    for damage in (lambda: (folder / "sheet.png").write_bytes(b"pnG"), (folder / "weights.safetensors").unlink):
+    damages = [lambda: (folder / "sheet.png").write_bytes(b"pnG")]
+    damages += [(folder / name).unlink for name in ("weights.safetensors", "manifest.json")]
+    for damage in damages:
         damage()
         assert_whole(open_toy(store, verify=verify))
-    assert fetched.count("sheet.png") == 3
+    assert fetched.count("sheet.png") == 4
+
+
+def test_a_copy_for_which_there_is_no_room_or_no_home_says_so(tmp_path, store, monkeypatch):
+    write(store)
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fsspec.implementations.memory.MemoryFileSystem.get_file", full)
+        with pytest.raises(StorageError, match="no room for a copy"):
+            open_toy(store)
+    monkeypatch.delenv("RECGAN_CACHE")
+    monkeypatch.setattr("pathlib.Path.expanduser", lambda path: (_ for _ in ()).throw(RuntimeError("no home")))
+    with pytest.raises(StorageError, match="set RECGAN_CACHE"):
+        open_toy(store)
 
 
 def test_what_is_damaged_on_the_store_is_not_kept(tmp_path, store, fetched):

@@ -134,6 +134,7 @@ def test_photos_are_inverted(verb: Any, gan: Path, tiny_bundle: Bundle, tmp_path
         ("directions", "d", ("--name", "brightness"), "write it as DIRECTION=NAME"),
         ("directions", "d", ("--count", 2, "--samples", 32, "--name", "2=x"), "there is no direction 2"),
         ("directions", "d", ("--count", 2, "--samples", 32, "--name", "0=7"), "'7' cannot name a direction"),
+        ("directions", "d", ("--count", 2, "--samples", 32, "--name", "0= x"), "' x' cannot name a direction"),
         ("directions", "d", ("--count", 2, "--samples", 32, "--name", "0=x", "--name", "1=x"), "are called 'x'"),
     ],
 )

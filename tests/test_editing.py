@@ -502,6 +502,16 @@ def test_sliders_arithmetic_categories_and_variations_have_verbs(verb, design_wo
         assert len(answer["designs"]) == count
 
 
+def test_a_direction_is_moved_along_once(verb, design_world, saved, tmp_path):
+    gan = design_world.designer.gan
+    found = replace(find_directions(gan, count=1, samples=64), high=torch.tensor([2.0]), names=("brightness",))
+    save_directions(found, gan, tmp_path / "directions")
+    twice = ("--move", "0=1.5", "--move", "brightness=-1")
+    code, _, told = verb("slide", f"design:{saved}/0", "--directions", tmp_path / "directions", *twice)
+    assert code == 2
+    assert "--move 0=1.5 --move brightness=-1: move along each direction once" in told
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -154,3 +154,5 @@ def test_what_a_companion_sees_through_another_network_is_another_look():
     designer.companions[0].encoder.digest = "another"
     assert looks(main, designer) == 2 * (5 + 2 * (3 * 3 + 2)) + 2 * 3  # what is visible is asked once
     assert looks(overridden(main, ["companions=false"]), designer) == 5 + 2 * (3 * 3 + 2 + 3)
+    held_back = overridden(main, ["validate_by=companions", "validate_every=2"])
+    assert looks(held_back, designer) == 5 + 2 * (3 * 3 + 2 + 3) + 2 * 2  # it looks at steps 0 and 2

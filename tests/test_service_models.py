@@ -249,6 +249,19 @@ def test_a_model_that_cannot_be_loaded_is_told_and_the_one_before_goes_on(shelf)
         assert client.get(f"/v1/models/{other}").json()["problem"] is None
 
 
+def test_a_model_that_could_not_be_loaded_is_tried_again_after_a_while_by_itself(shelf, monkeypatch):
+    """What keeps it may have been away; and only the process that is asked to activate it again is told so."""
+    monkeypatch.setattr("service.holder._PAUSE", 0.3)
+    with serving(shelf) as client:
+        other = shelf.put(client.app.state.service.store, "b")  # type: ignore[attr-defined]
+        shelf.damaged.add("b")
+        client.post(f"/v1/models/{other}/activate")
+        until(lambda: client.get(f"/v1/models/{other}").json()["problem"] is not None)
+        shelf.damaged.clear()
+        until(lambda: serves(client, "b"))
+        assert client.get(f"/v1/models/{other}").json()["problem"] is None
+
+
 def test_what_was_activated_serves_after_a_restart_and_what_is_given_anew_serves_at_once(shelf):
     with serving(shelf) as client:
         other = shelf.put(client.app.state.service.store, "b")  # type: ignore[attr-defined]

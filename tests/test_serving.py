@@ -377,6 +377,8 @@ class TestCommand:
             assert (liked["item_id"], of_photo["photo"]) == ("0001", str(photo))
             rise = model.item_factors[model.rows_of_items([one["item_id"]])[0]] @ (vector.values - without.values)
             assert of_photo["influence"] == pytest.approx(float(rise), rel=0.05, abs=1e-3)
+        assert run(["recommend", folder, "--disliked", "0002", "--explain", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["items"][0]["because"] == []
         assert run(["recommend", folder, "--photo", str(tmp_path / "none.png")]) == 2
         assert "cannot be read" in capsys.readouterr().err
 

@@ -252,6 +252,8 @@ def slide_(
         subject = named(editor)
         found = load_directions(directions, editor.designer.gan)
         by_number = {found.number_of(name): units for name, units in amounts.items()}
+        if len(by_number) < len(move):
+            raise SettingsError(f"--move {' --move '.join(move)}: move along each direction once")
         return [subject], [editor.slide(subject, found, by_number, someone, seed=seed, progress=progress)]
 
     _run(edit, recommender, gan, data, inverter, user, liked, settings, out, device, overwrite, as_json)

@@ -219,6 +219,7 @@ class Designer:
         made: list[list[Design]] = []
         for which, request in enumerate(requests):
             rows = np.array([row for row, (whose, _) in enumerate(places) if whose == which])
+            found.whole[rows] &= settings.pool == 1 or found.whole[rows].all()  # a pool is chosen from as a whole
             if settings.pool > 1:
                 rows = np.sort(rows[self._chosen(found, rows, classes, request.n, settings)])
             real = real_items_of(self.sight, audiences[which], settings.cohort)

@@ -58,14 +58,17 @@ class Found:
 
 def passes(settings: DesignSettings, eyes: int = 1) -> int:
     """Return what one design costs, those of its pool included, in forward passes of one image through generator and
-    encoder; ``eyes`` is how many encoders look at each, those of companions included."""
+    encoder; ``eyes`` is how many encoders look at each, those of companions included (of companions that are held back
+    only where they look)."""
     s = settings
+    held_back = s.validate_by != "none"
+    climbing = 1 if held_back else eyes
     per_step = s.population if s.method == "cma_es" else 3
     scored = s.samples if s.starts < s.samples else 0
-    looks = s.steps // s.validate_every + 1 if s.validate_by != "none" else 0
+    looks = (s.steps // s.validate_every + 1) * max(eyes - 1, 1) if held_back else 0
     ends = 3 if s.method == "cma_es" and s.steps else 2
     compared = 3 if s.visible and s.steps else 0
-    return s.pool * (eyes * (scored + s.starts * (per_step * s.steps + ends + looks)) + s.starts * compared)
+    return s.pool * (climbing * (scored + s.starts * (per_step * s.steps + ends)) + s.starts * (looks + compared))
 
 
 def blocks(designs: int, rows_each: int, device: torch.device) -> Iterator[slice]:

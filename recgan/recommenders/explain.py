@@ -74,10 +74,10 @@ def explain(
         images: photos that they like, as in `Recommender.fold_in`; what they carry is in ``extra``.
 
     Raises:
-        SettingsError: neither or both of ``user`` and what somebody likes.
+        SettingsError: neither or both of ``user`` and what somebody likes or dislikes.
         NotFoundError: an unknown id.
     """
-    if (user is None) == (not liked and images is None):
+    if (user is None) == (not liked and not disliked and images is None):
         raise SettingsError("say for whom: user=ID, or liked=[ITEM, ...] and images, not both")
     rows = model.rows_of_items(item_ids)
     if user is not None:

@@ -96,6 +96,7 @@ def kid_at_matched_classes(features: np.ndarray, class_index: np.ndarray, photos
     ]
     real = photos.test[np.concatenate(rows)]
     drawn = resampled_kernel_distances(real, features, resamples=_KID_RESAMPLES, seed=seed)
+    drawn = drawn[np.isfinite(drawn)]  # of few pictures a resample may hold one alone, which has no distance
     return Estimate(kernel_distance(real, features), *interval(drawn))
 
 

@@ -116,7 +116,7 @@ class DesignsReport:
         """Return in words whether the designs hold, by every judge that did not make them."""
         against = {"the scorer's best real item": self.methods[self.main].win}
         if BEST_OF_N in self.preferred:
-            against["the best of as many samples"] = self.preferred[BEST_OF_N]
+            against["the best sample for the same looks (4,096 at most)"] = self.preferred[BEST_OF_N]
         names = {JUDGE: "the judge", STYLE: "the style oracle", ATTRIBUTE: "the attribute oracle"}
         told = []
         for other, shares in against.items():

@@ -83,7 +83,14 @@ class Directions:
         for number, name in names.items():
             if not 0 <= number < len(self):
                 raise SettingsError(f"there is no direction {number}; there are 0 to {len(self) - 1}")
-            if not name or name.isdecimal() or "=" in name or not name.isprintable() or len(name) > LONGEST_NAME:
+            if (
+                name != name.strip()
+                or not name
+                or name.isdecimal()
+                or "=" in name
+                or not name.isprintable()
+                or len(name) > LONGEST_NAME
+            ):
                 raise SettingsError(
                     f"'{name}' cannot name a direction; give a word or a few, up to {LONGEST_NAME} letters"
                 )

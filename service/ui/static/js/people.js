@@ -143,9 +143,10 @@ function showPhotos() {
 async function takePhotos(files) {
   const pictures = [...files].filter((file) => file.type.startsWith("image/")).slice(0, MOST_PHOTOS - state.photos.length);
   if (!pictures.length) throw new Error("Give JPEG, PNG or WebP pictures, ten at most.");
-  const read = [];
+  const { photos } = state, read = [];
   for (const file of pictures) read.push(await readPhoto(file)); // one at a time: ten large ones do not fit in a phone
-  state.photos.push(...read);
+  if (photos !== state.photos) return; // somebody else was chosen meanwhile
+  photos.push(...read.slice(0, MOST_PHOTOS - photos.length));
   showPhotos();
   await recommend();
 }

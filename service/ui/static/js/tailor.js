@@ -29,7 +29,10 @@ export function startTailoring(categories, begin) {
 
 async function showPhoto() {
   const [file] = byId("tailor-photo").files;
-  state.photo = file ? await readPhoto(file) : null;
+  state.photo = null;
+  const photo = file ? await readPhoto(file) : null;
+  if (file !== byId("tailor-photo").files[0]) return; // another was chosen while this one was read
+  state.photo = photo;
   byId("tailor-shown").replaceChildren(...(state.photo === null ? [] : [tailored(state.photo)]));
 }
 
