@@ -83,17 +83,10 @@ class Directions:
         for number, name in names.items():
             if not 0 <= number < len(self):
                 raise SettingsError(f"there is no direction {number}; there are 0 to {len(self) - 1}")
-            if (
-                name != name.strip()
-                or not name
-                or name.isdecimal()
-                or "=" in name
-                or not name.isprintable()
-                or len(name) > LONGEST_NAME
-            ):
-                raise SettingsError(
-                    f"'{name}' cannot name a direction; give a word or a few, up to {LONGEST_NAME} letters"
-                )
+            if not 0 < len(name) <= LONGEST_NAME or not name.isprintable() or name != name.strip():
+                raise SettingsError(f"{name!r} cannot name a direction; give words, up to {LONGEST_NAME} letters")
+            if name.isdecimal() or "=" in name:
+                raise SettingsError(f"{name!r} cannot name a direction: it reads as a number, or has a = in it")
             given[number] = name
         if twice := [name for name in given if name and given.count(name) > 1]:
             raise SettingsError(f"two directions are called '{twice[0]}'; call one otherwise")
