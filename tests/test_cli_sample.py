@@ -132,6 +132,7 @@ def test_photos_are_inverted(verb: Any, gan: Path, tiny_bundle: Bundle, tmp_path
         ("arithmetic", "a.png", ("--category", "bags", "--plus", "1", "--minus", "-1"), "--minus -1: name columns"),
         ("directions", "d", ("--count", 9), "there are 1 to 8 directions"),
         ("directions", "d", ("--name", "brightness"), "write it as DIRECTION=NAME"),
+        ("directions", "d", ("--name", "0=a", "--name", "0=b"), "direction 0 has a name already ('a')"),
         ("directions", "d", ("--count", 2, "--samples", 32, "--name", "2=x"), "there is no direction 2"),
         ("directions", "d", ("--count", 2, "--samples", 32, "--name", "0=7"), "'7' cannot name a direction"),
         ("directions", "d", ("--count", 2, "--samples", 32, "--name", "0= x"), "' x' cannot name a direction"),

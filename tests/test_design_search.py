@@ -308,3 +308,11 @@ def test_a_time_limit_ends_the_search_with_what_it_has(method, monkeypatch):
     none = search(flat_world(), near(TARGET), z, 0, settings, told, time_limit=0.5)
     assert none.whole.tolist() == [False, False]
     assert torch.isin(none.z, z).all()  # samples as they were drawn
+    asked = []
+
+    def differs(before, after, classes):
+        asked.append(len(before))
+        return np.ones(len(before), bool)
+
+    search(flat_world(), near(TARGET), z, 0, settings, told, time_limit=0.5, differs=differs)
+    assert not asked  # what was not climbed costs nothing more

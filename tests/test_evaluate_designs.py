@@ -553,6 +553,7 @@ def test_the_command_prints_the_report(world, monkeypatch, capsys):
     [
         ("default,default", "names 'default' twice; call one otherwise, as in other=default"),
         ("x=", "write it as PRESET, or as NAME=PRESET"),
+        (" , ", "--methods names no preset"),
         ("random=default", "'random' is a baseline"),
         ("x=defualt", "did you mean 'default'"),
     ],

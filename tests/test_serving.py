@@ -377,10 +377,19 @@ class TestCommand:
             assert (liked["item_id"], of_photo["photo"]) == ("0001", str(photo))
             rise = model.item_factors[model.rows_of_items([one["item_id"]])[0]] @ (vector.values - without.values)
             assert of_photo["influence"] == pytest.approx(float(rise), rel=0.05, abs=1e-3)
+        (tmp_path / "again.png").write_bytes(photo.read_bytes())
+        twice = [*somebody, "--photo", str(tmp_path / "again.png")]
+        assert run(["recommend", folder, *twice, "-k", "4", "--explain", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["items"] == items  # one photo, given twice
         assert run(["recommend", folder, "--disliked", "0002", "--explain", "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["items"][0]["because"] == []
-        assert run(["recommend", folder, "--photo", str(tmp_path / "none.png")]) == 2
-        assert "cannot be read" in capsys.readouterr().err
+        for place, words in (
+            (tmp_path / "none.png", "cannot be read"),
+            (tmp_path, "cannot be read"),
+            ("/dev/zero", "no pic"),
+        ):
+            assert run(["recommend", folder, "--photo", str(place)]) == 2
+            assert words in capsys.readouterr().err
 
     def test_an_index_tells_its_recall(self, folder, capsys):
         assert run(["recommend", folder, "--user", "user-01", "--index", "hnsw"]) == 0

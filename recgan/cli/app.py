@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -43,7 +46,7 @@ __all__ = [
     "local_path",
     "model_names",
     "names_of",
-    "opened_photo",
+    "opened_photos",
     "photo_bytes",
     "settings_by_model",
     "table",
@@ -143,31 +146,47 @@ def names_of(models: str) -> list[str]:
     return [name.strip() for name in models.split(",") if name.strip()]
 
 
+_LARGEST_PHOTO = 64 << 20
+
+
 def photo_bytes(path: str | Path) -> bytes:
     """Return a picture's file.
 
     Raises:
         NotFoundError: it cannot be read.
+        DataError: it is no file of a picture's size.
     """
     try:
+        told = os.stat(path)
+        if stat.S_ISDIR(told.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(told.st_mode) or told.st_size > _LARGEST_PHOTO:
+            raise DataError(f"'{path}' is no picture's file, or larger than {_LARGEST_PHOTO >> 20} MB; give another")
         return Path(path).read_bytes()
     except OSError as error:
         raise NotFoundError(f"'{path}' cannot be read ({error.strerror}); give the path of a picture") from error
 
 
-def opened_photo(path: str | Path) -> Image:
-    """Return a picture.
+def opened_photos(paths: Sequence[Path]) -> dict[str, Image]:
+    """Return pictures by the path they were given by; one that is given twice, once.
 
     Raises:
-        NotFoundError: it cannot be read.
-        DataError: it is none.
+        NotFoundError: one cannot be read.
+        DataError: one is no picture.
     """
     from recgan.dataset.pixels import decode_image
 
-    try:
-        return decode_image(photo_bytes(path))
-    except ImageRefused as error:
-        raise DataError(f"'{path}' cannot be used: {error.detail}; give a JPEG, PNG or WebP picture") from error
+    found: dict[str, Image] = {}
+    taken: set[bytes] = set()
+    for path in paths:
+        data = photo_bytes(path)
+        try:
+            if data not in taken:
+                found[str(path)] = decode_image(data)
+        except ImageRefused as error:
+            raise DataError(f"'{path}' cannot be used: {error.detail}; give another JPEG, PNG or WebP") from error
+        taken.add(data)
+    return found
 
 
 def model_names(models: str) -> list[str]:

@@ -243,6 +243,8 @@ def _presets(methods: str) -> dict[str, str]:
         if name in found:
             raise SettingsError(f"--methods names '{name}' twice; call one otherwise, as in other={preset or name}")
         found[name] = preset or name
+    if not found:
+        raise SettingsError("--methods names no preset; write it as --methods default,kang2017")
     return found
 
 

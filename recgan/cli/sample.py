@@ -218,10 +218,11 @@ def directions_(
     """
     from recgan.atomic import check_place
     from recgan.gan import load_gan
-    from recgan.gan.latent import LatentSpace, find_directions, save_directions
+    from recgan.gan.latent import LatentSpace, check_names, find_directions, save_directions
 
     check_place(out, overwrite=overwrite)
-    names = dict(_direction_name(text) for text in name or [])
+    names = _direction_names(name or [])
+    check_names(names, count)
     loaded = load_gan(gan, device)
     chosen = LatentSpace(loaded.generator, loaded.recipe, space)  # type: ignore[arg-type]
     with shown_progress() as progress:
@@ -238,11 +239,16 @@ def directions_(
     remark(f"wrote {out} (look at {out}/direction-00.png)")
 
 
-def _direction_name(text: str) -> tuple[int, str]:
-    number, equals, name = text.partition("=")
-    if not equals or not number.isdecimal():
-        raise SettingsError(f"--name {text}: write it as DIRECTION=NAME, such as 0=brightness")
-    return int(number), name
+def _direction_names(given: list[str]) -> dict[int, str]:
+    names: dict[int, str] = {}
+    for text in given:
+        number, equals, name = text.partition("=")
+        if not equals or not number.isdecimal():
+            raise SettingsError(f"--name {text}: write it as DIRECTION=NAME, such as 0=brightness")
+        if int(number) in names:
+            raise SettingsError(f"--name {text}: direction {number} has a name already ('{names[int(number)]}')")
+        names[int(number)] = name
+    return names
 
 
 @sample_app.command("invert")

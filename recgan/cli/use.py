@@ -21,7 +21,7 @@ from recgan.cli.app import (
     VisualRecommenderOption,
     app,
     local_path,
-    opened_photo,
+    opened_photos,
     table,
 )
 from recgan.console import answer, remark, shown_progress
@@ -90,7 +90,8 @@ def recommend(
         raise SettingsError("--data is for maps; give --explain, and --out FOLDER for them")
     if out is not None and not (everybody or data):
         raise SettingsError("--out is for --all (the file), and for --explain with --data (a folder for the maps)")
-    photos = [opened_photo(path) for path in photo or []] or None
+    photos = opened_photos(photo or [])
+    images = list(photos.values()) or None
     model = load_recommender(recommender)
     if model.own is not None and not include_seen:
         remark(f"{model.name} is for what is taken again: without --include-seen its lists are what is popular")
@@ -103,7 +104,7 @@ def recommend(
         built = ApproximateIndex.build(model.item_factors, model.user_factors, settings)
         model.use_index(built)
         remark(built)
-    someone = user if user is not None else model.fold_in(liked or [], disliked or [], images=photos)
+    someone = user if user is not None else model.fold_in(liked or [], disliked or [], images=images)
     found = model.recommend([someone], k, exclude_seen=not include_seen, categories=category or None)[0]
     rows = [{"item_id": r.item_id, "score": r.score, "category": r.category} for r in found]
     columns = ["item_id", "score", "category"]
@@ -113,8 +114,8 @@ def recommend(
         from recgan.recommenders.explain import save_maps
 
         ids = [one.item_id for one in found]
-        shown = explained(model, ids, user=user, liked=liked or [], disliked=disliked or [], images=photos)
-        flat = _explain(rows, shown, [str(path) for path in photo or []])
+        shown = explained(model, ids, user=user, liked=liked or [], disliked=disliked or [], images=images)
+        flat = _explain(rows, shown, list(photos))
         columns = list(flat[0])
         if data is not None and out is not None:
             vector = model.user_vector(someone) if isinstance(someone, str) else someone
@@ -213,7 +214,7 @@ def design(
         raise SettingsError("say for whom: --user ID (once or more), or --liked ITEM and --photo FILE, not both")
     chosen = overridden(load_preset(preset), settings or [])
     check_request(n, seed)
-    photos = [opened_photo(path) for path in photo or []] or None
+    photos = list(opened_photos(photo or []).values()) or None
     check_place(out, overwrite=overwrite)
     with shown_progress() as progress:
         designer = load_designer(

@@ -192,7 +192,7 @@ class Designer:
         for request in requests:
             check_request(request.n, request.seed)
         if time_limit is not None and not 0 < time_limit < math.inf:
-            raise SettingsError(f"time_limit={time_limit}: give seconds above 0")
+            raise SettingsError(f"time_limit={time_limit}: give seconds above 0, or leave it out for no limit")
         if not requests:
             return []
         audiences = [audience_of(self.sight, request.user, request.category) for request in requests]

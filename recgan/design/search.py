@@ -179,23 +179,23 @@ def search(
             done += 1
             progress("climbing", done, total, f"best objective {now.max().item():+.2f}")
 
-        climbed[block] = better(
-            Climb(
-                space=space,
-                objective=objective,
-                z=rows[block],
-                class_index=of_class[block],
-                settings=settings,
-                design=own[block],
-                draws=draws[block],
-                std=std,
-                validate=validate,
-                step=step,
-                over=over,
-            )
+        climb = Climb(
+            space=space,
+            objective=objective,
+            z=rows[block],
+            class_index=of_class[block],
+            settings=settings,
+            design=own[block],
+            draws=draws[block],
+            std=std,
+            validate=validate,
+            step=step,
+            over=over,
         )
+        begun = not (settings.steps and over())  # too late: the samples are the designs
+        climbed[block] = better(climb) if begun else rows[block]
         seen, image = space.see_rounded(climbed[block], of_class[block], own[block])
-        if differs is not None and settings.steps:
+        if differs is not None and settings.steps and begun:
             before = to_uint8(space.generator(rows[block], of_class[block]).detach())
             same = ~torch.from_numpy(differs(before, image, of_class[block].cpu().numpy())).to(device)
             if same.any():

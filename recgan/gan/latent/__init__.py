@@ -5,6 +5,7 @@ All take and give tensors; `recgan.cli.sample` is their command line.
 
 from recgan.gan.latent.directions import (
     Directions,
+    check_names,
     direction_sheets,
     find_directions,
     load_directions,
@@ -24,6 +25,7 @@ __all__ = [
     "Likeness",
     "Photos",
     "Restored",
+    "check_names",
     "class_walk",
     "direction_sheets",
     "find_directions",

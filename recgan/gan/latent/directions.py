@@ -28,7 +28,7 @@ from recgan.gan.latent.space import LatentSpace
 from recgan.gan.sampling import design_seeds, in_blocks
 from recgan.progress import Progress, quiet
 
-__all__ = ["Directions", "direction_sheets", "find_directions", "load_directions", "save_directions"]
+__all__ = ["Directions", "check_names", "direction_sheets", "find_directions", "load_directions", "save_directions"]
 
 KIND = "gan-directions"
 FORMAT_VERSION = 1
@@ -79,18 +79,11 @@ class Directions:
         Raises:
             SettingsError: there is no such direction, or a name is empty, a number, too long or another one's.
         """
-        given = [self.name_of(number) for number in range(len(self))]
-        for number, name in names.items():
-            if not 0 <= number < len(self):
-                raise SettingsError(f"there is no direction {number}; there are 0 to {len(self) - 1}")
-            if not 0 < len(name) <= LONGEST_NAME or not name.isprintable() or name != name.strip():
-                raise SettingsError(f"{name!r} cannot name a direction; give words, up to {LONGEST_NAME} letters")
-            if name.isdecimal() or "=" in name:
-                raise SettingsError(f"{name!r} cannot name a direction: it reads as a number, or has a = in it")
-            given[number] = name
+        check_names(names, len(self))
+        given = tuple(names.get(number, self.name_of(number)) for number in range(len(self)))
         if twice := [name for name in given if name and given.count(name) > 1]:
             raise SettingsError(f"two directions are called '{twice[0]}'; call one otherwise")
-        return replace(self, names=tuple(given))
+        return replace(self, names=given)
 
     def number_of(self, text: str) -> int:
         """Return the number of the direction that ``text`` names, or is the number of.
@@ -145,6 +138,23 @@ class Directions:
         amounts[:, number] = torch.linspace(self.low[number].item(), self.high[number].item(), steps)
         moved = self.moved(space, points.repeat_interleave(steps, dim=0), amounts.repeat(len(points), 1))
         return space.images(moved, classes.repeat_interleave(steps, dim=0)).unflatten(0, (len(points), steps))
+
+
+def check_names(names: Mapping[int, str], count: int) -> None:
+    """Refuse what cannot name some of ``count`` directions, by number.
+
+    Raises:
+        SettingsError: there is no such direction, or a name is empty, a number, too long or another one's.
+    """
+    for number, name in names.items():
+        if not 0 <= number < count:
+            raise SettingsError(f"there is no direction {number}; there are 0 to {count - 1}")
+        if not 0 < len(name) <= LONGEST_NAME or not name.isprintable() or name != name.strip():
+            raise SettingsError(f"{name!r} cannot name a direction; give words, up to {LONGEST_NAME} letters")
+        if name.isdecimal() or "=" in name:
+            raise SettingsError(f"{name!r} cannot name a direction: it reads as a number, or has a = in it")
+        if list(names.values()).count(name) > 1:
+            raise SettingsError(f"two directions are called '{name}'; call one otherwise")
 
 
 def find_directions(
