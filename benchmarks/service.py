@@ -24,10 +24,10 @@ from typing import Any
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Measure, print what was found and, with ``--json``, write it."""
-    here = str(Path(__file__).parent)
-    if here in sys.path:  # last, because this file is called as the package that it measures
-        sys.path.remove(here)
-        sys.path.append(here)
+    here = Path(__file__).resolve().parent
+    if str(here) in sys.path:  # last, because this file is called as the package that it measures
+        sys.path.remove(str(here))
+        sys.path += [str(here.parent), str(here)]
     from serving.bench import main as measure
 
     return measure(__doc__.splitlines()[0], arguments)

@@ -23,10 +23,10 @@ from typing import Any
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Put the service under load, print what was found and, with ``--json``, write it."""
-    here = str(Path(__file__).parent)
-    if here in sys.path:  # last, because this folder has a file that is called as the package that it measures
-        sys.path.remove(here)
-        sys.path.append(here)
+    here = Path(__file__).resolve().parent
+    if str(here) in sys.path:  # last, because this folder has a file that is called as the package that it measures
+        sys.path.remove(str(here))
+        sys.path += [str(here.parent), str(here)]
     from serving.soak import main as soak
 
     return soak(__doc__.splitlines()[0], arguments)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +34,15 @@ def test_the_service_is_asked_and_measured(benchmark, tmp_path):
     assert 0 < run["p50_ms"] <= run["p99_ms"] <= run["p100_ms"]
     assert run["cpu_ms_a_request"] > 0
     assert 0 < run["pss_mb"] <= run["rss_mb"]
+
+
+@pytest.mark.parametrize("name", ["service", "soak"])
+def test_it_runs_as_a_script_from_anywhere_though_it_is_called_as_a_package(name, tmp_path):
+    script = Path(__file__).parents[1] / "benchmarks" / f"{name}.py"
+    clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    told = subprocess.run([sys.executable, script, "--help"], cwd=tmp_path, env=clean, capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
+    assert "--workers" in told.stdout
 
 
 def test_what_no_number_of_processes_reaches_is_missed(benchmark):
