@@ -268,7 +268,7 @@ class Recommender(FactorScorer):
         both = np.intersect1d(liked_rows, disliked_rows)
         if len(both):
             raise DataError(f"item '{self.item_ids[both[0]]}' is given as both liked and disliked")
-        extra = self.factors_of_images(images) if images is not None else self.item_factors[:0]
+        extra = None if images is None else self.factors_of_images(images)
         seen = np.union1d(liked_rows, disliked_rows)
         alone = images is None and not len(disliked_rows)
         values, own = self.folded(liked_rows, disliked_rows, extra), self._own_of(liked_rows, seen)
