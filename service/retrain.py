@@ -68,7 +68,8 @@ def retrain(
     The gate: of each user who did something new, the last new positive event is held out. A challenger is trained
     without it; the champion, which has seen none of it, folds the users in from all but it, as the service does. If the
     challenger's NDCG@20 over all items is not lower than the champion's plus ``min_gain``, the model is trained on
-    everything and activated.
+    everything and activated. Both are trained with the champion's settings and what validation chose when it was
+    trained, since nothing is left to choose by.
 
     Args:
         store: the service's.
@@ -108,7 +109,7 @@ def retrain(
     final = train_recommender(
         renewed,
         champion.name,
-        champion.settings,
+        champion.chosen_settings(),
         split=SplitSettings(protocol="all"),
         embed=_embed(champion),
         seed=seed,
@@ -186,7 +187,7 @@ def _judge(
     challenger = train_recommender(
         renewed,
         champion.name,
-        champion.settings,
+        champion.chosen_settings(),
         split=SplitSettings(protocol="given"),
         embed=_embed(champion),
         seed=seed,

@@ -19,13 +19,13 @@ import fsspec
 import pytest
 from fastapi.testclient import TestClient
 
-from recgan.config import SplitSettings
+from recgan.config import BPRMFSettings, SplitSettings
 from recgan.dataset.bundle import Bundle
 from recgan.dataset.split import make_split
 from recgan.design import Designer
 from recgan.errors import ArtifactError, MismatchError
 from recgan.gan.latent import LatentSpace, find_directions, save_directions
-from recgan.recommenders import create_recommender, load_recommender, training_data
+from recgan.recommenders import create_recommender, load_recommender, train_recommender, training_data
 from service.app import create_app
 from service.holder import ModelHolder, stored_model
 from service.models import Models, _parts, load_models
@@ -368,6 +368,20 @@ def test_retraining_is_refused_when_it_gains_too_little_and_says_why(shop, tmp_p
     assert told.reason.startswith("refused: NDCG@20 0.")
     assert store.models.active() == before
     assert json.dumps(told.as_json())
+
+
+def test_retraining_goes_on_with_what_validation_chose(shop, tmp_path):
+    store, bundle = shop
+    settings = BPRMFSettings(epochs=30, patience=2, learning_rate=0.5)
+    first = train_recommender(bundle, "bpr_mf", settings, out=tmp_path / "first", device="cpu")
+    assert first.metrics["best_epoch"] < 30
+    served = ServiceSettings(data=bundle.path, recommender=tmp_path / "first")
+    store.models.register(stored_model(load_models(served), served, source="given", metrics={}), activate="chosen")
+    buy(store, "0005")
+    told = retrain(store, tmp_path / "runs", min_gain=-1, min_users=5)
+    model = load_recommender(store.models.get(told.model).recommender)
+    assert model.settings == first.chosen_settings()
+    assert model.metrics["epochs"] == first.metrics["best_epoch"]
 
 
 def test_who_is_forgotten_is_not_learned_from_again(shop, tmp_path):
