@@ -728,6 +728,16 @@ def test_models_are_plotted_and_let_serve_and_taken_back(page, site):
     until(lambda: site.app.state.service.holder.serving == first)
 
 
+def test_a_retrained_model_is_plotted_beside_the_one_it_replaced(page, site):
+    site.put_model("retrained", gate={"users": 1234, "challenger": 0.25, "champion": 0.125})
+    page.get_by_role("link", name="Models").click()
+    name = re.compile(r"NDCG@20 on what users took next.* of 1 model\. .*: 0\.2500?, the one before 0\.1250?")
+    expect(page.get_by_role("img", name=name)).to_be_visible()
+    expect(page.locator("#plots .before")).to_have_count(1)
+    row = page.get_by_role("row", name="gate · users")
+    expect(row.get_by_role("cell")).to_have_text("1,234")
+
+
 def test_the_first_key_leads_to_the_content_of_the_page_that_is_shown(page):
     page.get_by_role("link", name="Models").click()
     expect(page.locator("#models > li")).to_have_count(1)

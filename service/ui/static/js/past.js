@@ -56,9 +56,15 @@ export async function showModels() {
     make("li", { textContent: `${new Date(step.at).toLocaleString()}: ${step.model} (${step.reason})` })));
 }
 
+const FEW = 4;
+
+// A list of many is opened by who wants it.
 function shown(value) {
-  if (Array.isArray(value)) return value.join(", ");
-  return typeof value === "number" && !Number.isInteger(value) ? value.toPrecision(4) : String(value);
+  if (typeof value === "number") return value.toLocaleString([], Number.isInteger(value) ? {} : { maximumSignificantDigits: 4 });
+  if (!Array.isArray(value)) return String(value);
+  const list = value.join(", ");
+  return value.length <= FEW ? list
+    : make("details", {}, make("summary", { textContent: value.length.toLocaleString() }), list);
 }
 
 function flat(values, before = "") {
@@ -78,7 +84,7 @@ function model(one) {
   return make("li", {},
     make("p", {}, make("strong", { textContent: `${one.facts.recommender} ${one.id}` }), ` · ${status} · ${one.source}`),
     make("table", {}, make("tbody", {}, ...[...flat(one.facts), ...flat(one.metrics)].map(([name, value]) =>
-      make("tr", {}, make("th", { scope: "row", textContent: name }), make("td", { textContent: value }))))),
+      make("tr", {}, make("th", { scope: "row", textContent: name }), make("td", {}, value))))),
     one.active ? null : button("Let it serve", activate));
 }
 

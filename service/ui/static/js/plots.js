@@ -7,21 +7,22 @@ const FIGURES = [
   { unit: "AUC", title: "AUC on the validation part (0.5: by chance, 1: perfect)", of: (metrics) => metrics.validation_auc },
   { unit: "NDCG@20", title: "NDCG@20 on the validation part (1: perfect)", of: (metrics) => metrics.validation_ndcg },
   { unit: "AUC + NDCG@20", title: "AUC + NDCG@20 on the validation part (2: perfect)", of: (metrics) => metrics.validation_both },
-  { unit: "NDCG@20", title: "NDCG@20 on what users took next, at retraining (1: perfect)", of: (metrics) => metrics.gate?.challenger },
+  { unit: "NDCG@20", title: "NDCG@20 on what users took next, at retraining (1: perfect); the bar: of the model that served until then, on the same",
+    of: (metrics) => metrics.gate?.challenger, before: (metrics) => metrics.gate?.champion },
 ];
 const [LEFT, RIGHT, TOP, BOTTOM] = [58, 348, 22, 172]; // of the axes, as in the template
 const LABEL = 12; // between a point and what is written over it
 
-// Nothing is drawn of what fewer than two models tell.
+// Nothing is drawn of what has nothing to be compared with: another model's figure, or that of the one before.
 export function plots(models) {
   return FIGURES.flatMap((figure) => {
     const points = models.map((model) => pointOf(model, figure)).filter(({ value }) => Number.isFinite(value));
-    return points.length > 1 ? [plot(figure, points.sort((one, other) => one.time - other.time))] : [];
+    return points.length > 1 || points.some(({ before }) => before !== undefined) ? [plot(figure, points.sort((one, other) => one.time - other.time))] : [];
   });
 }
 
 const pointOf = ({ id, active, facts, metrics, registered_at: at }, figure) => (
-  { name: `${facts.recommender} ${id}`, active, time: Date.parse(at), value: figure.of(metrics) });
+  { name: `${facts.recommender} ${id}`, active, time: Date.parse(at), value: figure.of(metrics), before: figure.before?.(metrics) });
 
 function plot({ unit, title }, points) {
   const figure = byId("plot").content.firstElementChild.cloneNode(true);
@@ -34,7 +35,7 @@ function plot({ unit, title }, points) {
     return element;
   };
   const [first, last] = [points[0].time, points.at(-1).time];
-  const { marks, digits } = scale(points.map(({ value }) => value));
+  const { marks, digits } = scale(points.flatMap(({ value, before = value }) => [value, before]));
   const x = (time) => LEFT + 12 + (RIGHT - LEFT - 24) * (first === last ? 0.5 : (time - first) / (last - first));
   const y = (value) => BOTTOM - (BOTTOM - TOP) * (value - marks[0]) / (marks.at(-1) - marks[0]);
 
@@ -45,10 +46,15 @@ function plot({ unit, title }, points) {
   add("text", { x: LEFT, y: BOTTOM + 18 }, when(first, last - first));
   if (first !== last) add("text", { x: RIGHT, y: BOTTOM + 18, "text-anchor": "end" }, when(last, last - first));
   add("polyline", { class: "way", points: points.map(({ time, value }) => `${x(time)},${y(value)}`).join(" ") });
-  const told = ({ name, time, value }) => `${name}, ${when(time, 0)}: ${value.toFixed(digits + 2)}`;
+  const told = ({ name, time, value, before }) => `${name}, ${when(time, 0)}: ${value.toFixed(digits + 2)}`
+    + (before === undefined ? "" : `, the one before ${before.toFixed(digits + 2)}`);
   for (const point of points) {
     const { active } = point;
     const [across, down] = [x(point.time), y(point.value)];
+    if (point.before !== undefined) {
+      const before = y(point.before);
+      add("path", { class: "before", d: `M${across - 9} ${before}h18M${across} ${before}V${down}` });
+    }
     const dot = add("circle", { class: active ? "dot active" : "dot", cx: across, cy: down, r: active ? 6 : 4 });
     add("title", {}, told(point), dot);
     const anchor = across > (LEFT + RIGHT) / 2 ? "end" : "start";
@@ -57,7 +63,7 @@ function plot({ unit, title }, points) {
   const active = points.find((point) => point.active);
   figure.querySelector(".unit").textContent = unit;
   figure.querySelector("figcaption").textContent = title;
-  svg.setAttribute("aria-label", `${title}, of ${points.length} models. The first: ${told(points[0])}. The last: ${told(points.at(-1))}.`
+  svg.setAttribute("aria-label", `${title}, of ${points.length} ${points.length > 1 ? "models" : "model"}. The first: ${told(points[0])}. The last: ${told(points.at(-1))}.`
     + (active ? ` Active: ${told(active)}.` : ""));
   return figure;
 }
