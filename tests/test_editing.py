@@ -430,6 +430,8 @@ def test_what_cannot_be_edited_is_refused_with_the_mend(editor, design_world, de
         editor.tailor(subject, "user-x")
     with pytest.raises(NotFoundError, match="no category 'sofa'"):
         editor.recategorise(subject, "sofa")
+    with pytest.raises(SettingsError, match=f"of the category '{subject.category}' already"):
+        editor.recategorise(subject, subject.category)
 
 
 # ---- the command line

@@ -213,13 +213,15 @@ class Editor:
 
         Raises:
             NotFoundError: an unknown category.
-            SettingsError: the generator was told no category; as `tailor`.
+            SettingsError: the generator was told no category, or it is the subject's own; as `tailor`.
         """
         check_request(n, seed, least=2)
         gan = self.designer.gan
         target = gan.class_index(category)
         if not self.space.knows_classes:
             raise SettingsError(f"this GAN ({gan.recipe.name}) was told no category, so there is none to change")
+        if category == subject.category:
+            raise SettingsError(f"it is of the category '{category}' already; name another one to change it to")
         (point,), told = self.places.of([subject], steps=self.settings.inversion_steps, progress=progress)
         shares = torch.linspace(0, 1, n)
         way = point.expand(n, -1)
