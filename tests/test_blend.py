@@ -66,6 +66,16 @@ def test_a_part_of_no_weight_is_left_out(data, parts, tmp_path):
     np.testing.assert_array_equal(loaded.fold_in(["004"]).values, model.fold_in(["004"]).values)
 
 
+def test_what_the_parts_chose_is_kept_with_the_blend(data, tmp_path):
+    vbpr = {"epochs": 40, "patience": 1, "learning_rate": 1.0}
+    model = fitted(data, parts=("ideal_point", "vbpr"), options={"vbpr": vbpr}, weights=(1, 0.5))
+    model.save(tmp_path / "model")
+    chosen = load_recommender(tmp_path / "model").chosen_settings()
+    assert chosen == model.chosen_settings()
+    assert chosen.options["vbpr"]["epochs"] == model.metrics["vbpr.best_epoch"] < 40
+    assert chosen.options["ideal_point"]["category_weight"] == model.metrics["ideal_point.category_weight"]
+
+
 def test_without_validation_nothing_looks_tuned(data):
     nothing = data.validation.where(np.zeros(len(data.validation), dtype=bool))
     blind, told = replace(data, validation=nothing), []

@@ -791,6 +791,7 @@ class TestKeeping:
         assert loaded.recommend(users, **asked) == model.recommend(users, **asked)
         np.testing.assert_array_equal(loaded.fold_in(["001"]).values, model.fold_in(["001"]).values)
         assert (loaded.settings, loaded.metrics, loaded.facts) == (model.settings, model.metrics, model.facts)
+        assert loaded.chosen_settings() == model.chosen_settings()
         assert (loaded.catalogue_digest, loaded.split_digest) == (model.catalogue_digest, model.split_digest)
         assert loaded.category_names == model.category_names == ("new", "old")
         if model.name not in BASELINES:

@@ -729,11 +729,17 @@ def test_models_are_plotted_and_let_serve_and_taken_back(page, site):
 
 
 def test_a_retrained_model_is_plotted_beside_the_one_it_replaced(page, site):
-    site.put_model("retrained", gate={"users": 1234, "challenger": 0.25, "champion": 0.125})
+    site.put_model("retrained", gate={"users": 1234, "challenger": 0.25, "champion": 0.125}, sizes=[1, 2, 3, 4, 5])
     page.get_by_role("link", name="Models").click()
-    name = re.compile(r"NDCG@20 on what users took next.* of 1 model\. .*: 0\.2500?, the one before 0\.1250?")
+    name = re.compile(r"^NDCG@20 on what users took next.* of 1 model: .*: 0\.2500?, the one before 0\.1250?\.$")
     expect(page.get_by_role("img", name=name)).to_be_visible()
-    expect(page.locator("#plots .before")).to_have_count(1)
+    new, before = (page.locator(f"#plots {one}").bounding_box() for one in (".dot", ".before"))
+    assert before["y"] + before["height"] > new["y"] + new["height"] + 10  # the bar is lower than the dot
+    many = page.locator("details", has_text="5 entries")
+    expect(many).not_to_have_attribute("open", "")
+    many.get_by_text("5 entries").click()
+    expect(many).to_have_attribute("open", "")
+    expect(many).to_contain_text("1, 2, 3, 4, 5")
     row = page.get_by_role("row", name="gate · users")
     expect(row.get_by_role("cell")).to_have_text("1,234")
 

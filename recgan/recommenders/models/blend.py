@@ -97,6 +97,11 @@ class Blend(VisualRecommender):
             self.metrics["cold_bias"] = self._offset
         if judged:
             self.metrics[validation.metric] = validation(self.user_factors, self.item_factors)
+            for part in self._parts:
+                chosen = [
+                    figure for figure in part.chosen_by_validation.values() if part.metrics.get(figure) is not None
+                ]
+                self.metrics |= {f"{part.name}.{figure}": part.metrics[figure] for figure in chosen}
 
     def _begin(self, data: TrainingData, seed: int, device: str) -> None:
         """Refuse to go on with another training, and say from now on which one it is."""
@@ -255,6 +260,10 @@ class Blend(VisualRecommender):
         self._share()
         for part in self._parts:
             part.category_names, part.facts = self.category_names, self.facts
+            chosen = {
+                figure: self.metrics.get(f"{part.name}.{figure}") for figure in part.chosen_by_validation.values()
+            }
+            part.metrics = {figure: value for figure, value in chosen.items() if value is not None}
             shared = {key: tensors[key] for key in _SHARED if key in tensors}
             shared |= {"user_factors": part.user_factors, "item_factors": part.item_factors}
             own = {

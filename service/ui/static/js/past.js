@@ -64,7 +64,7 @@ function shown(value) {
   if (!Array.isArray(value)) return String(value);
   const list = value.join(", ");
   return value.length <= FEW ? list
-    : make("details", {}, make("summary", { textContent: value.length.toLocaleString() }), list);
+    : make("details", {}, make("summary", { textContent: `${value.length.toLocaleString()} entries` }), list);
 }
 
 function flat(values, before = "") {

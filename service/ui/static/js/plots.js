@@ -7,7 +7,7 @@ const FIGURES = [
   { unit: "AUC", title: "AUC on the validation part (0.5: by chance, 1: perfect)", of: (metrics) => metrics.validation_auc },
   { unit: "NDCG@20", title: "NDCG@20 on the validation part (1: perfect)", of: (metrics) => metrics.validation_ndcg },
   { unit: "AUC + NDCG@20", title: "AUC + NDCG@20 on the validation part (2: perfect)", of: (metrics) => metrics.validation_both },
-  { unit: "NDCG@20", title: "NDCG@20 on what users took next, at retraining (1: perfect); the bar: of the model that served until then, on the same",
+  { unit: "NDCG@20", title: "NDCG@20 on what users took next, at retraining (1: perfect)", note: "; the bar: of the model that served until then",
     of: (metrics) => metrics.gate?.challenger, before: (metrics) => metrics.gate?.champion },
 ];
 const [LEFT, RIGHT, TOP, BOTTOM] = [58, 348, 22, 172]; // of the axes, as in the template
@@ -21,10 +21,13 @@ export function plots(models) {
   });
 }
 
-const pointOf = ({ id, active, facts, metrics, registered_at: at }, figure) => (
-  { name: `${facts.recommender} ${id}`, active, time: Date.parse(at), value: figure.of(metrics), before: figure.before?.(metrics) });
+function pointOf({ id, active, facts, metrics, registered_at: at }, figure) {
+  const before = figure.before?.(metrics);
+  return { name: `${facts.recommender} ${id}`, active, time: Date.parse(at), value: figure.of(metrics),
+    before: Number.isFinite(before) ? before : undefined };
+}
 
-function plot({ unit, title }, points) {
+function plot({ unit, title, note = "" }, points) {
   const figure = byId("plot").content.firstElementChild.cloneNode(true);
   const svg = figure.querySelector("svg");
   const add = (tag, attributes, text = "", within = svg) => {
@@ -62,9 +65,11 @@ function plot({ unit, title }, points) {
   }
   const active = points.find((point) => point.active);
   figure.querySelector(".unit").textContent = unit;
-  figure.querySelector("figcaption").textContent = title;
-  svg.setAttribute("aria-label", `${title}, of ${points.length} ${points.length > 1 ? "models" : "model"}. The first: ${told(points[0])}. The last: ${told(points.at(-1))}.`
-    + (active ? ` Active: ${told(active)}.` : ""));
+  figure.querySelector("figcaption").textContent = title + note;
+  const of = points.length > 1
+    ? `${points.length} models. The first: ${told(points[0])}. The last: ${told(points.at(-1))}.${active ? ` Active: ${told(active)}.` : ""}`
+    : `1 model: ${told(points[0])}${active ? ", active" : ""}.`;
+  svg.setAttribute("aria-label", `${title}, of ${of}`);
   return figure;
 }
 
