@@ -50,6 +50,7 @@ from recgan.evaluation.designs.judges import AttributeJudge, StyleJudge
 from recgan.evaluation.designs.measuring import method_figures
 from recgan.evaluation.designs.methods import REAL, Made
 from recgan.evaluation.designs.verdicts import Verdicts
+from recgan.evaluation.estimates import Estimate
 from recgan.evaluation.showcase import ShownUser
 from recgan.gan import train_gan
 from recgan.metrics.generative import kernel_distance
@@ -565,3 +566,23 @@ def test_methods_that_cannot_be_are_refused(world, monkeypatch, capsys, methods,
         cli.main()
     assert ended.value.code == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [
+        ((0.7, 0.6, 0.8), "70% of the time (95% interval 60% to 80%): more often than not"),
+        ((0.5, 0.4, 0.6), "50% of the time (95% interval 40% to 60%): as likely as not"),
+        ((0.3, 0.2, 0.4), "30% of the time (95% interval 20% to 40%): less often than not"),
+    ],
+)
+def test_what_was_found_is_said_as_far_as_its_interval_goes(report, share, words):
+    main = replace(report.methods[report.main], win={"style": Estimate(*share)})
+    found = replace(report, methods={report.main: main}, preferred={}, budget=report.budget | {"users": 20})
+    who = f"the style oracle prefers a design of '{report.main}' to the scorer's best real item "
+    assert found.findings() == [who + words]
+    few = replace(found, budget=report.budget | {"users": 19})
+    assert few.findings() == [
+        "only 19 users were asked: bootstrap intervals over fewer than 20 are too narrow",
+        who + words,
+    ]

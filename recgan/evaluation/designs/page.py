@@ -59,7 +59,7 @@ def _subtitle(report: DesignsReport) -> str:
     budget = report.budget
     scorer, judge = ("{model} through {encoder}".format(**budget[who]) for who in ("scorer", "judge"))
     return (
-        f"{budget['users']:,} users drawn by seed {budget['seed']}, {budget['designs_per_user']} designs each · "
+        f"{budget['users']:,} users drawn by seed {budget['seed']}, designs each: {budget['designs_per_user']} · "
         f"scorer A {scorer} · judge B {judge} · generator {budget['gan']['recipe']} at {budget['gan']['size']} px"
     )
 

@@ -16,6 +16,8 @@ from recgan.evaluation.showcase import ShownUser
 __all__ = ["JUDGES", "DesignsReport", "MethodFigures", "columns"]
 
 JUDGES = (SCORER, JUDGE, STYLE, ATTRIBUTE)
+FEW = 20
+"""Users; of fewer the bootstrap says more than is known."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,8 @@ class DesignsReport:
             against["the best sample for the same looks (4,096 at most)"] = self.preferred[BEST_OF_N]
         names = {JUDGE: "the judge", STYLE: "the style oracle", ATTRIBUTE: "the attribute oracle"}
         told = []
+        if (users := self.budget["users"]) < FEW:
+            told.append(f"only {users} users were asked: bootstrap intervals over fewer than {FEW} are too narrow")
         for other, shares in against.items():
             for name, who in names.items():
                 share = shares.get(name)
