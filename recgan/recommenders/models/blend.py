@@ -98,10 +98,8 @@ class Blend(VisualRecommender):
         if judged:
             self.metrics[validation.metric] = validation(self.user_factors, self.item_factors)
             for part in self._parts:
-                chosen = [
-                    figure for figure in part.chosen_by_validation.values() if part.metrics.get(figure) is not None
-                ]
-                self.metrics |= {f"{part.name}.{figure}": part.metrics[figure] for figure in chosen}
+                chosen = part.metrics.keys() & set(part.chosen_by_validation.values())
+                self.metrics |= {f"{part.name}.{figure}": part.metrics[figure] for figure in sorted(chosen)}
 
     def _begin(self, data: TrainingData, seed: int, device: str) -> None:
         """Refuse to go on with another training, and say from now on which one it is."""
@@ -260,17 +258,13 @@ class Blend(VisualRecommender):
         self._share()
         for part in self._parts:
             part.category_names, part.facts = self.category_names, self.facts
-            chosen = {
-                figure: self.metrics.get(f"{part.name}.{figure}") for figure in part.chosen_by_validation.values()
+            prefix = f"{part.name}."
+            part.metrics = {
+                key.removeprefix(prefix): self.metrics[key] for key in self.metrics if key.startswith(prefix)
             }
-            part.metrics = {figure: value for figure, value in chosen.items() if value is not None}
             shared = {key: tensors[key] for key in _SHARED if key in tensors}
             shared |= {"user_factors": part.user_factors, "item_factors": part.item_factors}
-            own = {
-                key.removeprefix(f"{part.name}."): value
-                for key, value in tensors.items()
-                if key.startswith(f"{part.name}.")
-            }
+            own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
             try:
                 part.restore(user_ids, items, {**shared, **own})
             except KeyError as error:
