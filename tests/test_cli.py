@@ -120,6 +120,7 @@ def test_design_has_its_promised_shape(line, run, tmp_path):
         assert set(design["nearest"][0]) == {"item_id", "distance"}
         path = tmp_path / "designs" / design["image"]
         assert Image.open(path).size == (32, 32)
+    assert Image.open(tmp_path / "designs" / "sheet.png").size == (262, 132)  # two of 128 px, and the space between
 
 
 def test_somebody_with_a_photo_is_designed_for_until_the_time_is_up(line, run, tmp_path):

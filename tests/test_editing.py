@@ -472,7 +472,10 @@ def test_tailor_writes_designs_and_tells_the_inversions_error(verb, item, tmp_pa
     code, answer, told = verb("tailor", f"item:{item}", "--user", "user-00002", "-n", 2, "--search", "steps=1")
     assert code == 0
     assert "inversion: root mean square error" in told
-    assert "within the leash" in told
+    edits = [row["settings"]["edit"] for row in answer["designs"]]
+    within, leash = sum(edit["within_leash"] for edit in edits), edits[0]["leash"]
+    assert f"{within} of 2 within the leash (a perceptual distance of {leash:.3f})" in told
+    assert ("cannot draw the picture itself" in told) == (edits[0]["inversion"]["distance"] > leash)
     assert [row["settings"]["edit"]["of"] for row in answer["designs"]] == [{"item": item}] * 2
     assert len(load_designs(tmp_path / "out")) == 2
     with Image.open(tmp_path / "out" / "sheet.png") as sheet:

@@ -88,8 +88,12 @@ def tailor_(
 
     given = [*(settings or []), *(["keep_colour=true"] if keep_colour else [])]
     designs = _run(edit, recommender, gan, data, inverter, user, liked, given, out, device, overwrite, as_json)
-    within = sum(design.settings["edit"]["within_leash"] for design in designs)
-    remark(f"{within} of {len(designs)} within the leash")
+    edits = [design.settings["edit"] for design in designs]
+    within, leash = sum(edit["within_leash"] for edit in edits), edits[0]["leash"]
+    remark(f"{within} of {len(designs)} within the leash (a perceptual distance of {leash:.3f})")
+    errors = edits[0]["inversion"]
+    if errors is not None and errors["distance"] > leash:
+        remark(f"note: the generator cannot draw the picture itself within it ({errors['distance']:.3f})")
 
 
 @edit_app.command("like")
