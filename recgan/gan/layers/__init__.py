@@ -10,18 +10,16 @@ from recgan.gan.layers.chance import Dropout, Noise, randomness
 from recgan.gan.layers.colours import channels_of, seen, shown
 from recgan.gan.layers.company import MinibatchDeviation, MinibatchDiscrimination
 from recgan.gan.layers.norms import EqualConv2d, EqualLinear, SpectralConv2d, SpectralLinear, normalised, unit_length
-from recgan.gan.layers.resizing import DoublingConv2d, HalvingConv2d, upsample, upsample_smoothly
+from recgan.gan.layers.resizing import upsample, upsample_smoothly
 from recgan.gan.layers.sizes import GROUPS, SLOPE, START, doublings, widths
 
 __all__ = [
     "GROUPS",
     "SLOPE",
     "START",
-    "DoublingConv2d",
     "Dropout",
     "EqualConv2d",
     "EqualLinear",
-    "HalvingConv2d",
     "MinibatchDeviation",
     "MinibatchDiscrimination",
     "Noise",

@@ -1,10 +1,9 @@
 """A DCGAN with shortcuts: the family of `modern-small`, for machines where arithmetic is dear.
 
-Nothing is computed at full resolution: D begins and G ends with a convolution of stride 2, as in a DCGAN, so that the
-image is looked at through many channels at half its side. Each further convolution halves (D) or doubles (G) the side
-and has a shortcut beside it: the mean of 2 x 2 pixels, or bilinear doubling, with a 1 x 1 convolution where pixels are
-fewer. The sum is scaled to keep its variance. The strides are those of `HalvingConv2d` and `DoublingConv2d`, which
-leave no grid.
+As in a DCGAN, convolutions are 4 x 4 with a stride of 2, transposed in G, so that most is computed through many maps
+where pixels are few. Transposed ones leave a grid, so G's last doubling is bilinear: at full resolution, two 3 x 3
+convolutions of a few maps. Each that halves (D) or doubles (G) the side has a shortcut beside it: the mean of 2 x 2
+pixels, or bilinear doubling, with a 1 x 1 convolution where pixels are fewer. The sum is scaled to keep its variance.
 
 G is told the class, and where `recipe.latent_skips` z itself, before every convolution by the gain and shift of its
 maps, after a group norm (of each image by itself: no batch norm). D has no norm, so that penalties hold its gradient;
@@ -13,6 +12,7 @@ its last maps are mixed by a linear layer, which sees where things are.
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -25,8 +25,6 @@ from recgan.gan.conditioning import ClassEmbedding, Modulation, join_vector
 from recgan.gan.layers import (
     SLOPE,
     START,
-    DoublingConv2d,
-    HalvingConv2d,
     channels_of,
     initialise,
     seen,
@@ -42,8 +40,8 @@ KEEP = 0.5**0.5
 """The sum of two parts of equal variance, times this, has the same variance."""
 GAIN = (2 / (1 + SLOPE**2)) ** 0.5
 """By which a leaky ReLU shrinks a standard deviation (He et al. 2015)."""
-MEAN = 2**0.5
-"""Between what makes up for the mean of four pixels that have nothing in common (2), and that are alike (1)."""
+FINE = 16
+"""The fewest maps that G paints the image from."""
 OUT = 0.3
 """Scale of G's first images: tanh is flat where it begins larger."""
 
@@ -58,17 +56,21 @@ class ResidualDCGANGenerator(nn.Module):
                 "recipe network 'residual_dcgan' takes generator_classes film and no generator_spectral"
             )
         inputs = widths(recipe.generator_width, size)
+        fine = max(inputs[-1] // 2, FINE)
         self.skips = recipe.latent_skips
         self.classes = ClassEmbedding(n_classes, recipe.class_dim, warm_up=recipe.class_warm_up)
         both = recipe.latent_dim + recipe.class_dim
         style_dim = both if self.skips else recipe.class_dim
         self.dense = nn.Linear(both, inputs[0] * START**2)
-        self.modulations = nn.ModuleList(Modulation(width, style_dim, norm="group") for width in inputs)
-        self.layers = nn.ModuleList(DoublingConv2d(width_in, width) for width_in, width in pairwise(inputs))
+        self.modulations = nn.ModuleList(Modulation(width, style_dim, norm="group") for width in [*inputs, fine])
+        self.layers = nn.ModuleList(
+            nn.ConvTranspose2d(width_in, width, 4, stride=2, padding=1) for width_in, width in pairwise(inputs)
+        )
         self.shortcuts = nn.ModuleList(
             nn.Conv2d(width_in, width, 1, bias=False) for width_in, width in pairwise(inputs)
         )
-        self.out = DoublingConv2d(inputs[-1], channels_of(recipe.colours))
+        self.fine = nn.Conv2d(inputs[-1], fine, 3, padding=1)
+        self.out = nn.Conv2d(fine, channels_of(recipe.colours), 3, padding=1)
 
     def forward(self, z: torch.Tensor, class_index: torch.Tensor) -> torch.Tensor:
         """Return images float [N, 3, size, size]."""
@@ -76,20 +78,23 @@ class ResidualDCGANGenerator(nn.Module):
         both = join_vector(z, classes)
         style = both if self.skips else classes
         x = self.dense(both).unflatten(1, (-1, START, START))
-        *modulations, last = self.modulations
+        *modulations, before, last = self.modulations
         for modulate, layer, shortcut in zip(modulations, self.layers, self.shortcuts):
             y = layer(F.leaky_relu(modulate(x, style), SLOPE))
             x = (upsample_smoothly(shortcut(x)) + y) * KEEP
+        x = self.fine(F.leaky_relu(before(upsample_smoothly(x), style), SLOPE))
         return shown(self.out(F.leaky_relu(last(x, style), SLOPE)))
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw all parameters anew from ``generator``."""
         initialise(self, generator, _draw)
-        for module in self.modules():
-            if isinstance(module, Modulation):
-                for linear in (module.gain, module.shift):
-                    nn.init.normal_(linear.weight, std=0.5 * linear.in_features**-0.5, generator=generator)
         with torch.no_grad():
+            for module in self.modules():
+                if isinstance(module, Modulation):
+                    for linear in (module.gain, module.shift):
+                        nn.init.normal_(linear.weight, std=0.5 * linear.in_features**-0.5, generator=generator)
+                elif isinstance(module, nn.ConvTranspose2d):  # 4 of the 16 weights of each map meet in a pixel
+                    module.weight.mul_((4 * module.out_channels / module.in_channels) ** 0.5)
             self.out.weight.mul_(OUT)
 
 
@@ -105,8 +110,9 @@ class ResidualDCGANDiscriminator(Discriminator):
             )
         outputs = widths(recipe.discriminator_width, size)[::-1]
         self.colours = recipe.colours
-        self.first = HalvingConv2d(channels_of(self.colours), outputs[0])
-        self.layers = nn.ModuleList(HalvingConv2d(width_in, width) for width_in, width in pairwise(outputs))
+        halving = partial(nn.Conv2d, kernel_size=4, stride=2, padding=1)
+        self.first = halving(channels_of(self.colours), outputs[0])
+        self.layers = nn.ModuleList(halving(width_in, width) for width_in, width in pairwise(outputs))
         self.shortcuts = nn.ModuleList(
             nn.Conv2d(width_in, width, 1, bias=False) for width_in, width in pairwise(outputs)
         )
@@ -123,10 +129,6 @@ class ResidualDCGANDiscriminator(Discriminator):
     def initialise(self, generator: torch.Generator) -> None:
         """Draw all parameters anew from ``generator``."""
         initialise(self, generator, _draw)
-        with torch.no_grad():
-            for module in self.modules():
-                if isinstance(module, HalvingConv2d):
-                    module.weight.mul_(MEAN)
 
 
 def _draw(weight: torch.Tensor, *, generator: torch.Generator) -> torch.Tensor:
