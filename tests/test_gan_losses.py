@@ -313,22 +313,6 @@ def test_a_generator_in_balance_is_weighed_by_what_the_run_remembers() -> None:
     assert figures["loss/discriminator"].item() == pytest.approx(difference, abs=1e-6)
 
 
-def test_rates_fall_with_the_root_of_the_images_seen_however_long_the_run() -> None:
-    recipe = SMALL.model_copy(update={"rate_timescale": 100})
-    assert not recipe.scheduled  # so that the run can be gone on with
-    state = begun(recipe)
-    for length in (1000, 5000):
-        state.length = length
-        for seen, factor in ((0, 1.0), (100, 0.5**0.5), (300, 0.5), (9900, 0.1)):
-            state.images_seen = seen
-            train_step(state, recipe, *batch())
-            for optimiser, rate in (
-                (state.generator_optimiser, recipe.generator_learning_rate),
-                (state.discriminator_optimiser, recipe.discriminator_learning_rate),
-            ):
-                assert optimiser.param_groups[0]["lr"] == pytest.approx(rate * factor), seen
-
-
 def test_penalties_and_rates_follow_their_schedule() -> None:
     recipe = SMALL.model_copy(update={"final_rate": 0.1})
     state = begun(recipe)

@@ -151,9 +151,6 @@ class Recipe(Settings):
     beta1: float = Field(0.5, ge=0, lt=1)
     beta2: float = Field(0.99, ge=0, lt=1)
     """Of Adam; RMSprop has beta2 alone."""
-    rate_timescale: int = Field(0, ge=0)
-    """Images after which learning rates are 1 / sqrt(2) of what they were, falling on as 1 / sqrt(1 + images seen /
-    timescale); 0: they stay."""
     final_rate: float = Field(1.0, gt=0, le=1)
     """Share of the learning rates that is left at the end of the run, reached along a cosine."""
     final_penalty: float = Field(1.0, gt=0, le=1)

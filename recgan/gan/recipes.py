@@ -315,10 +315,6 @@ _ALL = (
             "discriminator_learning_rate": 1.2e-3,
             "beta1": 0.5,
             "augment": (),  # a run on a CPU sees a photo a few times only
-            "rate_timescale": 20_000,
-            # No schedule with an end: a run on a CPU can be stopped, or trained further, as patience has it.
-            "final_rate": 1.0,
-            "final_penalty": 1.0,
             "class_warm_up": 0.0,
             "ema_half_life": 50_000,
             "images_seen": 200_000,

@@ -1,4 +1,4 @@
-"""What changes with the share of a run that is done, or with the images that it has seen."""
+"""What changes with the share of a run that is done."""
 
 from __future__ import annotations
 
@@ -6,18 +6,12 @@ import math
 
 from torch import nn
 
-__all__ = ["advance", "cosine", "inverse_root"]
+__all__ = ["advance", "cosine"]
 
 
 def cosine(final: float, share: float) -> float:
     """Return the factor, from 1 at the start to ``final`` at the end, after ``share`` (0 to 1) of the run."""
     return final + (1 - final) * (1 + math.cos(math.pi * min(share, 1.0))) / 2
-
-
-def inverse_root(timescale: float, images_seen: int) -> float:
-    """Return the factor 1 / sqrt(1 + images_seen / timescale), or 1 where ``timescale`` is 0: it falls without an end,
-    so that a run may be ended or gone on with at any time."""
-    return (1 + images_seen / timescale) ** -0.5 if timescale else 1.0
 
 
 def advance(network: nn.Module, share: float) -> None:

@@ -19,7 +19,7 @@ from recgan.gan.training.averaging import average_decay, update_average
 from recgan.gan.training.losses import LOSSES, class_loss, code_loss, next_balance
 from recgan.gan.training.parallel import ALONE, World
 from recgan.gan.training.penalties import clip_weights, one_centred_penalty, orthogonal_penalty, zero_centred_penalty
-from recgan.gan.training.schedules import advance, cosine, inverse_root
+from recgan.gan.training.schedules import advance, cosine
 
 __all__ = ["Adjusted", "Figures", "TrainingState", "new_state", "train_step"]
 
@@ -158,8 +158,7 @@ def train_step(state: TrainingState, recipe: Recipe, images: torch.Tensor, class
 
 def _follow_schedule(state: TrainingState, recipe: Recipe) -> None:
     """Bring learning rates and networks to where they are due."""
-    factor = cosine(recipe.final_rate, state.share) * inverse_root(recipe.rate_timescale, state.images_seen)
-    adjusted = state.adjusted
+    factor, adjusted = cosine(recipe.final_rate, state.share), state.adjusted
     for name, rate in (
         ("generator", recipe.generator_learning_rate * adjusted.generator_rate),
         ("discriminator", recipe.discriminator_learning_rate * adjusted.discriminator_rate),
