@@ -109,10 +109,10 @@ def test_design_has_its_promised_shape(line, run, tmp_path):
     answer = answered(
         run(
             *("design", "--recommender", folder / "recommender", "--gan", folder / "gan", "--user", "user-00001"),
-            *("--category", category, "-n", 2, "--seed", 3, *fast, "--out", tmp_path / "designs", "--json"),
+            *("--category", category, "-n", 9, "--seed", 3, *fast, "--out", tmp_path / "designs", "--json"),
         )
     )
-    assert len(answer["designs"]) == 2
+    assert len(answer["designs"]) == 9
     for design in answer["designs"]:
         assert {"image", "z", "category", "seed", "score", "percentile", "nearest", "settings"} <= set(design)
         assert design["category"] == category
@@ -120,7 +120,8 @@ def test_design_has_its_promised_shape(line, run, tmp_path):
         assert set(design["nearest"][0]) == {"item_id", "distance"}
         path = tmp_path / "designs" / design["image"]
         assert Image.open(path).size == (32, 32)
-    assert Image.open(tmp_path / "designs" / "sheet.png").size == (262, 132)  # two of 128 px, and the space between
+    sheet = Image.open(tmp_path / "designs" / "sheet.png")
+    assert sheet.size == (2 + 8 * 130, 2 + 2 * 130)  # eight of 128 px and one, and the space between
 
 
 def test_somebody_with_a_photo_is_designed_for_until_the_time_is_up(line, run, tmp_path):

@@ -468,6 +468,16 @@ def verb(design_world, trained, tmp_path, capsys):
     return call
 
 
+def test_tailor_says_when_it_began_beyond_the_leash(verb, item):
+    code, answer, told = verb(
+        *("tailor", f"item:{item}", "--user", "user-00002", "-n", 1, "--search", "steps=1", "--set", "leash=0.01")
+    )
+    assert code == 0
+    (edit,) = [row["settings"]["edit"] for row in answer["designs"]]
+    assert f"beyond the leash already ({edit['inversion']['distance']:.3f})" in told
+    assert "0 of 1 within the leash" in told
+
+
 def test_tailor_writes_designs_and_tells_the_inversions_error(verb, item, tmp_path):
     code, answer, told = verb("tailor", f"item:{item}", "--user", "user-00002", "-n", 2, "--search", "steps=1")
     assert code == 0
@@ -475,7 +485,7 @@ def test_tailor_writes_designs_and_tells_the_inversions_error(verb, item, tmp_pa
     edits = [row["settings"]["edit"] for row in answer["designs"]]
     within, leash = sum(edit["within_leash"] for edit in edits), edits[0]["leash"]
     assert f"{within} of 2 within the leash (a perceptual distance of {leash:.3f})" in told
-    assert ("cannot draw the picture itself" in told) == (edits[0]["inversion"]["distance"] > leash)
+    assert "beyond the leash already" not in told or edits[0]["inversion"]["distance"] > leash
     assert [row["settings"]["edit"]["of"] for row in answer["designs"]] == [{"item": item}] * 2
     assert len(load_designs(tmp_path / "out")) == 2
     with Image.open(tmp_path / "out" / "sheet.png") as sheet:

@@ -331,15 +331,30 @@ def test_group_norm_lets_every_image_be_modulated_by_itself() -> None:
 
 
 def test_strided_residual_networks_compute_little_at_full_resolution() -> None:
-    generator, discriminator = build_networks(tiny("modern-small"), 2, 64, seeded())
+    generator, discriminator = build_networks(find_recipe("modern-small"), 2, 64, seeded())
     inputs: list[tuple[int, ...]] = []
     for module in [*generator.modules(), *discriminator.modules()]:
-        if isinstance(module, nn.Conv2d | nn.GroupNorm):
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.GroupNorm):
             module.register_forward_pre_hook(lambda module, args: inputs.append(tuple(args[0].shape[1:])))
-    images = generator(torch.randn(2, 12, generator=seeded()), torch.tensor([0, 1]))
+    images = generator(torch.randn(2, 128, generator=seeded()), torch.tensor([0, 1]))
     discriminator(images, torch.tensor([0, 1]))
     # G's last two norms and convolutions, and D's first convolution, of stride 2.
-    assert [shape for shape in inputs if shape[1] > 32] == [(8, 64, 64)] * 2 + [(16, 64, 64)] * 2 + [(3, 64, 64)]
+    assert [shape for shape in inputs if shape[1] > 32] == [(32, 64, 64)] * 2 + [(16, 64, 64)] * 2 + [(3, 64, 64)]
+
+
+@pytest.mark.parametrize(("width", "size"), [(320, 64), (160, 32), (80, 16), (8, 128)])
+def test_strided_residual_networks_have_any_width_and_size(width: int, size: int) -> None:
+    generator, _ = build_networks(tiny("modern-small", generator_width=width), 2, size, seeded())
+    images = generator(torch.randn(2, 12, generator=seeded()), torch.tensor([0, 1]))
+    assert images.shape == (2, 3, size, size)
+
+
+def test_transposed_convolutions_keep_variances_at_first() -> None:
+    generator, _ = build_networks(find_recipe("modern-small"), 2, 32, seeded())
+    for layer in generator.layers:
+        x = torch.randn(16, layer.in_channels, 8, 8, generator=seeded(1))
+        made = layer(x)[..., 2:-2, 2:-2]  # at the border fewer weights meet
+        assert made.std().item() == pytest.approx((2 / (1 + 0.2**2)) ** 0.5, rel=0.1)
 
 
 def test_strided_residual_networks_keep_variances_at_first() -> None:

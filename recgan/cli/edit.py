@@ -93,7 +93,7 @@ def tailor_(
     remark(f"{within} of {len(designs)} within the leash (a perceptual distance of {leash:.3f})")
     errors = edits[0]["inversion"]
     if errors is not None and errors["distance"] > leash:
-        remark(f"note: the generator cannot draw the picture itself within it ({errors['distance']:.3f})")
+        remark(f"note: the inversion that they began with is beyond the leash already ({errors['distance']:.3f})")
 
 
 @edit_app.command("like")
@@ -285,13 +285,10 @@ def _run(
     as_json: bool,
 ) -> list[Design]:
     """Load what an edit needs, do it, write and tell what came of it."""
-    import numpy as np
-
     from recgan.atomic import check_place
     from recgan.config import EditSettings, overridden
     from recgan.dataset.bundle import Bundle
-    from recgan.dataset.sheets import image_grid
-    from recgan.design import load_designer, save_designs
+    from recgan.design import load_designer, save_designs, sheet_of
     from recgan.design.editing import Editor
     from recgan.gan.latent import load_inverter
 
@@ -306,8 +303,7 @@ def _run(
         editor = Editor(designer, bundle, found, chosen)
         someone = designer.recommender.fold_in(liked) if liked else user
         subjects, designs = edit(editor, someone, progress)
-        shown = [np.stack([one.image for one in row]) for row in (subjects, designs)]
-        sheet = image_grid(shown, ["edited", "designs"], scale=max(1, 128 // designer.gan.size))
+        sheet = sheet_of([subjects, designs], ["edited", "designs"])
         saved = save_designs(designs, out, pictures={"sheet.png": sheet}, overwrite=overwrite)
     rows = [
         {

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 _Photo = Annotated[
     list[Path] | None, typer.Option("--photo", metavar="FILE", help="A photo of something liked; may be repeated.")
 ]
-_COLUMNS = 8
-"""Designs in a row of a sheet."""
 _CARRIERS = 3
 """Liked items that raise a score the most, told beside it."""
 
@@ -207,13 +205,10 @@ def design(
     as_json: Json = False,
 ) -> None:
     """Design items of a category that a user, a cohort, or somebody who likes some items or photos would prefer."""
-    import numpy as np
-
     from recgan.atomic import check_place
     from recgan.config import check_request, overridden
     from recgan.dataset.bundle import Bundle
-    from recgan.dataset.sheets import image_grid
-    from recgan.design import load_designer, load_preset, save_designs
+    from recgan.design import load_designer, load_preset, save_designs, sheet_of
 
     if bool(user) == bool(liked or photo):
         raise SettingsError("say for whom: --user ID (once or more), or --liked ITEM and --photo FILE, not both")
@@ -237,9 +232,8 @@ def design(
         designs = designer.design(
             someone, category, n, seed=seed, settings=chosen, progress=progress, time_limit=time_limit
         )
-        images, scale = np.stack([one.image for one in designs]), max(1, 128 // designer.gan.size)
-        rows = [images[first : first + _COLUMNS] for first in range(0, n, _COLUMNS)]
-        saved = save_designs(designs, out, pictures={"sheet.png": image_grid(rows, scale=scale)}, overwrite=overwrite)
+        rows = [designs[first : first + 8] for first in range(0, len(designs), 8)]
+        saved = save_designs(designs, out, pictures={"sheet.png": sheet_of(rows)}, overwrite=overwrite)
     columns = ["image", "score", "percentile", "seed"]
     answer(saved, table(saved["designs"], columns), as_json=as_json)
     if unfinished := sum("unfinished" in one.settings for one in designs):

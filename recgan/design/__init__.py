@@ -3,7 +3,7 @@
 from recgan.design.designer import Designer, Request, load_designer, seed_of_design
 from recgan.design.presets import PRESETS, load_preset
 from recgan.design.real_items import RealItems
-from recgan.design.results import Design, load_designs, save_designs
+from recgan.design.results import Design, load_designs, save_designs, sheet_of
 
 __all__ = [
     "PRESETS",
@@ -16,4 +16,5 @@ __all__ = [
     "load_preset",
     "save_designs",
     "seed_of_design",
+    "sheet_of",
 ]

@@ -6,15 +6,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
 
 from recgan.atomic import atomic_folder
+from recgan.dataset.sheets import image_grid
 from recgan.errors import ArtifactError, SettingsError
 
-__all__ = ["Design", "load_designs", "save_designs"]
+__all__ = ["Design", "load_designs", "save_designs", "sheet_of"]
 
 TABLE = "designs.json"
 
@@ -57,6 +58,18 @@ class Design:
             "nearest": [{"item_id": item_id, "distance": distance} for item_id, distance in self.nearest],
             "settings": self.settings,
         }
+
+
+class _Pictured(Protocol):
+    @property
+    def image(self) -> np.ndarray: ...
+
+
+def sheet_of(rows: Sequence[Sequence[_Pictured]], labels: Sequence[str] | None = None) -> Image.Image:
+    """Return one picture of designs, or of what they were made from, in rows (with labels): what has an ``image`` uint8
+    [S, S, 3]. Small pixels are repeated, so that each is some 128 px wide."""
+    images = [np.stack([one.image for one in row]) for row in rows]
+    return image_grid(images, labels, scale=max(1, 128 // images[0].shape[1]))
 
 
 def save_designs(

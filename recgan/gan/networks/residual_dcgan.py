@@ -2,8 +2,8 @@
 
 As in a DCGAN, convolutions are 4 x 4 with a stride of 2, transposed in G, so that most is computed through many maps
 where pixels are few. Transposed ones leave a grid, so G's last doubling is bilinear: at full resolution, two 3 x 3
-convolutions of a few maps. Each that halves (D) or doubles (G) the side has a shortcut beside it: the mean of 2 x 2
-pixels, or bilinear doubling, with a 1 x 1 convolution where pixels are fewer. The sum is scaled to keep its variance.
+convolutions of a few maps. Each strided one but D's first has a shortcut beside it: the mean of 2 x 2 pixels (D), or
+bilinear doubling (G), with a 1 x 1 convolution where pixels are fewer. The sum is scaled to keep its variance.
 
 G is told the class, and where `recipe.latent_skips` z itself, before every convolution by the gain and shift of its
 maps, after a group norm (of each image by itself: no batch norm). D has no norm, so that penalties hold its gradient;
@@ -22,16 +22,7 @@ from torch import nn
 from recgan.config import Recipe
 from recgan.errors import SettingsError
 from recgan.gan.conditioning import ClassEmbedding, Modulation, join_vector
-from recgan.gan.layers import (
-    SLOPE,
-    START,
-    channels_of,
-    initialise,
-    seen,
-    shown,
-    upsample_smoothly,
-    widths,
-)
+from recgan.gan.layers import SLOPE, START, channels_of, initialise, seen, shown, upsample_smoothly, widths
 from recgan.gan.networks.base import Discriminator
 
 __all__ = ["ResidualDCGANDiscriminator", "ResidualDCGANGenerator"]
@@ -55,8 +46,8 @@ class ResidualDCGANGenerator(nn.Module):
             raise SettingsError(
                 "recipe network 'residual_dcgan' takes generator_classes film and no generator_spectral"
             )
-        inputs = widths(recipe.generator_width, size)
-        fine = max(inputs[-1] // 2, FINE)
+        *inputs, fine = widths(recipe.generator_width, size, last=True)
+        fine = max(fine, FINE)
         self.skips = recipe.latent_skips
         self.classes = ClassEmbedding(n_classes, recipe.class_dim, warm_up=recipe.class_warm_up)
         both = recipe.latent_dim + recipe.class_dim
@@ -78,12 +69,12 @@ class ResidualDCGANGenerator(nn.Module):
         both = join_vector(z, classes)
         style = both if self.skips else classes
         x = self.dense(both).unflatten(1, (-1, START, START))
-        *modulations, before, last = self.modulations
+        *modulations, to_fine, to_out = self.modulations
         for modulate, layer, shortcut in zip(modulations, self.layers, self.shortcuts):
             y = layer(F.leaky_relu(modulate(x, style), SLOPE))
             x = (upsample_smoothly(shortcut(x)) + y) * KEEP
-        x = self.fine(F.leaky_relu(before(upsample_smoothly(x), style), SLOPE))
-        return shown(self.out(F.leaky_relu(last(x, style), SLOPE)))
+        x = self.fine(F.leaky_relu(to_fine(upsample_smoothly(x), style), SLOPE))
+        return shown(self.out(F.leaky_relu(to_out(x, style), SLOPE)))
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw all parameters anew from ``generator``."""
