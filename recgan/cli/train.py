@@ -269,8 +269,8 @@ def train_inverter_(
     metrics = inverter.metrics
     answer(
         {"out": str(out), "space": inverter.space.name, "metrics": metrics},
-        f"on fresh samples: {metrics['latent_r2']:.0%} of the latents' variance, pixels off by "
-        f"{metrics['pixel_error']:.1f} of 255 (another sample of the class: {metrics['by_chance']:.1f})",
+        f"on fresh samples: pixels off by {metrics['pixel_error']:.1f} of 255 (another sample of the class: "
+        f"{metrics['by_chance']:.1f}), latents correlated by {metrics['latent_correlation']:.2f}",
         as_json=as_json,
     )
     remark(f"wrote {out}\nnext: recgan sample invert {gan} --inverter {out} --data BUNDLE --out photos.png")

@@ -50,9 +50,9 @@ class Inverter:
     likeness: Likeness
     settings: InverterSettings
     metrics: dict[str, float]
-    """On samples that it was not trained on: ``latent_r2`` (share of the points' variance that the guess explains),
-    ``pixel_error`` and ``by_chance`` (root mean square errors in steps of 255, of the guess and of another sample of
-    the class)."""
+    """On samples that it was not trained on: ``pixel_error`` and ``by_chance`` (root mean square errors in steps of
+    255, of the guess and of another sample of the class), and ``latent_correlation`` of guesses and true points about
+    their mean (1: found; by chance 0; it can be low though pixels are right, where much of a point changes little)."""
 
     def invert(
         self, images: Tensor, class_index: Tensor, *, steps: int | None = None, progress: Progress = quiet
@@ -208,9 +208,11 @@ def _judged(network: InversionNetwork, gan: TrainedGAN, space: LatentSpace, seed
     images = space.images(points, classes)
     found = guess(network, space, images, classes)
     others = space.images(space.draw(design_seeds(seed + 3, JUDGED), classes), classes)
-    around = points - points.mean(dim=0)
+    centre = points.mean(dim=0)
     return {
-        "latent_r2": 1 - ((found - points).square().sum() / around.square().sum()).item(),
         "pixel_error": pixel_error(space.images(found, classes), images).mean().item(),
         "by_chance": pixel_error(others, images).mean().item(),
+        "latent_correlation": torch.cosine_similarity(
+            (found - centre).flatten(), (points - centre).flatten(), dim=0
+        ).item(),
     }
