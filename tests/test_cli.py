@@ -106,13 +106,16 @@ def test_design_has_its_promised_shape(line, run, tmp_path):
     folder, answers = line
     category = answers["boutique"]["categories"][0]
     fast = ["--set", "samples=2", "--set", "starts=1", "--set", "steps=1"]
-    answer = answered(
-        run(
-            *("design", "--recommender", folder / "recommender", "--gan", folder / "gan", "--user", "user-00001"),
-            *("--category", category, "-n", 9, "--seed", 3, *fast, "--out", tmp_path / "designs", "--json"),
-        )
+    code, out, err = run(
+        *("design", "--recommender", folder / "recommender", "--gan", folder / "gan", "--user", "user-00001"),
+        *("--category", category, "-n", 9, "--seed", 3, *fast, "--out", tmp_path / "designs", "--json"),
     )
+    assert code == 0, err
+    answer = json.loads(out)
     assert len(answer["designs"]) == 9
+    unseen = sum("unseen" in design["settings"] for design in answer["designs"])
+    assert unseen
+    assert f"note: {unseen} of the 9 designs are their best samples" in err
     for design in answer["designs"]:
         assert {"image", "z", "category", "seed", "score", "percentile", "nearest", "settings"} <= set(design)
         assert design["category"] == category

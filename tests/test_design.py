@@ -493,6 +493,16 @@ def test_what_differs_less_than_the_class_s_pictures_do_looks_the_same(real_desi
     assert differs(before, 255 - before, kinds).all()
 
 
+def test_a_design_whose_climb_is_not_seen_says_so(real_designer):
+    # Hardly trained, the generator paints all but grey: whatever is climbed looks like what it was.
+    short = DesignSettings(samples=2, starts=1, steps=1)
+    told = [
+        real_designer.design("user-01", "shoes", 1, settings=short.model_copy(update=changes))[0].settings
+        for changes in ({}, {"visible": False}, {"steps": 0})
+    ]
+    assert [one.get("unseen") for one in told] == ["its climb would not be seen, so it is its best sample", None, None]
+
+
 def test_climbing_raises_the_objective_through_the_real_networks(real_designer):
     # Hardly trained, the generator paints all but grey, less than what rounding to 8 bits does: its contrast is raised.
     gan = real_designer.gan

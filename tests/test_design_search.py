@@ -214,6 +214,7 @@ def test_of_a_climb_that_looks_the_same_the_start_is_the_design():
     np.testing.assert_allclose(found.objective, -((features - TARGET) ** 2).sum(dim=1), atol=1e-5)
     other = search(flat_world(), near(TARGET), z, 1, settings, quiet, differs=differs)
     np.testing.assert_array_equal(other.pixels, other.start)
+    assert [one.unseen.tolist() for one in (free, found, other)] == [[False, False], [True, False], [True, True]]
 
 
 def test_what_is_found_is_judged_by_its_8_bit_image():

@@ -238,4 +238,9 @@ def design(
     answer(saved, table(saved["designs"], columns), as_json=as_json)
     if unfinished := sum("unfinished" in one.settings for one in designs):
         remark(f"note: the time limit ended the search of {unfinished} of the {n} designs; they are the best by then")
+    if unseen := sum("unseen" in one.settings for one in designs):
+        remark(
+            f"note: {unseen} of the {n} designs are their best samples, since climbing from there changes nothing that "
+            "is seen (--set visible=false keeps the climbs)"
+        )
     remark(f"wrote {out} (look at {out}/sheet.png)")

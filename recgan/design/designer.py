@@ -239,7 +239,8 @@ class Designer:
         audience = audience_of(self.sight, user, category)
         with torch.no_grad():
             features = self.sight.encoder(to_float(image[None], self.device))
-        found = Found(z[None].cpu(), image[None], features, np.zeros(1, np.float32), image[None], np.ones(1, bool))
+        whole, unseen = np.ones(1, bool), np.zeros(1, bool)
+        found = Found(z[None].cpu(), image[None], features, np.zeros(1, np.float32), image[None], whole, unseen)
         real = real_items_of(self.sight, audience, settings.cohort)
         return self._told(found, 0, seed, audience, real, settings, self._record(user, settings))
 
@@ -280,6 +281,7 @@ class Designer:
                 **record,
                 "objective": float(found.objective[place]),
                 **({} if found.whole[place] else {"unfinished": "the time limit ended its search"}),
+                **({"unseen": "its climb would not be seen, so it is its best sample"} if found.unseen[place] else {}),
             },
             start=found.start[place],
         )

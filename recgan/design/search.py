@@ -54,6 +54,8 @@ class Found:
     """The images that the kept climbs began with, uint8 [n, S, S, 3]."""
     whole: np.ndarray
     """Whether a design's search was ended by nothing but its settings, bool [n]; else by the time."""
+    unseen: np.ndarray
+    """Whether a design is the sample that its climb began with, since the climb's end looked no different, bool [n]."""
 
 
 def passes(settings: DesignSettings, eyes: int = 1) -> int:
@@ -161,6 +163,7 @@ def search(
     features: list[Tensor] = []
     values = torch.empty(len(rows), device=device)
     ranks = torch.empty(len(rows), device=device)
+    unseen = torch.zeros(len(rows), dtype=torch.bool, device=device)
     parts = list(blocks(designs, starts, device))
     done, total = 0, len(parts) * (settings.steps + 1)
     for number, block in enumerate(parts):
@@ -198,6 +201,7 @@ def search(
         if differs is not None and settings.steps and begun:
             before = to_uint8(space.generator(rows[block], of_class[block]).detach())
             same = ~torch.from_numpy(differs(before, image, of_class[block].cpu().numpy())).to(device)
+            unseen[block] = same
             if same.any():
                 climbed[block] = torch.where(same[:, None], rows[block], climbed[block])
                 seen, image = space.see_rounded(climbed[block], of_class[block], own[block])
@@ -220,4 +224,5 @@ def search(
         objective=values[chosen].cpu().numpy(),
         start=began,
         whole=whole,
+        unseen=unseen[chosen].cpu().numpy(),
     )
