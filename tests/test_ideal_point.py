@@ -14,6 +14,7 @@ from recgan.encoders import Features
 from recgan.metrics.ranking import auc, rank_counts
 from recgan.recommenders import create_recommender
 from recgan.recommenders.data import TrainingData, UserRows, concatenated
+from recgan.recommenders.models.ideal_points import IdealPoints
 
 CATEGORIES = ("bag", "hat", "shoe")
 ITEMS, USERS, WIDTH = 120, 60, 6
@@ -180,3 +181,26 @@ def test_many_interactions_need_no_row_of_features_each(name):
     finally:
         tracemalloc.stop()
     assert peak < 4 * len(pairs) * width * 0.75  # of the float32 features of all interactions
+
+
+def test_more_directions_than_a_few_users_can_tell_are_not_divided_by():
+    rng = np.random.default_rng(0)
+    looks = rng.normal(size=(120, 60)).astype(np.float32)
+    items = np.concatenate([rng.permutation(120)[:4] for _ in range(25)])
+    taken = UserRows.of(Pairs(np.repeat(np.arange(25), 4), items), 25)  # 75 degrees of freedom for 60 directions
+    points = IdealPoints.fit(looks, taken, 60)
+    z = (looks - points.mean) @ points.directions
+    own = points.users(taken.sums(z.astype(np.float32), 0, 25), np.diff(taken.indptr))
+    scores = own @ np.concatenate([z, z**2], axis=1).T
+    # Above 600 without the prior, all of it chance.
+    assert np.ptp(scores, axis=1).max() < 100
+
+
+def test_with_many_interactions_the_prior_within_users_counts_for_nothing():
+    rng = np.random.default_rng(1)
+    own = rng.normal(size=(400, 2)) * [2.0, 0.5]
+    looks = np.repeat(own, 50, axis=0) + rng.normal(size=(20_000, 2)) * [1.0, 1.0]
+    taken = UserRows.of(Pairs(np.repeat(np.arange(400), 50), np.arange(20_000)), 400)
+    points = IdealPoints.fit(looks.astype(np.float32), taken, 2)
+    np.testing.assert_allclose(points.variances, [4.0, 0.25], rtol=0.15)
+    np.testing.assert_allclose(np.abs(points.directions), np.eye(2), atol=0.05)

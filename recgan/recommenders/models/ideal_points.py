@@ -2,7 +2,8 @@
 
 Features of the items that a user took are seen as draws from a Gaussian around the user's own point, and these points
 as draws from a Gaussian over all users (two-covariance PLDA; Ioffe, ECCV 2006). Both covariances are estimated from
-the moments of the training pairs; what a user's few items say is then shrunk as it should be, direction by direction.
+the moments of the training pairs, that within users with as many round observations counted in as there are dimensions
+(an inverse Wishart prior); what a user's few items say is then shrunk as it should be, direction by direction.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ __all__ = ["IdealPoints"]
 
 _CHUNK = 1 << 16
 """Of items."""
-_RIDGE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,10 @@ class IdealPoints:
         spread = np.trace(within) / width
         if not spread > 0:
             return cls(mean.astype(np.float32), np.zeros((width, 0), np.float32), np.zeros(0, np.float32))
-        within[np.diag_indices(width)] += _RIDGE * spread
+        # What few items say of many directions is not enough to divide by: as many round ones are counted in.
+        degrees = n - n_users
+        within *= degrees / (degrees + width)
+        within[np.diag_indices(width)] += width / (degrees + width) * spread
         variances, directions = eigh(of_points, within)
         order = np.argsort(-variances, kind="stable")[:dim]
         order = order[variances[order] > 0]
