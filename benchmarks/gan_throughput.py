@@ -5,15 +5,16 @@
 Three measurements of the same training, from random weights on the bundle's train photos: the speed, undisturbed; the
 time by phase, with the device waited for at each change of phase; and the arithmetic of a step, counted as
 multiplications and additions of convolutions and matrices, second derivatives included. The floor is what that
-arithmetic would take at the speed of one large matrix product in the same precision; on an accelerator with few and
-small batches the distance from it is launching, not arithmetic. On a CPU times are processor time, so that other work
-on the machine does not count.
+arithmetic would take at the speed of one large matrix product of its precision (penalties are float32 always); on an
+accelerator with few and small batches the distance from it is launching, not arithmetic. On a CPU times are processor
+time, so that other work on the machine does not count.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import time
 from collections import defaultdict
@@ -30,6 +31,7 @@ from torch.utils.flop_counter import flop_registry
 from recgan.config import Recipe, overridden
 from recgan.dataset.bundle import Bundle
 from recgan.device import resolve_device
+from recgan.errors import SettingsError
 from recgan.gan import build_networks, find_recipe
 from recgan.gan.data import CatalogueImages, ClassSampler
 from recgan.gan.training import steps
@@ -105,7 +107,8 @@ class Training:
         self.state.length = 2 * 10**6
         self.state.images_seen = 10**6 // recipe.batch_size * recipe.batch_size  # half-way: schedules in full swing
         self._sampler = ClassSampler(images.class_index, recipe.class_power)
-        self.cycle = max(recipe.r1_every, recipe.discriminator_steps)
+        penalised = recipe.r1_every if recipe.r1_weight or recipe.r2_weight else 1
+        self.cycle = math.lcm(penalised, recipe.discriminator_steps)
         """Steps after which all is done that is not done in each."""
 
     def batch(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -167,29 +170,33 @@ class Arithmetic(TorchDispatchMode):
     """Counts floating-point operations by torch's own table. (Its `FlopCounterMode` hooks modules, which gradients of
     gradients do not pass.)"""
 
-    total = 0
+    def __init__(self) -> None:
+        super().__init__()
+        self.by_precision: defaultdict[torch.dtype, int] = defaultdict(int)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation, and count it."""
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         if (count := flop_registry.get(func.overloadpacket)) is not None:
-            self.total += count(*args, **kwargs, out_val=result)
+            made = result if isinstance(result, torch.Tensor) else next(one for one in result if one is not None)
+            self.by_precision[made.dtype] += count(*args, **kwargs, out_val=result)
         return result
 
 
-def arithmetic(training: Training) -> float:
-    """Return the floating-point operations for one real image, the mean over a cycle of steps."""
+def arithmetic(training: Training) -> dict[torch.dtype, float]:
+    """Return the floating-point operations for one real image by their precision, the mean over a cycle of steps."""
     with Arithmetic() as counted:
         for _ in range(training.cycle):
             training.step()
-    return counted.total / (training.cycle * training.recipe.batch_size)
+    images = training.cycle * training.recipe.batch_size
+    return {precision: count / images for precision, count in counted.by_precision.items()}
 
 
-def fastest(device: torch.device, precision: str) -> float:
+def fastest(device: torch.device, precision: torch.dtype) -> float:
     """Return the floating-point operations a second of one large matrix product."""
-    side = MATRIX.get(device.type, 4096)
-    a, b = torch.randn(2, side, side, device=device, dtype=getattr(torch, precision))
+    side = MATRIX[device.type]
+    a, b = torch.randn(2, side, side, device=device, dtype=precision)
     clock, best = Clock(device), 0.0
     for _ in range(10):
         began = clock.now()
@@ -210,8 +217,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help="also write the figures there, as JSON")
     arguments = parser.parse_args(argv)
     device = resolve_device(arguments.device)
+    if device.type not in MATRIX:
+        raise SettingsError(f"--device {device.type}: this benchmark measures {' and '.join(MATRIX)}")
     if device.type == "cpu":
         torch.set_num_threads(1)
+    torch.backends.cuda.matmul.allow_tf32 = (
+        torch.backends.cudnn.allow_tf32
+    )  # as the convolutions that it is compared with
     bundle = Bundle.open(arguments.bundle)
     images = CatalogueImages.of(bundle, arguments.size, ("train",), device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "one core"
@@ -222,7 +234,9 @@ def main(argv: list[str] | None = None) -> None:
         for _ in range(WARM_UP):
             training.step()
         count = -(-arguments.steps // training.cycle) * training.cycle
-        rate, operations, limit = speed(training, count), arithmetic(training), fastest(device, recipe.precision)
+        rate, operations = speed(training, count), arithmetic(training)
+        limits = {precision: fastest(device, precision) for precision in operations}
+        floor = sum(count / limits[precision] for precision, count in operations.items())
         figures.append(
             {
                 "recipe": recipe_name,
@@ -231,9 +245,9 @@ def main(argv: list[str] | None = None) -> None:
                 "size": arguments.size,
                 "batch_size": recipe.batch_size,
                 "images_per_second": round(rate, 1),
-                "gigaflops_per_image": round(operations / 1e9, 3),
-                "device_teraflops": round(limit / 1e12, 3),
-                "share_of_floor": round(rate * operations / limit, 3),
+                "gigaflops_per_image": {str(one): round(count / 1e9, 4) for one, count in operations.items()},
+                "device_teraflops": {str(one): round(limit / 1e12, 4) for one, limit in limits.items()},
+                "share_of_floor": round(rate * floor, 4),
                 "time": {name: round(share, 3) for name, share in time_by_phase(training, count).items()},
             }
         )

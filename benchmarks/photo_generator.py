@@ -1,6 +1,6 @@
 """Train the generator that comes with recgan, in calls of bounded length, and judge it.
 
-    python benchmarks/photo_generator.py FPI --out OUT [--recipe dcgan-lsgan] [--images-seen N] [--seconds 540]
+    python benchmarks/photo_generator.py FPI --out OUT [--recipe modern-small] [--images-seen N] [--seconds 540]
     python benchmarks/photo_generator.py FPI --out OUT [--finish] [--judge] [--ship]
 
 FPI is a bundle of fashion-product-images (`recgan import fashion-product-images`). Its classes here are article type
@@ -72,9 +72,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--recipe", default="dcgan-lsgan")
+    parser.add_argument("--recipe", default="modern-small")
     parser.add_argument("--set", action="append", default=[], dest="settings", metavar="NAME=VALUE")
-    parser.add_argument("--images-seen", type=int, default=1_000_000)
+    parser.add_argument("--images-seen", type=int, default=400_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=540.0)
     parser.add_argument("--looks", type=int, default=20)

@@ -245,9 +245,9 @@ def _gan(place: Path, bundle: Bundle, seed: int, settings: DemoSettings, device:
     recipe = find_recipe(settings.recipe)
     if place.exists():
         gan = load_gan(place, device)
-        about = (gan.recipe, gan.size, gan.manifest.facts["seed"], gan.catalogue_digest)
+        about = (gan.recipe.identity(), gan.size, gan.manifest.facts["seed"], gan.catalogue_digest)
         enough = gan.manifest.metrics["images_seen"] >= settings.images_seen
-        if about != (recipe, settings.size, seed, bundle.catalogue_digest) or not enough:
+        if about != (recipe.identity(), settings.size, seed, bundle.catalogue_digest) or not enough:
             raise _refuse(place, "other data or settings")
         stages.reuse("gan", place)
         return

@@ -387,7 +387,7 @@ class FakeInverter:
     """Knows how far off it is."""
 
     def __init__(self) -> None:
-        self.metrics = {"latent_correlation": 0.5, "pixel_error": 9.5, "by_chance": 60.0}
+        self.metrics = {"latent_cosine": 0.5, "pixel_error": 9.5, "by_chance": 60.0}
 
 
 def _sliders(folder: Path) -> Sliders:

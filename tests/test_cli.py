@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +19,9 @@ from recgan.cli.run import app as all_verbs
 from recgan.cli.use import _explain as explained_rows
 from recgan.console import answer, fail, remark, shown_progress
 from recgan.dataset.bundle_writer import BundleWriter
+from recgan.gan.monitor import Quality
 from recgan.recommenders.explain import Explanation
+from tests.conftest import write_bundle
 
 
 @pytest.fixture
@@ -115,7 +118,7 @@ def test_design_has_its_promised_shape(line, run, tmp_path):
     assert len(answer["designs"]) == 9
     unseen = sum("unseen" in design["settings"] for design in answer["designs"])
     assert unseen
-    assert f"note: {unseen} of the 9 designs are their best samples" in err
+    assert f"note: {unseen} of the 9 designs are the samples that they began with" in err
     for design in answer["designs"]:
         assert {"image", "z", "category", "seed", "score", "percentile", "nearest", "settings"} <= set(design)
         assert design["category"] == category
@@ -513,8 +516,30 @@ def test_a_generator_begins_with_the_one_that_comes_with_recgan(run, tmp_path, t
     assert code == 2
     assert "makes images of 64 px, not 32" in err
     answer = answered(run(*argv, "--out", tmp_path / "gan", "--json"))
-    assert answer["recipe"] == "dcgan-lsgan"
+    assert answer["recipe"] == "modern-small"
     assert "began with the weights of another generator" in (tmp_path / "gan" / "MODEL_CARD.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "again"),
+    [
+        (("--recipe", "dcgan-lsgan"), "--resume"),
+        (("--recipe", "modern-small"), "--overwrite"),
+        (("--recipe", "dcgan-lsgan", "--on-alarm", "act"), "--overwrite"),
+    ],
+)
+def test_too_short_a_training_says_how_to_train_longer(run, tmp_path, monkeypatch, options, again):
+    seen = Quality.look
+    monkeypatch.setattr(Quality, "look", lambda *given: replace(look := seen(*given), blank=look.kid / 2))
+    bundle = write_bundle(tmp_path / "bundle", items=600, size=16)
+    narrow = ("--set", "generator_width=16", "--set", "discriminator_width=16")
+    argv = ("train", "gan", bundle.path, *options, *narrow, "--size", 16, "--images-seen", 16)
+    code, _, err = run(*argv, "--out", tmp_path / "gan")
+    assert code == 0, err
+    assert "no nearer to the photos than blank pictures are" in err
+    assert f"train longer: {again} with more --images-seen" in err
+    code, _, err = run(*argv[:-1], 48, "--out", tmp_path / "gan", again)
+    assert code == 0, err
 
 
 def test_an_answer_that_is_no_text_is_json_all_the_same(capsys):

@@ -108,7 +108,7 @@ def test_photos_are_inverted(verb: Any, gan: Path, tiny_bundle: Bundle, tmp_path
     train = ["train", "inverter", str(gan), "--out", str(tmp_path / "inverter"), "--device", "cpu", "--json"]
     code = run([*train, *(f"--set={name}" for name in ("images_seen=16", "width=16", "batch_size=8", "steps=2"))])
     assert code == 0
-    assert set(json.loads(capsys.readouterr().out)["metrics"]) == {"latent_correlation", "pixel_error", "by_chance"}
+    assert set(json.loads(capsys.readouterr().out)["metrics"]) == {"latent_cosine", "pixel_error", "by_chance"}
     options = ("--inverter", tmp_path / "inverter", "--data", tiny_bundle.path)
     code, answer, told = verb("invert", "back.png", *options, "--item", "0001", "--item", "0004")
     assert code == 0

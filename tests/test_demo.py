@@ -9,7 +9,7 @@ from recgan.dataset.bundle import Bundle
 from recgan.demo import run_demo
 from recgan.design import load_designs
 from recgan.errors import ArtifactError, SettingsError
-from recgan.gan import load_gan
+from recgan.gan import find_recipe, load_gan
 from recgan.gan.latent import load_directions, save_directions
 from recgan.gan.shipped import shipped_gan
 
@@ -96,6 +96,13 @@ def test_what_was_made_with_other_settings_is_never_replaced(demo, change, place
     out, _, _ = demo
     with pytest.raises(ArtifactError, match=f"{place}' was made with other"):
         again(out, **change)
+
+
+def test_a_recipe_that_says_something_else_of_itself_is_the_same(demo, monkeypatch):
+    out, _, _ = demo
+    worded = find_recipe(TINY.recipe).model_copy(update={"summary": "other words", "images_seen": 7})
+    monkeypatch.setattr("recgan.demo.find_recipe", lambda name: worded)
+    assert again(out)[0].reused == STAGES
 
 
 def test_a_demo_that_was_stopped_goes_on_where_it_was(demo, tmp_path):

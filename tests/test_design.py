@@ -500,7 +500,7 @@ def test_a_design_whose_climb_is_not_seen_says_so(real_designer):
         real_designer.design("user-01", "shoes", 1, settings=short.model_copy(update=changes))[0].settings
         for changes in ({}, {"visible": False}, {"steps": 0})
     ]
-    assert [one.get("unseen") for one in told] == ["its climb would not be seen, so it is its best sample", None, None]
+    assert [one.get("unseen") for one in told] == ["its climb would not be seen, so it is where that began", None, None]
 
 
 def test_climbing_raises_the_objective_through_the_real_networks(real_designer):

@@ -192,15 +192,14 @@ def test_more_directions_than_a_few_users_can_tell_are_not_divided_by():
     z = (looks - points.mean) @ points.directions
     own = points.users(taken.sums(z.astype(np.float32), 0, 25), np.diff(taken.indptr))
     scores = own @ np.concatenate([z, z**2], axis=1).T
-    # Above 600 without the prior, all of it chance.
-    assert np.ptp(scores, axis=1).max() < 100
+    assert np.ptp(scores, axis=1).max() < 40  # above 1,000 without the prior, all of it chance
 
 
 def test_with_many_interactions_the_prior_within_users_counts_for_nothing():
     rng = np.random.default_rng(1)
-    own = rng.normal(size=(400, 2)) * [2.0, 0.5]
-    looks = np.repeat(own, 50, axis=0) + rng.normal(size=(20_000, 2)) * [1.0, 1.0]
+    own = rng.normal(size=(400, 2)) * [2.0, 0.05]
+    looks = np.repeat(own, 50, axis=0) + rng.normal(size=(20_000, 2)) * [1.0, 0.1]
     taken = UserRows.of(Pairs(np.repeat(np.arange(400), 50), np.arange(20_000)), 400)
     points = IdealPoints.fit(looks.astype(np.float32), taken, 2)
     np.testing.assert_allclose(points.variances, [4.0, 0.25], rtol=0.15)
-    np.testing.assert_allclose(np.abs(points.directions), np.eye(2), atol=0.05)
+    np.testing.assert_allclose(np.abs(points.directions), np.diag([1.0, 10.0]), atol=0.2)

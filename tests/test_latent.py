@@ -349,7 +349,7 @@ def test_pictures_are_brought_back(generator: type[Toy], tmp_path: Path) -> None
     inverter = train_inverter(gan, out=tmp_path / "inverter", settings=SETTINGS)
     assert inverter.space.name == ("w" if generator is Squash else "z")
     assert inverter.metrics["pixel_error"] < 0.5 * inverter.metrics["by_chance"]
-    assert 0.3 < inverter.metrics["latent_correlation"] <= 1
+    assert 0.3 < inverter.metrics["latent_cosine"] < 0.8  # two of six latents can be seen
     classes = torch.arange(12) % 2
     targets = inverter.space.images(inverter.space.draw(design_seeds(9, 12), classes), classes)
     guessed, restored = inverter.invert(targets, classes)

@@ -104,7 +104,7 @@ def train_gan_(
     bundle: BundlePath,
     out: Out,
     recipe: Annotated[
-        str | None, typer.Option("--recipe", help="Its name; see --list.", show_default="modern; on a CPU dcgan-lsgan")
+        str | None, typer.Option("--recipe", help="Its name; see --list.", show_default="modern; on a CPU modern-small")
     ] = None,
     pretrained: Annotated[
         str | None,
@@ -201,9 +201,11 @@ def train_gan_(
     )
     best = metrics.get("best")
     if best is not None and best["kid"] >= best["blank"]:
+        # A run that follows a schedule, or acts on alarms, has one length.
+        again = "--overwrite" if chosen.scheduled or on_alarm == "act" else "--resume"
         remark(
             f"warning: its samples are no nearer to the photos than blank pictures are (KID {best['kid']:.2f}, blank "
-            f"{best['blank']:.2f}); train longer: --resume with more --images-seen"
+            f"{best['blank']:.2f}); train longer: {again} with more --images-seen"
         )
     remark(f"wrote {out} (look at {out}/sheet.png)\nnext: recgan design --recommender DIR --gan {out} …")
 
@@ -270,7 +272,7 @@ def train_inverter_(
     answer(
         {"out": str(out), "space": inverter.space.name, "metrics": metrics},
         f"on fresh samples: pixels off by {metrics['pixel_error']:.1f} of 255 (another sample of the class: "
-        f"{metrics['by_chance']:.1f}), latents correlated by {metrics['latent_correlation']:.2f}",
+        f"{metrics['by_chance']:.1f}), cosine of the latents {metrics['latent_cosine']:.2f}",
         as_json=as_json,
     )
     remark(f"wrote {out}\nnext: recgan sample invert {gan} --inverter {out} --data BUNDLE --out photos.png")

@@ -240,7 +240,7 @@ def design(
         remark(f"note: the time limit ended the search of {unfinished} of the {n} designs; they are the best by then")
     if unseen := sum("unseen" in one.settings for one in designs):
         remark(
-            f"note: {unseen} of the {n} designs are their best samples, since climbing from there changes nothing that "
-            "is seen (--set visible=false keeps the climbs)"
+            f"note: {unseen} of the {n} designs are the samples that they began with, since climbing from there "
+            "changed nothing that is seen (--set visible=false keeps the climbs)"
         )
     remark(f"wrote {out} (look at {out}/sheet.png)")

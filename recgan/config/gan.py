@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -176,6 +176,11 @@ class Recipe(Settings):
     def generator_knows_classes(self) -> bool:
         """Whether the class makes a difference to G (``kang2017`` is always told)."""
         return self.network == "kang2017" or self.generator_classes != "none"
+
+    def identity(self) -> dict[str, Any]:
+        """Return what makes a run what it is, as JSON values: all but the length, which may change where a run can be
+        trained further, and the summary."""
+        return self.model_dump(mode="json", exclude={"epochs", "images_seen", "summary"})
 
     @property
     def scheduled(self) -> bool:

@@ -154,6 +154,10 @@ class Designer:
             time_limit: seconds after which the search ends with what it has found by then. A design that more was to
                 be done for says so (``settings["unfinished"]``), and does not come again from its seed.
 
+        Returns:
+            The designs. One whose climb looked no different from its start is that start, and says so
+            (``settings["unseen"]``).
+
         Raises:
             NotFoundError: an unknown user, category or preset.
             MismatchError: the user vector is another model's.
@@ -281,7 +285,7 @@ class Designer:
                 **record,
                 "objective": float(found.objective[place]),
                 **({} if found.whole[place] else {"unfinished": "the time limit ended its search"}),
-                **({"unseen": "its climb would not be seen, so it is its best sample"} if found.unseen[place] else {}),
+                **({"unseen": "its climb would not be seen, so it is where that began"} if found.unseen[place] else {}),
             },
             start=found.start[place],
         )

@@ -55,7 +55,8 @@ class Found:
     whole: np.ndarray
     """Whether a design's search was ended by nothing but its settings, bool [n]; else by the time."""
     unseen: np.ndarray
-    """Whether a design is the sample that its climb began with, since the climb's end looked no different, bool [n]."""
+    """Whether a design is the sample that its climb began with, since the climb's end, which no time limit cut short,
+    looked no different, bool [n]."""
 
 
 def passes(settings: DesignSettings, eyes: int = 1) -> int:
@@ -201,7 +202,7 @@ def search(
         if differs is not None and settings.steps and begun:
             before = to_uint8(space.generator(rows[block], of_class[block]).detach())
             same = ~torch.from_numpy(differs(before, image, of_class[block].cpu().numpy())).to(device)
-            unseen[block] = same
+            unseen[block] = same & torch.from_numpy(whole).to(device)[own[block]]
             if same.any():
                 climbed[block] = torch.where(same[:, None], rows[block], climbed[block])
                 seen, image = space.see_rounded(climbed[block], of_class[block], own[block])

@@ -16,7 +16,7 @@ from recgan.errors import SettingsError, nearest_name
 __all__ = ["RECIPES", "default_recipe", "find_recipe"]
 
 DEFAULT_RECIPE = "modern"
-DEFAULT_RECIPE_CPU = "dcgan-lsgan"
+DEFAULT_RECIPE_CPU = "modern-small"
 
 _MODERN = Recipe(
     name="modern",
@@ -127,7 +127,7 @@ _ALL = (
     ),
     Recipe(
         name="dcgan-lsgan",
-        summary="dcgan with least squares, group norm in D, R1 and an average: quick on a CPU",
+        summary="dcgan with least squares, group norm in D, R1 and an average: can be gone on with",
         network="dcgan",
         loss="least_squares",
         batch_size=8,  # half as many images to the same KID as with 16 at first, and no more time later
@@ -303,7 +303,7 @@ _ALL = (
     _MODERN.model_copy(
         update={
             "name": "modern-small",
-            "summary": "modern's game in strided residual networks, with penalties in every fourth step: for a CPU",
+            "summary": "the default on a CPU: modern's game in strided networks, penalties in every fourth step",
             "network": "residual_dcgan",
             "generator_width": 256,
             "discriminator_width": 192,

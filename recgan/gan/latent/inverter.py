@@ -51,8 +51,9 @@ class Inverter:
     settings: InverterSettings
     metrics: dict[str, float]
     """On samples that it was not trained on: ``pixel_error`` and ``by_chance`` (root mean square errors in steps of
-    255, of the guess and of another sample of the class), and ``latent_correlation`` of guesses and true points about
-    their mean (1: found; by chance 0; it can be low though pixels are right, where much of a point changes little)."""
+    255, of the guess and of another sample of the class), and ``latent_cosine`` of guesses and true points about
+    their class's centre (1: found; by chance 0; it can be low though pixels are right, where much of a point changes
+    little)."""
 
     def invert(
         self, images: Tensor, class_index: Tensor, *, steps: int | None = None, progress: Progress = quiet
@@ -208,11 +209,9 @@ def _judged(network: InversionNetwork, gan: TrainedGAN, space: LatentSpace, seed
     images = space.images(points, classes)
     found = guess(network, space, images, classes)
     others = space.images(space.draw(design_seeds(seed + 3, JUDGED), classes), classes)
-    centre = points.mean(dim=0)
+    centre = space.centre(classes)
     return {
         "pixel_error": pixel_error(space.images(found, classes), images).mean().item(),
         "by_chance": pixel_error(others, images).mean().item(),
-        "latent_correlation": torch.cosine_similarity(
-            (found - centre).flatten(), (points - centre).flatten(), dim=0
-        ).item(),
+        "latent_cosine": torch.cosine_similarity((found - centre).flatten(), (points - centre).flatten(), dim=0).item(),
     }

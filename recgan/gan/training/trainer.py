@@ -234,8 +234,7 @@ def run_identity(
     """Return what a run is, JSON-able: a resumed run has the same. ``acting`` is a monitor that acts on alarms,
     ``pretrained`` what the weights were at first."""
     identity = {
-        # Its own length may change, and what it says of itself: a run can be trained further.
-        "recipe": recipe.model_dump(mode="json", exclude={"epochs", "images_seen", "summary"}),
+        "recipe": recipe.identity(),
         "size": size,
         "seed": seed,
         "catalogue": bundle.catalogue_digest,

@@ -2,8 +2,9 @@
 
 Features of the items that a user took are seen as draws from a Gaussian around the user's own point, and these points
 as draws from a Gaussian over all users (two-covariance PLDA; Ioffe, ECCV 2006). Both covariances are estimated from
-the moments of the training pairs, that within users with as many round observations counted in as there are dimensions
-(an inverse Wishart prior); what a user's few items say is then shrunk as it should be, direction by direction.
+the moments of the training pairs, that within users with as many isotropic observations of its own mean variance
+counted in as there are dimensions (the posterior mean under an empirical inverse Wishart prior); what a user's few
+items say is then shrunk as it should be, direction by direction.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ _CHUNK = 1 << 16
 class IdealPoints:
     """A user likes what lies near a point: score(u, i) = ln p(f_i | what u took) - ln p(f_i), up to a constant of u.
 
-    In the coordinates z, every user's items have variance 1 around the user's point in each direction d, and the points
-    themselves variance v_d around 0. After n items of mean m_d, the point's posterior has mean p_d = m_d n v_d / (n v_d
-    + 1) and variance q_d = v_d / (n v_d + 1), so that the score is the sum over d of
+    In the coordinates z, every user's items have (as estimated) variance 1 around the user's point in each direction
+    d, and the points themselves variance v_d around 0. After n items of mean m_d, the point's posterior has mean
+    p_d = m_d n v_d / (n v_d + 1) and variance q_d = v_d / (n v_d + 1), so that the score is the sum over d of
     z_d p_d / (1 + q_d) - z_d^2 (1 / (1 + q_d) - 1 / (1 + v_d)) / 2: one inner product with [z, z^2].
     """
 
@@ -75,7 +76,7 @@ class IdealPoints:
         spread = np.trace(within) / width
         if not spread > 0:
             return cls(mean.astype(np.float32), np.zeros((width, 0), np.float32), np.zeros(0, np.float32))
-        # What few items say of many directions is not enough to divide by: as many round ones are counted in.
+        # What few items say of many directions is not enough to divide by: see the module's docstring.
         degrees = n - n_users
         within *= degrees / (degrees + width)
         within[np.diag_indices(width)] += width / (degrees + width) * spread
