@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from recgan.config import DesignSettings, overridden
+from recgan.config import DesignSettings, Recipe, overridden
 from recgan.dataset.pixels import to_float, to_uint8
 from recgan.design import Designer, seed_of_design
 from recgan.design.composing import _CLOUD_SAMPLES, _CLOUD_SEED
@@ -102,6 +102,17 @@ def test_a_term_is_added_with_its_weight(designer, changes, by_hand):
         assert got == pytest.approx(expected, abs=5e-3)
         added.append(got)
     assert min(added) < -0.5
+
+
+def test_a_discriminator_of_another_loss_is_brought_to_the_scale_of_least_squares():
+    recipe = Recipe(name="toy", latent_dim=6, loss="relativistic", discriminator_norm="none")
+    scale = {"realism_mean": torch.full((4,), 0.3), "realism_deviation": torch.full((4,), 0.2)}
+    designer = Designer(train_palette(), toy_gan(recipe=recipe, **scale), device="cpu")
+    for seed in range(4):
+        plain = told(designer, seed=seed).settings["objective"]
+        design = told(designer, "realism=least_squares", "realism_weight=2", seed=seed)
+        expected = -2 * ((colour_of(design).mean() - 0.3) / 0.2) ** 2
+        assert design.settings["objective"] - plain == pytest.approx(float(expected), abs=2e-2)
 
 
 def test_what_is_usual_of_the_catalogue_is_not_what_is_usual_of_the_generator(designer):

@@ -81,8 +81,9 @@ class DesignSettings(Settings):
     """Strength of the random views (cut, mirrored, blurred, with the noise of a JPEG) that are scored at each step in
     place of the picture itself; 0: none."""
     realism: Literal["least_squares", "calibrated"] = "calibrated"
-    """``least_squares``: -(D-1)^2 (Kang et al. 2017); ``calibrated``: a penalty on falling below the mean realism of
-    real images, in standard deviations."""
+    """``least_squares``: -(D-1)^2 (Kang et al. 2017), where a D of another loss, which has no scale of its own, is
+    brought to mean 1 and standard deviation 1 over real images of the class; ``calibrated``: a penalty on falling below
+    the mean realism of real images, in standard deviations."""
     realism_weight: float = Field(1.0, ge=0)
     """eta: weight of the realism term."""
     typical_weight: float = Field(0.0, ge=0)

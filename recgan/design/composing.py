@@ -167,7 +167,9 @@ class Composer:
     def _realism(self, settings: DesignSettings) -> Term:
         gan = self._sight.gan
         if settings.realism == "least_squares":
-            return least_squares_realism(gan.discriminator)
+            if gan.recipe.loss == "least_squares":
+                return least_squares_realism(gan.discriminator)
+            return least_squares_realism(lambda images, classes: 1 + gan.realism(images, classes))
         return calibrated_realism(gan.realism)
 
     def _prior(self, settings: DesignSettings, prior: Recipe, classes: Sequence[int]) -> Term:

@@ -4,7 +4,8 @@
 the user's raw preference less eta (D - 1)^2 with eta 1, 16 starts z ~ N(0, 0.5^2), all of them climbed by Adam at
 0.05 for 10 steps, z unconstrained. Two things differ from that code and are ours: the encoder resizes by itself
 (antialiased bilinear, where they repeat pixels from 64 to 224), and the one design kept of 16 starts is the one of the
-highest objective.
+highest objective. A discriminator that was not trained by least squares is brought to mean 1 and standard deviation 1
+over real images first (`recgan.config.DesignSettings.realism`).
 """
 
 from __future__ import annotations
