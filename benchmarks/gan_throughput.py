@@ -221,9 +221,8 @@ def main(argv: list[str] | None = None) -> None:
         raise SettingsError(f"--device {device.type}: this benchmark measures {' and '.join(MATRIX)}")
     if device.type == "cpu":
         torch.set_num_threads(1)
-    torch.backends.cuda.matmul.allow_tf32 = (
-        torch.backends.cudnn.allow_tf32
-    )  # as the convolutions that it is compared with
+    # The matrix product is as exact as the convolutions that it is compared with.
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32
     bundle = Bundle.open(arguments.bundle)
     images = CatalogueImages.of(bundle, arguments.size, ("train",), device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "one core"

@@ -485,7 +485,7 @@ def test_tailor_writes_designs_and_tells_the_inversions_error(verb, item, tmp_pa
     edits = [row["settings"]["edit"] for row in answer["designs"]]
     within, leash = sum(edit["within_leash"] for edit in edits), edits[0]["leash"]
     assert f"{within} of 2 within the leash (a perceptual distance of {leash:.3f})" in told
-    assert "beyond the leash already" not in told or edits[0]["inversion"]["distance"] > leash
+    assert ("beyond the leash already" in told) == (edits[0]["inversion"]["distance"] > leash)
     assert [row["settings"]["edit"]["of"] for row in answer["designs"]] == [{"item": item}] * 2
     assert len(load_designs(tmp_path / "out")) == 2
     with Image.open(tmp_path / "out" / "sheet.png") as sheet:

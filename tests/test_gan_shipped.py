@@ -136,7 +136,7 @@ def test_the_shipped_generator_draws_other_pictures_for_other_classes_and_latent
     count = len(gan.category_names)
     z = latents(design_seeds(0, 2), gan.recipe).repeat_interleave(count, dim=0)
     images = gan.sample(z, torch.arange(count).repeat(2)).reshape(2, count, -1)
-    assert images.std(dim=2).min() > 0.05  # none is empty; a white sock on white has little
+    assert images.std(dim=2).min() > 0.08  # none is empty; a white sock on white has .083
     assert (images[0] - images[1]).abs().mean(dim=1).min() > 0.02
     apart = torch.cdist(images[0], images[0], p=1) / images.shape[2]
     assert apart[~torch.eye(count, dtype=torch.bool)].min() > 0.01
